@@ -1,0 +1,177 @@
+"""Sparsity patterns Ω: which entries of the n×n coefficients M are trained.
+
+A pattern is one function that returns flat indices ``i * n + j`` into M, and one line that registers it.
+Everything that offers patterns (the config, the command line, the app) reads `PATTERNS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import structural_rank as _structural_rank
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A registered pattern.
+
+    Attributes:
+        name: The name in the config, in files and on screen.
+        function: ``(n, k, *, seed, U, V) -> int64 (k',)``, the flat indices into an n×n matrix, in storage order.
+        sized: Whether ``off_diag`` or ``budget`` sizes it. The plain pattern has one size only.
+        exact: Whether it meets any number of entries exactly, rather than the nearest it can.
+        stored: Whether its indices are written to the adapter file. Patterns that follow from n and k are not.
+        needs_square: Whether it exists only for square weights (out = in).
+        description: One plain sentence for people.
+    """
+
+    name: str
+    function: Callable[..., torch.Tensor]
+    sized: bool
+    exact: bool
+    stored: bool
+    needs_square: bool
+    description: str
+
+
+PATTERNS: dict[str, Pattern] = {}
+
+
+def register_pattern(
+    name: str,
+    description: str,
+    *,
+    sized: bool = True,
+    exact: bool = True,
+    stored: bool = True,
+    needs_square: bool = False,
+) -> Callable[[Callable[..., torch.Tensor]], Callable[..., torch.Tensor]]:
+    """Register a pattern function under `name`; see `Pattern` for the meaning of the flags."""
+
+    def register(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        PATTERNS[name] = Pattern(name, function, sized, exact, stored, needs_square, description)
+        return function
+
+    return register
+
+
+def pattern_size(n: int, off_diag: int) -> int:
+    """Return the number of entries of a band of half-width `off_diag` in an n×n matrix: ``n(2d+1) − d(d+1)``.
+
+    It sizes the random and top_k patterns too, so that patterns of equal `off_diag` have equal budgets.
+    """
+    d = min(off_diag, n - 1)
+    return n * (2 * d + 1) - d * (d + 1)
+
+
+def nearest_off_diag(n: int, k: int) -> int:
+    """Return the band half-width whose number of entries comes nearest to k (the smaller one where two do)."""
+    sizes = [abs(pattern_size(n, d) - k) for d in range(n)]
+    return int(np.argmin(sizes))
+
+
+def spread_budget(budget: int, sizes: Sequence[int]) -> list[int]:
+    """Share `budget` entries among matrices in proportion to their n, exactly, and at most n² each.
+
+    Args:
+        budget: Entries of the whole adapter.
+        sizes: n of each adapted matrix (its rank restriction r where there is one).
+
+    Raises:
+        ValueError: Where the budget is smaller than one entry a matrix, or larger than all matrices hold.
+    """
+    n = np.asarray(sizes, dtype=np.int64)
+    capacity = n * n
+    if budget < len(n) or budget > capacity.sum():
+        raise ValueError(
+            f"budget={budget} does not fit {len(n)} adapted matrices: "
+            f"it must lie between {len(n)} (one entry a matrix) and {capacity.sum()} (every entry)."
+        )
+    # Largest remainders on top of the floor; what a full matrix cannot take goes to the others.
+    shares = np.zeros(len(n), dtype=np.int64)
+    open_ = np.ones(len(n), dtype=bool)
+    while (left := budget - int(shares.sum())) > 0:
+        ideal = left * n * open_ / (n * open_).sum()
+        extra = np.floor(ideal).astype(np.int64)
+        order = np.argsort(-(ideal - extra) * open_, kind="stable")
+        extra[order[: left - int(extra.sum())]] += 1
+        shares = np.minimum(shares + extra * open_, capacity)
+        open_ = shares < capacity
+    # Every matrix keeps at least one entry, taken from the largest shares.
+    for empty in np.flatnonzero(shares == 0):
+        shares[np.argmax(shares)] -= 1
+        shares[empty] = 1
+    return shares.tolist()
+
+
+def plain_indices(n: int, rank: int | None = None) -> torch.Tensor:
+    """Return the flat indices of the diagonal of an n×n matrix, its first `rank` entries where given: (r,) int64."""
+    return torch.arange(rank or n) * (n + 1)
+
+
+def banded_indices(n: int, off_diag: int, rank: int | None = None) -> torch.Tensor:
+    """Return the flat indices of a band in an n×n matrix, within its leading rank×rank block where given.
+
+    Storage order: diagonals j − i = −d … d one after another, each by increasing i, so that a diagonal is a
+    contiguous slice of the values.
+    """
+    r = rank or n
+    d = min(off_diag, r - 1)
+    diagonals = []
+    for offset in range(-d, d + 1):
+        i = torch.arange(max(0, -offset), r - max(0, offset))
+        diagonals.append(i * n + i + offset)
+    return torch.cat(diagonals)
+
+
+def structural_rank(rows: np.ndarray, cols: np.ndarray, n: int) -> int:
+    """Return the generic rank of an n×n matrix with nonzeros at (rows, cols): the bound on rank(ΔW) that Ω sets."""
+    ones = np.ones(len(rows), dtype=np.int8)
+    return int(_structural_rank(coo_array((ones, (rows, cols)), shape=(n, n)).tocsr()))
+
+
+@register_pattern(
+    "plain",
+    "The diagonal: singular vectors stay, singular values change.",
+    sized=False,
+    exact=False,
+    stored=False,
+)
+def _plain(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+    return plain_indices(n)
+
+
+@register_pattern(
+    "banded",
+    "A band around the diagonal: neighbouring singular directions mix.",
+    exact=False,
+    stored=False,
+)
+def _banded(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+    return banded_indices(n, nearest_off_diag(n, k))
+
+
+@register_pattern("random", "Distinct entries drawn uniformly, with a seed.")
+def _random(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+    draw = np.random.default_rng(seed).choice(n * n, size=k, replace=False)
+    return torch.from_numpy(np.sort(draw))
+
+
+@register_pattern(
+    "top_k",
+    "The entries where |uᵢᵀvⱼ| is largest; square weights only, elsewhere random.",
+    needs_square=True,
+)
+def _top_k(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+    alignment = (U.float().T @ V.float()).abs().flatten()
+    return alignment.topk(k).indices.sort().values
+
+
+def effective_pattern(name: str, shape: tuple[int, int]) -> str:
+    """Return the pattern that a weight of `shape` (out, in) really gets: random where `name` needs a square weight."""
+    pattern = PATTERNS.get(name)  # custom is no registered function: its indices are given
+    return "random" if pattern is not None and pattern.needs_square and shape[0] != shape[1] else name
