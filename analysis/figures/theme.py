@@ -1,0 +1,149 @@
+"""Colours, fonts and the base layout that every figure shares, for light and dark.
+
+Figures carry their own colours: show them with Streamlit's ``theme=None``.
+The paper is transparent; `Theme.background` is the colour that the page has behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The neutral colours of one appearance.
+
+    Attributes:
+        name: "light" or "dark".
+        background: The page's background, and the middle of the diverging scale: a trained entry that is zero.
+        text: Titles, labels and the outline of what is selected.
+        muted: Noise levels, reference lines and the LoRA family.
+        grid: Grid lines and separators.
+        absent: The ground of a figure of M, seen through cells that are not in Ω.
+    """
+
+    name: str
+    background: str
+    text: str
+    muted: str
+    grid: str
+    absent: str
+
+
+LIGHT = Theme("light", "#ffffff", "#262730", "#6b7280", "#d9dce3", "#eceef2")
+DARK = Theme("dark", "#0e1117", "#fafafa", "#9aa3b2", "#363b47", "#20252f")
+THEMES: dict[str, Theme] = {theme.name: theme for theme in (LIGHT, DARK)}
+
+FONT_SIZE = 13  # of labels and text in a figure
+SMALL_FONT_SIZE = 12  # of tick labels; nothing is smaller
+
+# Okabe–Ito hues that keep a contrast of 3:1 against both backgrounds.
+METHOD_COLORS: dict[str, str] = {
+    "plain": "#0072B2",
+    "banded": "#D55E00",
+    "random": "#009E73",
+    "top_k": "#CC79A7",
+}
+# The LoRA family is one grey (`Theme.muted`), told apart by its markers.
+LORA_MARKERS: dict[str, str] = {"lora": "circle", "dora": "square", "vera": "diamond", "pissa": "triangle-up"}
+# Methods that bound the others are horizontal lines, not points: their dash.
+REFERENCE_DASHES: dict[str, str] = {"head_only": "dot", "full": "dash"}
+
+_DIVERGING = {
+    "light": (("#08306b", "#2171b5", "#8fbfe0"), ("#f4a582", "#ca2f27", "#67000d")),
+    "dark": (("#cfe4ff", "#5aa5f2", "#27568c"), ("#96402c", "#f47a54", "#ffdccf")),
+}
+_SEQUENTIAL = {
+    "light": ("#d8d0ec", "#a68fd0", "#6a45a5", "#2d0a55"),
+    "dark": ("#3a2a63", "#6d50ab", "#ab92e3", "#f0e8ff"),
+}
+
+ColorScale = list[tuple[float, str]]
+
+
+def diverging_scale(theme: Theme) -> ColorScale:
+    """Return the scale of signed numbers: blue below zero, red above, the theme's background at zero."""
+    below, above = _DIVERGING[theme.name]
+    colors = (*below, theme.background, *above)
+    return [(step / (len(colors) - 1), color) for step, color in enumerate(colors)]
+
+
+def sequential_scale(theme: Theme) -> ColorScale:
+    """Return the scale of magnitudes: the theme's background at zero, then ever stronger violet."""
+    colors = (theme.background, *_SEQUENTIAL[theme.name])
+    return [(step / (len(colors) - 1), color) for step, color in enumerate(colors)]
+
+
+def method_color(method: str, theme: Theme) -> str:
+    """Return the colour of a method on every page: its hue where it is an SVFT pattern, else the muted grey."""
+    return METHOD_COLORS.get(method, theme.muted)
+
+
+def axis(theme: Theme, title: str, **more: Any) -> dict[str, Any]:
+    """Return a titled axis in the house style; `more` overrides it."""
+    return {
+        "title": {"text": title, "font": {"size": FONT_SIZE}, "standoff": 8},
+        "tickfont": {"size": SMALL_FONT_SIZE},
+        "color": theme.text,
+        "gridcolor": theme.grid,
+        "linecolor": theme.grid,
+        "zeroline": False,
+        "automargin": True,
+        **more,
+    }
+
+
+def new_figure(theme: Theme, *, alt: str, caption: str, formula: str, height: int, **meta: Any) -> go.Figure:
+    """Return an empty figure in the house style, with what stands around it in ``layout.meta``.
+
+    Args:
+        theme: Light or dark.
+        alt: Alternative text.
+        caption: One plain sentence that says what to look for.
+        formula: LaTeX, without dollar signs.
+        height: In pixels; the width is the container's.
+        meta: Further entries of ``layout.meta`` (see `analysis.figures`).
+    """
+    figure = go.Figure()
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 8, "r": 8, "t": 28, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "Source Sans, Source Sans Pro, sans-serif", "size": FONT_SIZE, "color": theme.text},
+        hoverlabel={
+            "bgcolor": theme.background,
+            "bordercolor": theme.muted,
+            "font": {"size": FONT_SIZE, "color": theme.text},
+        },
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1.02,
+            "yanchor": "bottom",
+            "font": {"size": FONT_SIZE},
+            "bgcolor": "rgba(0,0,0,0)",
+        },
+        hovermode="closest",
+        dragmode=False,
+        uirevision="keep",  # zoom survives a redraw with other numbers
+        meta={"alt": alt, "caption": caption, "formula": formula, **meta},
+    )
+    return figure
+
+
+def colorbar(theme: Theme, title: str) -> dict[str, Any]:
+    """Return a slim colour bar titled with the quantity it shows."""
+    return {
+        "title": {"text": title, "side": "right", "font": {"size": FONT_SIZE, "color": theme.text}},
+        "tickfont": {"size": SMALL_FONT_SIZE, "color": theme.text},
+        "thickness": 10,
+        "outlinewidth": 0,
+        "xpad": 6,
+        "nticks": 5,
+    }
