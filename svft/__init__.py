@@ -1,0 +1,25 @@
+"""SVFT (Singular Vectors guided Fine-Tuning, arXiv 2405.19597) as a PEFT tuner.
+
+Importing this package registers the method with PEFT; from then on PEFT's own calls work with `SvftConfig`.
+"""
+
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+
+from .basis import BasisMismatchError, allow_basis_mismatch
+from .config import PEFT_TYPE, SvftConfig
+from .decomposition import decomposition_progress
+from .layer import SvftLayer
+from .model import SvftModel
+
+PEFT_TYPE_TO_CONFIG_MAPPING[PEFT_TYPE] = SvftConfig
+PEFT_TYPE_TO_TUNER_MAPPING[PEFT_TYPE] = SvftModel
+PEFT_TYPE_TO_PREFIX_MAPPING[PEFT_TYPE] = SvftModel.prefix
+
+__all__ = [
+    "BasisMismatchError",
+    "SvftConfig",
+    "SvftLayer",
+    "SvftModel",
+    "allow_basis_mismatch",
+    "decomposition_progress",
+]

@@ -9,7 +9,16 @@ from peft.config import PeftConfig
 
 from .patterns import PATTERNS
 
-PEFT_TYPE = "SVFT"
+
+class _PeftTypeName(str):
+    """The name of a method outside PEFT's enum; transformers reads `.value` as if it were one of its members."""
+
+    @property
+    def value(self) -> str:
+        return str(self)
+
+
+PEFT_TYPE = _PeftTypeName("SVFT")
 BASIS_DTYPES = ("float32", "bfloat16", "float16")
 OVERRIDE_KEYS = ("pattern", "off_diag")
 
@@ -59,9 +68,13 @@ class SvftConfig(PeftConfig):
     """
 
     pattern: str = field(default="plain", metadata={"help": "Which entries of M are trained."})
-    off_diag: int | None = field(default=None, metadata={"help": "Half-width d of the band, k = n(2d+1) − d(d+1)."})
+    off_diag: int | None = field(
+        default=None, metadata={"help": "Half-width d of the band, k = n(2d+1) − d(d+1)."}
+    )
     budget: int | None = field(default=None, metadata={"help": "Trainable parameters of the whole adapter."})
-    rank: int | None = field(default=None, metadata={"help": "Restricts M to the leading singular directions."})
+    rank: int | None = field(
+        default=None, metadata={"help": "Restricts M to the leading singular directions."}
+    )
     custom_indices: dict[str, list] | None = field(
         default=None, metadata={"help": "Trained entries (i, j) by module, for the pattern custom."}
     )
@@ -79,8 +92,12 @@ class SvftConfig(PeftConfig):
     )
     exclude_modules: list[str] | str | None = field(default=None, metadata={"help": "Modules to leave out."})
     layers_to_transform: list[int] | int | None = field(default=None, metadata={"help": "Layers to adapt."})
-    layers_pattern: list[str] | str | None = field(default=None, metadata={"help": "Name of the list of layers."})
-    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules trained and saved whole."})
+    layers_pattern: list[str] | str | None = field(
+        default=None, metadata={"help": "Name of the list of layers."}
+    )
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules trained and saved whole."}
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -89,7 +106,9 @@ class SvftConfig(PeftConfig):
             value = getattr(self, name)
             setattr(self, name, set(value) if isinstance(value, (list, tuple)) else value)
         if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
-            raise ValueError("layers_to_transform needs target_modules as a list of names, not a regular expression.")
+            raise ValueError(
+                "layers_to_transform needs target_modules as a list of names, not a regular expression."
+            )
         if self.layers_pattern is not None and self.layers_to_transform is None:
             raise ValueError("layers_pattern is used only together with layers_to_transform.")
         self._check_size()
@@ -104,7 +123,9 @@ class SvftConfig(PeftConfig):
         if not isinstance(self.init_weights, bool):
             raise ValueError(f"init_weights={self.init_weights!r} must be True (M = 0) or False (noise).")
         if self.basis_dtype is not None and self.basis_dtype not in BASIS_DTYPES:
-            raise ValueError(f"basis_dtype={self.basis_dtype!r} must be None or one of {', '.join(BASIS_DTYPES)}.")
+            raise ValueError(
+                f"basis_dtype={self.basis_dtype!r} must be None or one of {', '.join(BASIS_DTYPES)}."
+            )
 
     def _check_size(self) -> None:
         _check_pattern(self.pattern)
@@ -112,7 +133,9 @@ class SvftConfig(PeftConfig):
             raise ValueError("off_diag and budget both size the pattern: give one of them.")
         if self.pattern == "custom":
             if self.off_diag is not None or self.budget is not None:
-                raise ValueError("The custom pattern has the size of its custom_indices: leave off_diag and budget out.")
+                raise ValueError(
+                    "The custom pattern has the size of its custom_indices: leave off_diag and budget out."
+                )
         elif self.budget is None:
             _check_off_diag(self.pattern, self.off_diag, "off_diag or budget")
         elif not PATTERNS[self.pattern].sized:
@@ -123,20 +146,30 @@ class SvftConfig(PeftConfig):
             raise ValueError("custom_indices belongs to the pattern custom, and only to it.")
         for module, pairs in (self.custom_indices or {}).items():
             pairs = [tuple(pair) for pair in pairs]
-            if not pairs or any(len(p) != 2 or not all(isinstance(x, int) and x >= 0 for x in p) for p in pairs):
-                raise ValueError(f"custom_indices[{module!r}] must be a list of pairs (i, j) of integers of at least 0.")
+            if not pairs or any(
+                len(p) != 2 or not all(isinstance(x, int) and x >= 0 for x in p) for p in pairs
+            ):
+                raise ValueError(
+                    f"custom_indices[{module!r}] must be a list of pairs (i, j) of integers of at least 0."
+                )
             if len(set(pairs)) < len(pairs):
                 raise ValueError(f"custom_indices[{module!r}] names an entry twice.")
 
     def _check_overrides(self) -> None:
         if self.overrides and (self.budget is not None or self.pattern == "custom"):
-            raise ValueError("overrides size single matrices: they go with off_diag, not with budget or custom_indices.")
+            raise ValueError(
+                "overrides size single matrices: they go with off_diag, not with budget or custom_indices."
+            )
         for module, override in (self.overrides or {}).items():
             if not isinstance(override, dict) or not override or set(override) - set(OVERRIDE_KEYS):
-                raise ValueError(f"overrides[{module!r}] must be a dict with the keys {' and '.join(OVERRIDE_KEYS)}.")
+                raise ValueError(
+                    f"overrides[{module!r}] must be a dict with the keys {' and '.join(OVERRIDE_KEYS)}."
+                )
             pattern, off_diag = self.resolve(override)
             if pattern == "custom":
-                raise ValueError(f"overrides[{module!r}] cannot be custom: use the pattern custom with custom_indices.")
+                raise ValueError(
+                    f"overrides[{module!r}] cannot be custom: use the pattern custom with custom_indices."
+                )
             _check_pattern(pattern)
             _check_off_diag(pattern, off_diag, f"off_diag in overrides[{module!r}]")
 

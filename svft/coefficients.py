@@ -1,0 +1,124 @@
+"""The product with the sparse coefficients M, forward and backward.
+
+Two ways, both autograd functions, so that no n×n tensor lives between forward and backward: diagonal by diagonal for
+narrow bands (the plain pattern is the band of width 1), and through a dense M, built where it is needed, for all else.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.autograd.function import once_differentiable
+
+
+def dense_coefficients(values: torch.Tensor, indices: torch.Tensor, n: int) -> torch.Tensor:
+    """Return M (n, n) with `values` (k,) at the flat `indices` (k,), zero elsewhere."""
+    return values.new_zeros(n * n).index_put((indices,), values).view(n, n)
+
+
+def band_width_worth(n: int) -> int:
+    """Return the largest off_diag for which going diagonal by diagonal beats a dense product (measured on CPU)."""
+    return max(1, n // 48)
+
+
+def multiply(
+    t: torch.Tensor,
+    values: torch.Tensor,
+    *,
+    off_diag: int | None,
+    indices: torch.Tensor | None,
+    sigma: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return ``(diag(sigma) + M) t`` for coordinates t in the basis.
+
+    Args:
+        t: Coordinates Vᵀx (..., n).
+        values: Trained coefficients (k,), float32, cast to the type of t.
+        off_diag: Half-width where M is a band to be taken diagonal by diagonal, else None.
+        indices: Flat indices (k,) of the values where M is taken through a dense matrix.
+        sigma: Singular values (n,) to add to the diagonal, or None.
+    """
+    if off_diag == 0:
+        diagonal = values if sigma is None else values + sigma
+        return t * diagonal.to(t.dtype)
+    if off_diag is not None:
+        return _Banded.apply(t, values, sigma, off_diag)
+    return _Dense.apply(t, values, sigma, indices)
+
+
+def _diagonals(n: int, off_diag: int):
+    """Yield (slice of values, slice of rows, slice of columns) of each diagonal in storage order."""
+    start = 0
+    for offset in range(-off_diag, off_diag + 1):
+        length = n - abs(offset)
+        first = max(0, -offset)
+        yield (
+            slice(start, start + length),
+            slice(first, first + length),
+            slice(first + offset, first + offset + length),
+        )
+        start += length
+
+
+class _Banded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, t, values, sigma, off_diag):
+        ctx.save_for_backward(t, values, sigma)
+        ctx.off_diag = off_diag
+        return _banded_product(t, values, sigma, off_diag, transposed=False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        t, values, sigma = ctx.saved_tensors
+        grad_t = grad_values = None
+        if ctx.needs_input_grad[0]:
+            grad_t = _banded_product(grad, values, sigma, ctx.off_diag, transposed=True)
+        if ctx.needs_input_grad[1]:
+            n = t.shape[-1]
+            g, x = grad.reshape(-1, n), t.reshape(-1, n)
+            sums = [(g[:, i] * x[:, j]).sum(0, dtype=values.dtype) for _, i, j in _diagonals(n, ctx.off_diag)]
+            grad_values = torch.cat(sums)
+        return grad_t, grad_values, None, None
+
+
+def _banded_product(t, values, sigma, off_diag, *, transposed):
+    n = t.shape[-1]
+    diagonals = list(_diagonals(n, off_diag))
+    main = values[diagonals[off_diag][0]]
+    if sigma is not None:
+        main = main + sigma
+    out = t * main.to(t.dtype)
+    cast = values.to(t.dtype)
+    for number, (part, rows, cols) in enumerate(diagonals):
+        if number != off_diag:
+            to, from_ = (cols, rows) if transposed else (rows, cols)
+            out[..., to].addcmul_(t[..., from_], cast[part])
+    return out
+
+
+class _Dense(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, t, values, sigma, indices):
+        ctx.save_for_backward(t, values, sigma, indices)
+        return t @ _dense(values, sigma, indices, t).T
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        t, values, sigma, indices = ctx.saved_tensors
+        grad_t = grad_values = None
+        if ctx.needs_input_grad[0]:
+            grad_t = grad @ _dense(values, sigma, indices, t)
+        if ctx.needs_input_grad[1]:
+            n = t.shape[-1]
+            full = grad.reshape(-1, n).T @ t.reshape(-1, n)
+            grad_values = full.flatten()[indices].to(values.dtype)
+        return grad_t, grad_values, None, None
+
+
+def _dense(values, sigma, indices, like):
+    n = like.shape[-1]
+    M = dense_coefficients(values, indices, n)
+    if sigma is not None:
+        M.diagonal().add_(sigma)
+    return M.to(like.dtype)

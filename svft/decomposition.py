@@ -1,0 +1,225 @@
+"""Singular value decomposition of weights: exact, with canonical signs, and cached on disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .basis import canonical_signs, fingerprint, signature
+
+logger = logging.getLogger(__name__)
+
+FLOAT64_UP_TO = 1024  # min(out, in) up to which the SVD is computed in float64
+RANDOMIZED_FROM = 2048  # min(out, in) from which a small rank is decomposed by a randomized method
+_FORMAT = "1"  # goes into the names of cache files: a change makes old ones unused, never misread
+
+Progress = Callable[[int, int, str], None]
+_progress: ContextVar[Progress | None] = ContextVar("svft_progress", default=None)
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Thin SVD of a weight W (out, in), with n = min(out, in), or its leading part.
+
+    Attributes:
+        U: Left singular vectors (out, m); m is n, or the rank asked for where a randomized method was used.
+        sigma: Singular values (m,), descending.
+        V: Right singular vectors (in, m).
+        signature: Probes of both bases (2, m, 2), see `svft.basis.signature`.
+        fingerprint: Fingerprint of W (33,), see `svft.basis.fingerprint`.
+        error: Largest residual ‖Wvᵢ − σᵢuᵢ‖ / σ₁: rounding for the exact method, stated for the randomized one.
+    """
+
+    U: torch.Tensor
+    sigma: torch.Tensor
+    V: torch.Tensor
+    signature: torch.Tensor
+    fingerprint: torch.Tensor
+    error: float
+
+
+@contextmanager
+def decomposition_progress(callback: Progress) -> Iterator[None]:
+    """Report every decomposed weight to ``callback(done, total, module_name)`` within the block."""
+    token = _progress.set(callback)
+    try:
+        yield
+    finally:
+        _progress.reset(token)
+
+
+def report_progress(done: int, total: int, name: str) -> None:
+    """Tell the callback of `decomposition_progress`, where there is one."""
+    if callback := _progress.get():
+        callback(done, total, name)
+
+
+def is_randomized(shape: tuple[int, int], rank: int | None) -> bool:
+    """Return whether a weight of this shape is decomposed by the randomized method for a given rank."""
+    n = min(shape)
+    return rank is not None and n >= RANDOMIZED_FROM and 4 * rank <= n
+
+
+def decompose(weight: torch.Tensor, rank: int | None = None) -> Decomposition:
+    """Decompose a weight, or read its decomposition from the cache.
+
+    The method is exact (LAPACK), in float64 for n ≤ 1024 and in float32 above. Only where `rank` is small against a
+    large n it is randomized (Halko, Martinsson & Tropp 2011, with power iterations), and `error` states how well.
+
+    Args:
+        weight: W (out, in), any floating type, any device.
+        rank: Number of leading directions that are needed; None is all.
+
+    Returns:
+        The decomposition on the weight's device, float32 (float64 for a float64 weight).
+
+    Raises:
+        ValueError: Where the weight has entries that are not finite.
+    """
+    mark = fingerprint(weight)
+    randomized = is_randomized(tuple(weight.shape), rank)
+    path = (
+        cache_directory()
+        / f"{bytes(mark[:-1].tolist()).hex()}-{f'r{rank}' if randomized else 'full'}-v{_FORMAT}"
+    )
+    cached = _read(path, weight, mark)
+    if cached is not None:
+        return cached
+    if not torch.isfinite(weight).all():
+        raise ValueError("The weight has NaN or infinite entries and cannot be decomposed.")
+    decomposition = _compute(weight, rank if randomized else None, mark)
+    if randomized:
+        logger.warning(
+            "Randomized SVD of a weight %s to rank %d: residual up to %.1e of its largest singular value.",
+            tuple(weight.shape), rank, decomposition.error,
+        )  # fmt: skip
+    _write(path, decomposition)
+    return decomposition
+
+
+def _compute(weight: torch.Tensor, rank: int | None, mark: torch.Tensor) -> Decomposition:
+    keep = torch.float64 if weight.dtype == torch.float64 else torch.float32
+    wide = torch.float64 if min(weight.shape) <= FLOAT64_UP_TO else keep
+    W = weight.detach().to(wide)
+    if rank is None:
+        U, sigma, Vh = torch.linalg.svd(W, full_matrices=False)
+        V = Vh.mH
+    else:
+        with torch.random.fork_rng(devices=[W.device] if W.is_cuda else []):
+            torch.manual_seed(0)
+            U, sigma, V = torch.svd_lowrank(W, q=rank + 16, niter=4)
+        U, sigma, V = U[:, :rank], sigma[:rank], V[:, :rank]
+    U, V = canonical_signs(U, sigma, V)
+    residual = torch.linalg.vector_norm(W @ V - U * sigma, dim=0).max() / sigma[0].clamp_min(1e-30)
+    return Decomposition(
+        U=U.to(keep).contiguous(),
+        sigma=sigma.to(keep).contiguous(),
+        V=V.to(keep).contiguous(),
+        signature=signature(U, V),
+        fingerprint=mark,
+        error=float(residual),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# The cache: one safetensors file a weight, named by content. Files appear whole (written aside, then renamed), so
+# that processes may share the directory.
+
+
+def cache_directory() -> Path:
+    """Return the cache directory: $SVFT_CACHE_DIR, else `svft` under $XDG_CACHE_HOME, else ~/.cache/svft."""
+    if chosen := os.environ.get("SVFT_CACHE_DIR"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svft"
+
+
+def cache_limit() -> int:
+    """Return the size in bytes that the cache may have: $SVFT_CACHE_LIMIT_GB, 10 where that is not set."""
+    return int(float(os.environ.get("SVFT_CACHE_LIMIT_GB", "10")) * 1e9)
+
+
+def cache_files() -> list[Path]:
+    """Return the files of the cache, the least recently used first."""
+    directory = cache_directory()
+    files = [f for f in directory.glob("*.safetensors") if f.is_file()] if directory.is_dir() else []
+    return sorted(files, key=lambda f: f.stat().st_mtime)
+
+
+def clear_cache() -> int:
+    """Delete every cached decomposition and return the number of bytes freed."""
+    files = cache_files()
+    freed = sum(f.stat().st_size for f in files)
+    for file in files:
+        file.unlink(missing_ok=True)
+    return freed
+
+
+def _read(path: Path, weight: torch.Tensor, mark: torch.Tensor) -> Decomposition | None:
+    file = path.with_suffix(".safetensors")
+    if not file.exists():
+        return None
+    try:
+        with safe_open(file, framework="pt") as f:
+            U, sigma, V, sign = (f.get_tensor(name) for name in ("U", "sigma", "V", "signature"))
+            error = float(f.metadata()["error"])
+        whole = U.shape == (weight.shape[0], len(sigma)) and V.shape == (weight.shape[1], len(sigma))
+        # The signature, computed anew, doubles as the check that the vectors are the ones that were written.
+        if (
+            not whole
+            or not torch.allclose(signature(U, V), sign, atol=1e-3)
+            or not torch.isfinite(sigma).all()
+        ):
+            raise ValueError("its contents do not agree with its signature")
+        os.utime(file)  # least recently used goes first
+    except (SafetensorError, OSError, KeyError, ValueError) as error_:
+        warnings.warn(
+            f"The cached decomposition {file} is damaged ({error_}); it is computed anew.", stacklevel=3
+        )
+        return None
+    return Decomposition(*(t.to(weight.device) for t in (U, sigma, V)), sign, mark, error)
+
+
+def _write(path: Path, decomposition: Decomposition) -> None:
+    tensors = {
+        "U": decomposition.U, "sigma": decomposition.sigma, "V": decomposition.V,
+        "signature": decomposition.signature,
+    }  # fmt: skip
+    tensors = {name: t.cpu() for name, t in tensors.items()}
+    size = sum(t.nbytes for t in tensors.values())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A cache is a convenience: it leaves the disk a reserve, and does without where there is none.
+        if size > cache_limit() or shutil.disk_usage(path.parent).free < 2 * size + 1_000_000_000:
+            return
+        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        os.close(handle)
+        try:
+            save_file(tensors, aside, metadata={"error": str(decomposition.error)})
+            os.replace(aside, path.with_suffix(".safetensors"))
+        finally:
+            Path(aside).unlink(missing_ok=True)
+        _evict()
+    except OSError as error:
+        warnings.warn(f"The decomposition could not be cached in {path.parent}: {error}.", stacklevel=3)
+
+
+def _evict() -> None:
+    files = cache_files()
+    excess = sum(f.stat().st_size for f in files) - cache_limit()
+    for file in files:
+        if excess <= 0:
+            break
+        excess -= file.stat().st_size
+        file.unlink(missing_ok=True)

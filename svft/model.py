@@ -1,0 +1,343 @@
+"""Injection of SVFT layers into a model, as a PEFT tuner."""
+
+from __future__ import annotations
+
+import logging
+import re
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.utils.other import get_pattern_key
+from peft.utils.quantization_utils import resolve_quantization_backend
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from .basis import DTYPES, report_mismatch
+from .config import SvftConfig
+from .decomposition import is_randomized, report_progress
+from .layer import CoefficientSpec, Linear, SvftLayer
+from .patterns import PATTERNS, effective_pattern, nearest_off_diag, pattern_size, spread_budget
+from .targets import TARGET_MODULES
+
+logger = logging.getLogger(__name__)
+
+LARGE_BASIS_BYTES = 2**30  # from here on, the memory for U and V is announced before the decomposition
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What one matrix gets: its pattern, its open block r×r, and its number of entries."""
+
+    pattern: str
+    rank: int
+    entries: int
+
+
+class SvftModel(BaseTuner):
+    """Adapts the linear layers of a model with SVFT (Lingam et al., arXiv 2405.19597).
+
+    Args:
+        model: The model to adapt, in place.
+        config: The `SvftConfig`, or a dict of them by adapter name.
+        adapter_name: Name of the first adapter.
+
+    Example:
+        >>> from peft import get_peft_model
+        >>> import svft
+        >>> model = get_peft_model(base, svft.SvftConfig(pattern="plain"))  # doctest: +SKIP
+    """
+
+    prefix = "svft_"
+    tuner_layer_cls = SvftLayer
+    target_module_mapping = TARGET_MODULES
+
+    def _create_and_replace(self, config, adapter_name, target, target_name, parent, current_key, **_):
+        if isinstance(target, SvftLayer):
+            target.update_layer(adapter_name)
+            target.set_adapter(target.active_adapters)
+            return
+        _refuse_unsupported(current_key, target, self.model)
+        new_module = Linear(target, adapter_name)
+        new_module.module_name = current_key
+        if adapter_name not in self.active_adapters:
+            new_module.requires_grad_(False)
+        self._replace_module(parent, target_name, new_module, target)
+
+    def inject_adapter(self, model, adapter_name, *args, **kwargs):
+        """Create the layers of an adapter, then size and fill them once all of them are known."""
+        super().inject_adapter(model, adapter_name, *args, **kwargs)
+        layers = _layers(model, adapter_name)
+        try:
+            _initialize(layers, self.peft_config[adapter_name], adapter_name)
+        except Exception:
+            for layer in layers.values():  # nothing half-made stays behind
+                layer.delete_adapter(adapter_name)
+            raise
+
+    @classmethod
+    def _get_adapter_state_dict(cls, model, config, adapter_name, state_dict, unwanted_adapter_names):
+        found = super()._get_adapter_state_dict(
+            model, config, adapter_name, state_dict, unwanted_adapter_names
+        )
+        # The file's types do not depend on what the model was cast to.
+        types = {
+            "svft_coefficients": torch.float32,
+            "svft_sigma": torch.float32,
+            "svft_signature": torch.float16,
+        }
+
+        def stored_type(key: str, tensor: torch.Tensor) -> torch.Tensor:
+            name = next((name for name in types if f".{name}." in key), None)
+            return tensor.to(types[name]) if name else tensor
+
+        return {key: stored_type(key, tensor) for key, tensor in found.items()}
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(cls, model, config, adapter_name, state_dict):
+        layers = _layers(model, adapter_name)
+        aligned = _aligned_state(layers, adapter_name, state_dict)
+        return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, aligned)
+
+
+def _layers(model: nn.Module, adapter_name: str) -> dict[str, SvftLayer]:
+    """Return the layers of `model` that hold an adapter, by module name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, SvftLayer) and adapter_name in module.svft_coefficients
+    }
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------
+
+
+def _refuse_unsupported(name: str, target: nn.Module, model: nn.Module) -> None:
+    """Raise a ValueError that says why a module cannot be adapted, where it cannot."""
+    if isinstance(target, BaseTunerLayer):
+        if target.merged:
+            raise ValueError(f"{name} has another adapter merged into it: unmerge it before adding SVFT.")
+        raise ValueError(
+            f"{name} already carries a {type(target).__name__} adapter of another method: unload it first."
+        )
+    if resolve_quantization_backend(target) is not None:
+        raise ValueError(
+            f"{name} is quantized ({type(target).__name__}); SVFT needs its weight in float: load it unquantized."
+        )
+    if not isinstance(target, (nn.Linear, Conv1D)):
+        raise ValueError(
+            f"{name} is a {type(target).__name__}; SVFT adapts nn.Linear and transformers' Conv1D: "
+            "leave it out of target_modules."
+        )
+    weight = target.weight
+    hook = getattr(target, "_hf_hook", None)
+    if weight.device.type == "meta" or getattr(hook, "offload", False):
+        raise ValueError(
+            f"{name} has no weight in memory (meta or offloaded): load the model whole before adapting it."
+        )
+    if hasattr(weight, "ds_id") or hasattr(weight, "device_mesh") or weight.ndim != 2 or weight.numel() == 0:
+        raise ValueError(
+            f"{name} has a sharded weight (FSDP or ZeRO-3): gather the whole weight before adapting it."
+        )
+    if weight.dtype not in DTYPES:
+        raise ValueError(
+            f"{name} has a weight of type {weight.dtype}; SVFT adapts float32, bfloat16, float16, float64."
+        )
+    for parent in model.modules():
+        if isinstance(parent, nn.Embedding) and parent.weight is weight:
+            raise ValueError(
+                f"{name} shares its weight with an embedding (tied head): leave it out of target_modules."
+            )
+
+
+# -- sizes and first values -----------------------------------------------------------------------------------------
+
+
+def _initialize(layers: dict[str, SvftLayer], config: SvftConfig, adapter_name: str) -> None:
+    """Decompose the weights of an adapter's layers and give each its pattern and first coefficients."""
+    plans = _plan(layers, config)
+    dtype = getattr(torch, config.basis_dtype) if config.basis_dtype else None
+    _announce(layers, plans, dtype)
+    for number, (name, layer) in enumerate(layers.items()):
+        plan = plans[name]
+        layer.ensure_basis(plan.rank, dtype)
+        indices, off_diag = _draw(layer, plan, config)
+        spec = CoefficientSpec(plan.pattern, plan.rank, off_diag)
+        layer.init_adapter(
+            adapter_name, spec, indices, _first_values(layer, len(indices), config), config.embed_basis
+        )
+        report_progress(number + 1, len(layers), layer.module_name)
+
+
+def _plan(layers: dict[str, SvftLayer], config: SvftConfig) -> dict[str, _Plan]:
+    """Return pattern, rank and number of entries of each matrix, before anything is decomposed."""
+    ranks = {}
+    for name, layer in layers.items():
+        n = min(layer.out_features, layer.in_features)
+        ranks[name] = min(config.rank or n, n)
+    if config.pattern == "custom":
+        pairs = {name: _custom_pairs(layer, ranks[name], config) for name, layer in layers.items()}
+        return {name: _Plan("custom", ranks[name], len(pairs[name])) for name in layers}
+    if config.budget is not None:
+        shares = dict(zip(layers, spread_budget(config.budget, list(ranks.values()))))
+    plans = {}
+    for name, layer in layers.items():
+        override = (config.overrides or {}).get(get_pattern_key(config.overrides or (), layer.module_name))
+        chosen, off_diag = config.resolve(override)
+        pattern = effective_pattern(chosen, (layer.out_features, layer.in_features))
+        if config.budget is not None:
+            entries = shares[name]
+        else:
+            entries = pattern_size(ranks[name], off_diag) if PATTERNS[pattern].sized else ranks[name]
+        plans[name] = _Plan(pattern, ranks[name], entries)
+    used = {get_pattern_key(config.overrides or (), layer.module_name) for layer in layers.values()}
+    if unused := sorted(set(config.overrides or ()) - used):
+        raise ValueError(f"overrides name modules that are not adapted: {', '.join(unused)}.")
+    return plans
+
+
+def _custom_pairs(layer: SvftLayer, rank: int, config: SvftConfig) -> np.ndarray:
+    """Return the (i, j) of a matrix in the custom pattern, int64 (k, 2), sorted."""
+    key = next(
+        (k for k in config.custom_indices if re.fullmatch(rf"(.*\.)?{re.escape(k)}", layer.module_name)), None
+    )
+    if key is None:
+        raise ValueError(f"custom_indices has no entry for {layer.module_name}: name every adapted matrix.")
+    pairs = np.unique(np.asarray(config.custom_indices[key], dtype=np.int64), axis=0)
+    if pairs.max() >= rank:
+        raise ValueError(
+            f"custom_indices[{key!r}] reaches ({pairs.max()}), but M of {layer.module_name} is {rank}×{rank}."
+        )
+    return pairs
+
+
+def _draw(layer: SvftLayer, plan: _Plan, config: SvftConfig) -> tuple[torch.Tensor, int | None]:
+    """Return the flat indices of a matrix into M (m, m), and the half-width where the pattern is a band."""
+    m = len(layer.own_sigma)
+    if plan.pattern == "custom":
+        pairs = _custom_pairs(layer, plan.rank, config)
+        return torch.from_numpy(pairs[:, 0] * m + pairs[:, 1]), None
+    pattern = PATTERNS[plan.pattern]
+    # Another draw for each matrix, the same in every process.
+    seed = (config.seed << 32) + zlib.crc32(layer.module_name.encode())
+    U, V = layer.svft_shared_U[:, : plan.rank], layer.svft_shared_V[:, : plan.rank]
+    block = pattern.function(plan.rank, plan.entries, seed=seed, U=U, V=V).cpu()
+    indices = block // plan.rank * m + block % plan.rank
+    if pattern.stored:
+        return indices, None
+    return indices, nearest_off_diag(plan.rank, len(indices))
+
+
+def _first_values(layer: SvftLayer, k: int, config: SvftConfig) -> torch.Tensor:
+    """Return the first coefficients (k,): zero, or the noise of the authors' code behind its half-open gate."""
+    if config.init_weights:
+        return torch.zeros(k)
+    generator = torch.Generator().manual_seed(config.seed ^ zlib.crc32(layer.module_name.encode()))
+    return 0.5 * torch.randn(k, generator=generator) * (2 / k) ** 0.5
+
+
+def _announce(layers: dict[str, SvftLayer], plans: dict[str, _Plan], dtype: torch.dtype | None) -> None:
+    """Say how much memory U and V will take, before a large model is decomposed."""
+    new = [
+        (
+            plans[name].rank,
+            layer.out_features + layer.in_features,
+            (dtype or layer.get_base_weight().dtype).itemsize,
+        )
+        for name, layer in layers.items()
+        if not layer.has_basis(plans[name].rank, dtype)
+    ]
+    total = sum(rank * sides * size for rank, sides, size in new)
+    if total < LARGE_BASIS_BYTES:
+        return
+    randomized = sum(
+        is_randomized((la.out_features, la.in_features), plans[n].rank) for n, la in layers.items()
+    )
+    logger.warning(
+        "Decomposing %d weights (%d of them by a randomized method): U and V will take %.1f GB beside the model.",
+        len(new), randomized, total / 1e9,
+    )  # fmt: skip
+
+
+# -- loading --------------------------------------------------------------------------------------------------------
+
+
+def _aligned_state(
+    layers: dict[str, SvftLayer], adapter_name: str, state_dict: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return a checkpoint's state with every matrix's coefficients brought into the basis of the layers.
+
+    Raises:
+        BasisMismatchError: Naming all the matrices whose basis cannot be matched.
+        ValueError: Naming a matrix whose tensors are missing or have other shapes.
+    """
+    state = dict(state_dict)
+    errors, marks = {}, None
+    for name, layer in layers.items():
+        if not isinstance(name, str):
+            continue
+        stem = _stem(name, state)
+        stored = {
+            key: state.get(f"{stem}.svft_{key}")
+            for key in ("coefficients", "indices", "sigma", "shape", "fingerprint", "signature")
+        }
+        _check_tensors(layer, adapter_name, stored)
+        values, error = layer.align_adapter(
+            adapter_name,
+            stored["coefficients"],
+            stored["fingerprint"],
+            stored["signature"],
+            stored["indices"],
+        )
+        if error is not None:
+            errors[layer.module_name] = error
+            marks = marks or (stored["fingerprint"], layer.own_fingerprint)
+        state[f"{stem}.svft_coefficients"] = values
+    if errors:
+        report_mismatch(errors, len(layers), *marks)
+    for name, layer in layers.items():
+        if adapter_name in layer.svft_U:
+            layer.aligned[adapter_name] = True
+            continue
+        layer.take_over(adapter_name)
+        stem = _stem(name, state)
+        # The layer's own values stay: the file's belong to a basis that may differ in signs.
+        for key in ("sigma", "fingerprint", "signature"):
+            state[f"{stem}.svft_{key}"] = getattr(layer, f"svft_{key}")[adapter_name].detach().clone()
+    return state
+
+
+def _stem(name: str, state: dict[str, torch.Tensor]) -> str:
+    """Return the module's name as the checkpoint spells it, with or without PEFT's prefix."""
+    prefix = "base_model.model."
+    bare = name.removeprefix(prefix)
+    return bare if f"{bare}.svft_coefficients" in state else prefix + bare
+
+
+def _check_tensors(layer: SvftLayer, adapter_name: str, stored: dict[str, torch.Tensor | None]) -> None:
+    where = f"The adapter's file does not fit {layer.module_name}"
+    own = {key: getattr(layer, f"svft_{key}") for key in stored}
+    for key, tensor in stored.items():
+        expected = own[key][adapter_name] if adapter_name in own[key] else None
+        if expected is None:
+            continue
+        if tensor is None:
+            raise ValueError(f"{where}: svft_{key} is missing.")
+        if tuple(tensor.shape) != tuple(expected.shape):
+            raise ValueError(
+                f"{where}: svft_{key} has shape {tuple(tensor.shape)}, expected {tuple(expected.shape)}. "
+                "Is this the base model that the adapter names?"
+            )
+    shape = (layer.out_features, layer.in_features)
+    if tuple(stored["shape"].tolist()) != shape:
+        raise ValueError(
+            f"{where}: it was trained on a weight of {tuple(stored['shape'].tolist())}, this one is {shape}."
+        )
+    if not torch.isfinite(stored["coefficients"]).all():
+        raise ValueError(f"{where}: its coefficients have NaN or infinite entries.")
+    if stored["indices"] is not None:
+        m = len(stored["sigma"])
+        if stored["indices"].min() < 0 or stored["indices"].max() >= m * m:
+            raise ValueError(f"{where}: its indices reach outside M ({m}×{m}).")
