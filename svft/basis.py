@@ -53,11 +53,7 @@ def fingerprint(weight: torch.Tensor) -> torch.Tensor:
 
     Values are hashed as float32 (float64 as it is), so that an exact copy in a wider type has the same hash.
     """
-    wide = (
-        weight.detach()
-        .to("cpu", torch.float64 if weight.dtype == torch.float64 else torch.float32)
-        .contiguous()
-    )
+    wide = weight.detach().to("cpu", torch.float64 if weight.dtype == torch.float64 else torch.float32).contiguous()
     digest = hashlib.sha256(repr((wide.dtype, tuple(wide.shape))).encode())
     digest.update(memoryview(wide.numpy()).cast("B"))
     code = bytes([DTYPES.index(weight.dtype)])
@@ -91,9 +87,7 @@ def signature(U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
     return torch.stack(sides).float().cpu()
 
 
-def canonical_signs(
-    U: torch.Tensor, sigma: torch.Tensor, V: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def canonical_signs(U: torch.Tensor, sigma: torch.Tensor, V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (U, V) with the largest entry of every left vector positive, and its partner flipped along.
 
     Where the singular value vanishes the right vector is free of the left one, and gets the rule by itself.
@@ -169,18 +163,12 @@ def report_mismatch(errors: dict[str, float], total: int, stored: torch.Tensor, 
         remedy = "save the adapter with embed_basis=True where it was trained"
     elif was != is_:
         cause = f"the adapter was trained on {was} weights and these are {is_}"
-        remedy = (
-            f"load the base model in {was}, or save the adapter with embed_basis=True where it was trained"
-        )
+        remedy = f"load the base model in {was}, or save the adapter with embed_basis=True where it was trained"
     else:
         cause = "the weights are not those that the adapter was trained on"
         remedy = "load the base model that the adapter names, or save it with embed_basis=True where it was trained"
-    message = (
-        f"{len(errors)} of {total} matrices do not match the adapter's basis ({names}): {cause}; {estimate}."
-    )
+    message = f"{len(errors)} of {total} matrices do not match the adapter's basis ({names}): {cause}; {estimate}."
     if _mismatch_allowed.get():
         warnings.warn(message, stacklevel=3)
         return
-    raise BasisMismatchError(
-        f"{message} Way out: {remedy}, or accept the error with svft.allow_basis_mismatch()."
-    )
+    raise BasisMismatchError(f"{message} Way out: {remedy}, or accept the error with svft.allow_basis_mismatch().")

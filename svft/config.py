@@ -68,13 +68,9 @@ class SvftConfig(PeftConfig):
     """
 
     pattern: str = field(default="plain", metadata={"help": "Which entries of M are trained."})
-    off_diag: int | None = field(
-        default=None, metadata={"help": "Half-width d of the band, k = n(2d+1) − d(d+1)."}
-    )
+    off_diag: int | None = field(default=None, metadata={"help": "Half-width d of the band, k = n(2d+1) − d(d+1)."})
     budget: int | None = field(default=None, metadata={"help": "Trainable parameters of the whole adapter."})
-    rank: int | None = field(
-        default=None, metadata={"help": "Restricts M to the leading singular directions."}
-    )
+    rank: int | None = field(default=None, metadata={"help": "Restricts M to the leading singular directions."})
     custom_indices: dict[str, list] | None = field(
         default=None, metadata={"help": "Trained entries (i, j) by module, for the pattern custom."}
     )
@@ -92,12 +88,8 @@ class SvftConfig(PeftConfig):
     )
     exclude_modules: list[str] | str | None = field(default=None, metadata={"help": "Modules to leave out."})
     layers_to_transform: list[int] | int | None = field(default=None, metadata={"help": "Layers to adapt."})
-    layers_pattern: list[str] | str | None = field(
-        default=None, metadata={"help": "Name of the list of layers."}
-    )
-    modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "Modules trained and saved whole."}
-    )
+    layers_pattern: list[str] | str | None = field(default=None, metadata={"help": "Name of the list of layers."})
+    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules trained and saved whole."})
 
     def __post_init__(self):
         super().__post_init__()
@@ -106,9 +98,7 @@ class SvftConfig(PeftConfig):
             value = getattr(self, name)
             setattr(self, name, set(value) if isinstance(value, (list, tuple)) else value)
         if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
-            raise ValueError(
-                "layers_to_transform needs target_modules as a list of names, not a regular expression."
-            )
+            raise ValueError("layers_to_transform needs target_modules as a list of names, not a regular expression.")
         if self.layers_pattern is not None and self.layers_to_transform is None:
             raise ValueError("layers_pattern is used only together with layers_to_transform.")
         self._check_size()
@@ -123,9 +113,7 @@ class SvftConfig(PeftConfig):
         if not isinstance(self.init_weights, bool):
             raise ValueError(f"init_weights={self.init_weights!r} must be True (M = 0) or False (noise).")
         if self.basis_dtype is not None and self.basis_dtype not in BASIS_DTYPES:
-            raise ValueError(
-                f"basis_dtype={self.basis_dtype!r} must be None or one of {', '.join(BASIS_DTYPES)}."
-            )
+            raise ValueError(f"basis_dtype={self.basis_dtype!r} must be None or one of {', '.join(BASIS_DTYPES)}.")
 
     def _check_size(self) -> None:
         _check_pattern(self.pattern)
@@ -146,9 +134,7 @@ class SvftConfig(PeftConfig):
             raise ValueError("custom_indices belongs to the pattern custom, and only to it.")
         for module, pairs in (self.custom_indices or {}).items():
             pairs = [tuple(pair) for pair in pairs]
-            if not pairs or any(
-                len(p) != 2 or not all(isinstance(x, int) and x >= 0 for x in p) for p in pairs
-            ):
+            if not pairs or any(len(p) != 2 or not all(isinstance(x, int) and x >= 0 for x in p) for p in pairs):
                 raise ValueError(
                     f"custom_indices[{module!r}] must be a list of pairs (i, j) of integers of at least 0."
                 )
@@ -162,9 +148,7 @@ class SvftConfig(PeftConfig):
             )
         for module, override in (self.overrides or {}).items():
             if not isinstance(override, dict) or not override or set(override) - set(OVERRIDE_KEYS):
-                raise ValueError(
-                    f"overrides[{module!r}] must be a dict with the keys {' and '.join(OVERRIDE_KEYS)}."
-                )
+                raise ValueError(f"overrides[{module!r}] must be a dict with the keys {' and '.join(OVERRIDE_KEYS)}.")
             pattern, off_diag = self.resolve(override)
             if pattern == "custom":
                 raise ValueError(

@@ -90,10 +90,7 @@ def decompose(weight: torch.Tensor, rank: int | None = None) -> Decomposition:
     """
     mark = fingerprint(weight)
     randomized = is_randomized(tuple(weight.shape), rank)
-    path = (
-        cache_directory()
-        / f"{bytes(mark[:-1].tolist()).hex()}-{f'r{rank}' if randomized else 'full'}-v{_FORMAT}"
-    )
+    path = cache_directory() / f"{bytes(mark[:-1].tolist()).hex()}-{f'r{rank}' if randomized else 'full'}-v{_FORMAT}"
     cached = _read(path, weight, mark)
     if cached is not None:
         return cached
@@ -133,7 +130,6 @@ def _compute(weight: torch.Tensor, rank: int | None, mark: torch.Tensor) -> Deco
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------
 # The cache: one safetensors file a weight, named by content. Files appear whole (written aside, then renamed), so
 # that processes may share the directory.
 
@@ -176,17 +172,11 @@ def _read(path: Path, weight: torch.Tensor, mark: torch.Tensor) -> Decomposition
             error = float(f.metadata()["error"])
         whole = U.shape == (weight.shape[0], len(sigma)) and V.shape == (weight.shape[1], len(sigma))
         # The signature, computed anew, doubles as the check that the vectors are the ones that were written.
-        if (
-            not whole
-            or not torch.allclose(signature(U, V), sign, atol=1e-3)
-            or not torch.isfinite(sigma).all()
-        ):
+        if not whole or not torch.allclose(signature(U, V), sign, atol=1e-3) or not torch.isfinite(sigma).all():
             raise ValueError("its contents do not agree with its signature")
         os.utime(file)  # least recently used goes first
     except (SafetensorError, OSError, KeyError, ValueError) as error_:
-        warnings.warn(
-            f"The cached decomposition {file} is damaged ({error_}); it is computed anew.", stacklevel=3
-        )
+        warnings.warn(f"The cached decomposition {file} is damaged ({error_}); it is computed anew.", stacklevel=3)
         return None
     return Decomposition(*(t.to(weight.device) for t in (U, sigma, V)), sign, mark, error)
 

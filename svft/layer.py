@@ -90,9 +90,7 @@ class SvftLayer(BaseTunerLayer):
         self.register_buffer("svft_shared_V", None, persistent=False)
         self.spec: dict[str, CoefficientSpec] = {}
         self.scaling: dict[str, float] = {}
-        self.aligned: dict[
-            str, bool
-        ] = {}  # adapter -> whether its basis was compared with ours since it was loaded
+        self.aligned: dict[str, bool] = {}  # adapter -> whether its basis was compared with ours since it was loaded
         # Of the weight as it was when decomposed; merging and unmerging drifts the weight itself.
         self.own_fingerprint: torch.Tensor | None = None
         self.own_signature: torch.Tensor | None = None
@@ -204,7 +202,7 @@ class SvftLayer(BaseTunerLayer):
         if adapter_name in self.scaling:
             self.scaling[adapter_name] = float(scale)
 
-    # -- the basis ----------------------------------------------------------------------------------------------
+    # -- the basis
 
     def get_basis(self, adapter_name: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (U, V) of an adapter, (out, r) and (in, r)."""
@@ -220,9 +218,7 @@ class SvftLayer(BaseTunerLayer):
         spec = self.spec[adapter_name]
         m = len(self.svft_sigma[adapter_name])
         if spec.off_diag is not None:
-            flat = (
-                banded_indices(m, spec.off_diag, spec.rank) if spec.off_diag else plain_indices(m, spec.rank)
-            )
+            flat = banded_indices(m, spec.off_diag, spec.rank) if spec.off_diag else plain_indices(m, spec.rank)
         else:
             flat = (self.svft_indices[adapter_name] if stored is None else stored).long()
         return flat // m, flat % m
@@ -254,9 +250,7 @@ class SvftLayer(BaseTunerLayer):
         # Loaders that bypass `SvftModel` (transformers' own) fill our buffers without telling us.
         parameter = self.svft_coefficients[adapter_name]
         if parameter.device.type == "meta":
-            raise ValueError(
-                f"The adapter {adapter_name} on {self.module_name} has no values yet: load them first."
-            )
+            raise ValueError(f"The adapter {adapter_name} on {self.module_name} has no values yet: load them first.")
         mark, seen = self.svft_fingerprint[adapter_name], self.svft_signature[adapter_name]
         with torch.no_grad():
             values, error = self.align_adapter(adapter_name, parameter, mark, seen)
@@ -275,18 +269,16 @@ class SvftLayer(BaseTunerLayer):
         self.svft_fingerprint[adapter_name] = self.own_fingerprint.to(device).clone()
         self.svft_sigma[adapter_name] = self.own_sigma.to(device, torch.float32).clone()
 
-    # -- PEFT's calls -------------------------------------------------------------------------------------------
+    # -- PEFT's calls
 
-    def _move_adapter_to_device_of_base_layer(
-        self, adapter_name: str, device: torch.device | None = None
-    ) -> None:
+    def _move_adapter_to_device_of_base_layer(self, adapter_name: str, device: torch.device | None = None) -> None:
         # PEFT would cast M to the base's type; M is float32.
         device = device or self.get_base_weight().device
         for name in (*self.adapter_layer_names, *self.other_param_names):
             entries = getattr(self, name)
-            if isinstance(entries, (nn.ParameterDict, BufferDict)) and adapter_name in entries:
-                if entries[adapter_name].device.type != "meta":
-                    entries[adapter_name] = entries[adapter_name].to(device)
+            held = isinstance(entries, (nn.ParameterDict, BufferDict)) and adapter_name in entries
+            if held and entries[adapter_name].device.type != "meta":
+                entries[adapter_name] = entries[adapter_name].to(device)
 
     def get_delta_weight(self, adapter: str) -> torch.Tensor:
         """Return the update ΔW = U (αM) Vᵀ in the layout and type of the base weight."""
@@ -358,6 +350,7 @@ class SvftLayer(BaseTunerLayer):
         return True
 
     def extra_repr(self) -> str:
+        """Return pattern and size of each adapter."""
         return ", ".join(
             f"{name}: {s.pattern}, k={self.svft_coefficients[name].numel()}" for name, s in self.spec.items()
         )

@@ -79,9 +79,7 @@ class SvftModel(BaseTuner):
 
     @classmethod
     def _get_adapter_state_dict(cls, model, config, adapter_name, state_dict, unwanted_adapter_names):
-        found = super()._get_adapter_state_dict(
-            model, config, adapter_name, state_dict, unwanted_adapter_names
-        )
+        found = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
         # The file's types do not depend on what the model was cast to.
         types = {
             "svft_coefficients": torch.float32,
@@ -111,7 +109,7 @@ def _layers(model: nn.Module, adapter_name: str) -> dict[str, SvftLayer]:
     }
 
 
-# -- refusals -------------------------------------------------------------------------------------------------------
+# -- refusals
 
 
 def _refuse_unsupported(name: str, target: nn.Module, model: nn.Module) -> None:
@@ -138,9 +136,7 @@ def _refuse_unsupported(name: str, target: nn.Module, model: nn.Module) -> None:
             f"{name} has no weight in memory (meta or offloaded): load the model whole before adapting it."
         )
     if hasattr(weight, "ds_id") or hasattr(weight, "device_mesh") or weight.ndim != 2 or weight.numel() == 0:
-        raise ValueError(
-            f"{name} has a sharded weight (FSDP or ZeRO-3): gather the whole weight before adapting it."
-        )
+        raise ValueError(f"{name} has a sharded weight (FSDP or ZeRO-3): gather the whole weight before adapting it.")
     if weight.dtype not in DTYPES:
         raise ValueError(
             f"{name} has a weight of type {weight.dtype}; SVFT adapts float32, bfloat16, float16, float64."
@@ -152,7 +148,7 @@ def _refuse_unsupported(name: str, target: nn.Module, model: nn.Module) -> None:
             )
 
 
-# -- sizes and first values -----------------------------------------------------------------------------------------
+# -- sizes and first values
 
 
 def _initialize(layers: dict[str, SvftLayer], config: SvftConfig, adapter_name: str) -> None:
@@ -165,9 +161,7 @@ def _initialize(layers: dict[str, SvftLayer], config: SvftConfig, adapter_name: 
         layer.ensure_basis(plan.rank, dtype)
         indices, off_diag = _draw(layer, plan, config)
         spec = CoefficientSpec(plan.pattern, plan.rank, off_diag)
-        layer.init_adapter(
-            adapter_name, spec, indices, _first_values(layer, len(indices), config), config.embed_basis
-        )
+        layer.init_adapter(adapter_name, spec, indices, _first_values(layer, len(indices), config), config.embed_basis)
         report_progress(number + 1, len(layers), layer.module_name)
 
 
@@ -200,9 +194,7 @@ def _plan(layers: dict[str, SvftLayer], config: SvftConfig) -> dict[str, _Plan]:
 
 def _custom_pairs(layer: SvftLayer, rank: int, config: SvftConfig) -> np.ndarray:
     """Return the (i, j) of a matrix in the custom pattern, int64 (k, 2), sorted."""
-    key = next(
-        (k for k in config.custom_indices if re.fullmatch(rf"(.*\.)?{re.escape(k)}", layer.module_name)), None
-    )
+    key = next((k for k in config.custom_indices if re.fullmatch(rf"(.*\.)?{re.escape(k)}", layer.module_name)), None)
     if key is None:
         raise ValueError(f"custom_indices has no entry for {layer.module_name}: name every adapted matrix.")
     pairs = np.unique(np.asarray(config.custom_indices[key], dtype=np.int64), axis=0)
@@ -252,16 +244,14 @@ def _announce(layers: dict[str, SvftLayer], plans: dict[str, _Plan], dtype: torc
     total = sum(rank * sides * size for rank, sides, size in new)
     if total < LARGE_BASIS_BYTES:
         return
-    randomized = sum(
-        is_randomized((la.out_features, la.in_features), plans[n].rank) for n, la in layers.items()
-    )
+    randomized = sum(is_randomized((la.out_features, la.in_features), plans[n].rank) for n, la in layers.items())
     logger.warning(
         "Decomposing %d weights (%d of them by a randomized method): U and V will take %.1f GB beside the model.",
         len(new), randomized, total / 1e9,
     )  # fmt: skip
 
 
-# -- loading --------------------------------------------------------------------------------------------------------
+# -- loading-
 
 
 def _aligned_state(
@@ -276,8 +266,6 @@ def _aligned_state(
     state = dict(state_dict)
     errors, marks = {}, None
     for name, layer in layers.items():
-        if not isinstance(name, str):
-            continue
         stem = _stem(name, state)
         stored = {
             key: state.get(f"{stem}.svft_{key}")
@@ -318,11 +306,11 @@ def _stem(name: str, state: dict[str, torch.Tensor]) -> str:
 
 def _check_tensors(layer: SvftLayer, adapter_name: str, stored: dict[str, torch.Tensor | None]) -> None:
     where = f"The adapter's file does not fit {layer.module_name}"
-    own = {key: getattr(layer, f"svft_{key}") for key in stored}
     for key, tensor in stored.items():
-        expected = own[key][adapter_name] if adapter_name in own[key] else None
-        if expected is None:
+        own = getattr(layer, f"svft_{key}")
+        if adapter_name not in own:
             continue
+        expected = own[adapter_name]
         if tensor is None:
             raise ValueError(f"{where}: svft_{key} is missing.")
         if tuple(tensor.shape) != tuple(expected.shape):

@@ -1,7 +1,126 @@
-"""Cells of M for the figures: modes, clipped scales, binning, and points that can be clicked."""
+"""Cells of M for the figures: modes, clipped colour scales, binning, and points that can be clicked."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis.figures.theme import Theme, diverging_scale, sequential_scale
 
 Mode = Literal["signed", "magnitude", "relative"]
+
+MODE_TITLES: dict[Mode, str] = {"signed": "Mᵢⱼ", "magnitude": "|Mᵢⱼ|", "relative": "Mᵢⱼ / √(σᵢσⱼ)"}
+MODE_FORMULAS: dict[Mode, str] = {
+    "signed": r"M_{ij}",
+    "magnitude": r"|M_{ij}|",
+    "relative": r"M_{ij} / \sqrt{\max(\sigma_i, \sigma_1/100)\,\max(\sigma_j, \sigma_1/100)}",
+}
+MAX_CELLS = 512  # along one side of a heatmap sent to the browser
+MAX_POINTS = 5000  # of an SVG scatter
+PERCENTILE = 99
+
+
+class Scale(NamedTuple):
+    """A colour scale clipped at the 99th percentile of the magnitudes.
+
+    Attributes:
+        limit: Where it ends.
+        clipped: How many values lie beyond.
+        total: How many values there are.
+        low: Where it begins: −limit on a signed scale, 0 on one of magnitudes.
+        colors: Plotly colour scale.
+    """
+
+    limit: float
+    clipped: int
+    total: int
+    low: float
+    colors: list[tuple[float, str]]
+
+    @property
+    def note(self) -> str:
+        """Return the words that follow a caption: how many of the numbers are off the scale."""
+        if not self.clipped:
+            return ""
+        verb = "lies" if self.clipped == 1 else "lie"
+        return f" ({self.clipped:,} of {self.total:,} {verb} beyond the ends of the colours)"
+
+    def heat(self) -> dict[str, Any]:
+        """Return the keywords of a heatmap trace."""
+        return {"colorscale": self.colors, "zmin": self.low, "zmax": self.limit}
+
+
+def color_scale(values: np.ndarray, *, signed: bool, theme: Theme, limit: float | None = None) -> Scale:
+    """Return the scale of `values`, diverging where `signed`; `limit` sets its end, else the 99th percentile."""
+    magnitude = np.abs(values[np.isfinite(values)])
+    if limit is None:
+        limit = float(np.percentile(magnitude, PERCENTILE, method="higher")) if magnitude.size else 0.0
+        limit = limit or float(magnitude.max(initial=0.0)) or 1.0  # an adapter that is all zero has a scale too
+    return Scale(
+        limit=limit,
+        clipped=int((magnitude > limit).sum()),
+        total=int(magnitude.size),
+        low=-limit if signed else 0.0,
+        colors=diverging_scale(theme) if signed else sequential_scale(theme),
+    )
+
+
+def shown_values(entries: pd.DataFrame, mode: Mode) -> np.ndarray:
+    """Return the numbers of `entries` that `mode` shows: (k,)."""
+    if mode == "relative":
+        return entries["relative"].to_numpy(float)
+    values = entries["value"].to_numpy(float)
+    return np.abs(values) if mode == "magnitude" else values
+
+
+def strongest(row: np.ndarray, col: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return, for each occupied cell (row, col), the position of its value of largest magnitude.
+
+    A bin shows its strongest entry, with its sign: a mean would let opposite entries cancel.
+    """
+    order = np.lexsort((np.abs(values), col, row))
+    last = np.ones(len(order), dtype=bool)
+    last[:-1] = (np.diff(row[order]) != 0) | (np.diff(col[order]) != 0)
+    return order[last]
+
+
+def bin_width(length: int, at_most: int = MAX_CELLS) -> int:
+    """Return how many neighbours share a cell so that `length` of them need no more than `at_most` cells."""
+    return -(-max(length, 1) // at_most)
+
+
+def grid(row: np.ndarray, col: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a heatmap's cells (float32, `shape`), NaN where no value lies, else the strongest one."""
+    cells = np.full(shape, np.nan, dtype=np.float32)
+    keep = strongest(row, col, values)
+    cells[row[keep], col[keep]] = values[keep]
+    return cells
+
+
+def select_points(x: np.ndarray, y: np.ndarray, customdata: list[list[Any]], hover: str) -> go.Scatter:
+    """Return the invisible squares over a heatmap that report clicks and boxes; `hover` is their template.
+
+    They are small, and the figure's hover distance is unlimited (see `make_selectable`): so the nearest one
+    answers, wherever one clicks.
+    """
+    invisible = {"marker": {"opacity": 0.01}}
+    return go.Scatter(
+        name="select",
+        x=x,
+        y=y,
+        mode="markers",
+        marker={"symbol": "square", "size": 6, "opacity": 0.01},
+        selected=invisible,
+        unselected=invisible,
+        customdata=customdata,
+        hovertemplate=hover + "<extra></extra>",
+        showlegend=False,
+    )
+
+
+def make_selectable(figure: go.Figure) -> None:
+    """Let a click anywhere in `figure` reach the nearest of its "select" points."""
+    figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.cells import Mode
-from analysis.figures.theme import Theme
+from analysis.figures.cells import (
+    MAX_POINTS,
+    MODE_FORMULAS,
+    MODE_TITLES,
+    Mode,
+    Scale,
+    bin_width,
+    color_scale,
+    grid,
+    make_selectable,
+    select_points,
+    shown_values,
+    strongest,
+)
+from analysis.figures.theme import Theme, axis, colorbar, new_figure
+
+_HEIGHT = 480
+_SIDE = 400  # pixels of the plot area, about
+_BINS = 70  # along one side, so that a bin is at least 5 pixels wide also on a small screen
+_COVER = 0.2  # share of the area that the squares of few entries fill, before they overlap
 
 
 def coefficient_square(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode = "signed") -> go.Figure:
@@ -21,8 +40,123 @@ def coefficient_square(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mod
         mode: "signed" Mᵢⱼ, "magnitude" |Mᵢⱼ|, or "relative" Mᵢⱼ/√(σᵢσⱼ).
 
     Returns:
-        A figure whose "select" points carry ``customdata = [i, j, value]``; a box drawn in it goes to
-        `box_from_square`. Up to 5,000 entries the points are the squares themselves, beyond that entries are
-        binned and a bin shows the largest in magnitude.
+        A figure whose "select" points carry ``customdata = [i, j, value]``, value as `mode` shows it; a box
+        drawn in it goes to `box_from_square`. Up to 5,000 entries each is one square; beyond that they are
+        binned and a bin shows the strongest. The axes end with the trained directions where `rank`
+        restricts them.
     """
-    raise NotImplementedError
+    i, j = entries["i"].to_numpy(), entries["j"].to_numpy()
+    values = shown_values(entries, mode)
+    scale = color_scale(values, signed=mode != "magnitude", theme=theme)
+    side = int(max(i.max(), j.max())) + 1
+    side = n if side > 0.9 * n else side
+    energy = entries["value"].to_numpy() ** 2
+    by_row = np.bincount(i, energy, minlength=side)
+    share = by_row.max() / max(energy.sum(), 1e-300)
+    binned = len(entries) > MAX_POINTS
+    figure = new_figure(
+        theme,
+        alt=(
+            f"{len(entries):,} trained entries of M scattered over {side} rows and {side} columns, showing "
+            f"{MODE_TITLES[mode]} up to {np.abs(values).max(initial=0):.3g}. Row {by_row.argmax()} holds the most "
+            f"energy, {share:.1%}."
+        ),
+        caption=(
+            "Look for rows or columns of strong colour, single directions that carry much of the update; "
+            f"the strongest row, i = {by_row.argmax()}, holds {share:.1%} of the energy"
+            f"{', and each cell shows the strongest of its entries' if binned else ''}{scale.note}."
+        ),
+        formula=MODE_FORMULAS[mode],
+        height=_HEIGHT,
+        limit=scale.limit,
+        clipped=scale.clipped,
+    )
+    hover = f"i = %{{customdata[0]}}, j = %{{customdata[1]}}<br>{MODE_TITLES[mode]} = %{{customdata[2]:.4g}}"
+    if binned:
+        _add_bins(figure, i, j, values, side, scale, theme, mode, hover)
+    else:
+        _add_squares(figure, i, j, values, scale, theme, mode, hover)
+    make_selectable(figure)
+    figure.update_layout(
+        margin={"t": 8},
+        plot_bgcolor=theme.absent,
+        xaxis=axis(
+            theme, "column j of M", range=[-0.5, side - 0.5], showgrid=False, constrain="domain", nticks=6
+        ),
+        yaxis=axis(
+            theme,
+            "row i of M",
+            range=[side - 0.5, -0.5],
+            showgrid=False,
+            scaleanchor="x",
+            constrain="domain",
+            nticks=6,
+        ),
+    )
+    return figure
+
+
+def _add_squares(
+    figure: go.Figure,
+    i: np.ndarray,
+    j: np.ndarray,
+    values: np.ndarray,
+    scale: Scale,
+    theme: Theme,
+    mode: Mode,
+    hover: str,
+) -> None:
+    """Add one visible square for each entry, the strongest on top."""
+    order = np.argsort(np.abs(values), kind="stable")
+    points = select_points(
+        j[order], i[order], [[int(i[p]), int(j[p]), float(values[p])] for p in order], hover
+    )
+    size = float(np.clip(np.sqrt(_COVER / len(i)) * _SIDE, 5, 24))
+    as_drawn = {"marker": {"opacity": 1}}  # a selection elsewhere must not dim the entries
+    points.update(
+        marker={
+            "opacity": 1,
+            "size": size,
+            "color": values[order],
+            "colorscale": scale.colors,
+            "cmin": scale.low,
+            "cmax": scale.limit,
+            "colorbar": colorbar(theme, MODE_TITLES[mode]),
+            "line": {"width": 0},
+        },
+        selected=as_drawn,
+        unselected=as_drawn,
+    )
+    figure.add_trace(points)
+
+
+def _add_bins(
+    figure: go.Figure,
+    i: np.ndarray,
+    j: np.ndarray,
+    values: np.ndarray,
+    side: int,
+    scale: Scale,
+    theme: Theme,
+    mode: Mode,
+    hover: str,
+) -> None:
+    """Add a heatmap of bins, and its points that can be clicked."""
+    width = bin_width(side, _BINS)
+    bins = -(-side // width)
+    row, col = i // width, j // width
+    figure.add_heatmap(
+        name="M",
+        z=grid(row, col, values, (bins, bins)),
+        x0=(width - 1) / 2,
+        dx=width,
+        y0=(width - 1) / 2,
+        dy=width,
+        **scale.heat(),
+        colorbar=colorbar(theme, MODE_TITLES[mode]),
+        hoverinfo="skip",
+    )
+    keep = strongest(row, col, values)
+    data = [[int(i[p]), int(j[p]), float(values[p])] for p in keep]
+    x, y = ((part[keep] + 0.5) * width - 0.5 for part in (col, row))
+    figure.add_trace(select_points(x, y, data, hover))

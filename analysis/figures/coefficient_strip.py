@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.cells import Mode
-from analysis.figures.theme import Theme
+from analysis.figures.cells import (
+    MAX_CELLS,
+    MAX_POINTS,
+    MODE_FORMULAS,
+    MODE_TITLES,
+    Mode,
+    bin_width,
+    color_scale,
+    grid,
+    make_selectable,
+    select_points,
+    shown_values,
+    strongest,
+)
+from analysis.figures.theme import Theme, axis, colorbar, new_figure
 
 
 def coefficient_strip(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode = "signed") -> go.Figure:
@@ -15,13 +29,78 @@ def coefficient_strip(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode
     What to look for: runs of one colour, and whether the middle row (the diagonal) stands out.
 
     Args:
-        entries: The table of `analysis.coefficients.entries`: ``i``, ``j``, ``offset``, ``value``, ``relative``.
+        entries: The table of `analysis.coefficients.entries`: ``i``, ``j``, ``offset``, ``value``,
+            ``relative``.
         n: Number of singular directions.
         theme: Light or dark.
         mode: "signed" Mᵢⱼ, "magnitude" |Mᵢⱼ|, or "relative" Mᵢⱼ/√(σᵢσⱼ).
 
     Returns:
-        A figure whose "select" points carry ``customdata = [i, j]``; a box drawn in it goes to `box_from_strip`.
-        Beyond 512 columns neighbours along a diagonal share a cell, which shows the largest in magnitude.
+        A figure whose "select" points carry ``customdata = [i, j, value]``, value as `mode` shows it; a box
+        drawn in it goes to `box_from_strip`. Beyond 512 columns (and offsets) neighbours share a cell, which
+        shows the strongest. The axis ends with the trained directions where `rank` restricts them.
     """
-    raise NotImplementedError
+    i, offset = entries["i"].to_numpy(), entries["offset"].to_numpy()
+    values = shown_values(entries, mode)
+    scale = color_scale(values, signed=mode != "magnitude", theme=theme)
+    width, reach = int(max(i.max(), entries["j"].max())) + 1, int(np.abs(offset).max())
+    across = bin_width(width)
+    down = bin_width(2 * reach + 1)
+    col, row = i // across, (offset + reach) // down
+    rows = -(-(2 * reach + 1) // down)
+    cells = grid(row, col, values, (rows, -(-width // across)))
+
+    on_diagonal = float((entries.loc[offset == 0, "value"] ** 2).sum() / max((entries["value"] ** 2).sum(), 1e-300))
+    if reach:
+        caption = (
+            "Look for runs of one colour and for a middle row (the diagonal) that stands out; here the diagonal "
+            f"is {(offset == 0).mean():.0%} of the entries and holds {on_diagonal:.0%} of the energy{scale.note}."
+        )
+    else:
+        caption = f"Each cell is one trained number: how much one singular value was changed{scale.note}."
+    figure = new_figure(
+        theme,
+        alt=(
+            f"Strip of {len(entries):,} trained entries of M: row i from 0 to {width - 1} across, offset j − i from "
+            f"{-reach} to {reach} down, showing {MODE_TITLES[mode]} up to {np.abs(values).max(initial=0):.3g}. "
+            f"The diagonal holds {on_diagonal:.0%} of the energy."
+        ),
+        caption=caption,
+        formula=MODE_FORMULAS[mode],
+        height=min(120 + 20 * rows, 420) if reach else 150,
+        limit=scale.limit,
+        clipped=scale.clipped,
+    )
+    figure.add_heatmap(
+        name="M",
+        z=cells,
+        x0=(across - 1) / 2,
+        dx=across,
+        y0=-reach + (down - 1) / 2,
+        dy=down,
+        **scale.heat(),
+        colorbar=colorbar(theme, MODE_TITLES[mode]) | {"nticks": 3},
+        hoverinfo="skip",
+    )
+    group = across * bin_width(cells.shape[1], max(MAX_POINTS // rows, 1))
+    keep = strongest(row, i // group, values)
+    data = [[int(a), int(b), float(v)] for a, b, v in entries[["i", "j"]].assign(v=values).to_numpy()[keep]]
+    hover = f"i = %{{customdata[0]}}, j = %{{customdata[1]}}<br>{MODE_TITLES[mode]} = %{{customdata[2]:.4g}}"
+    x = (i[keep] // group + 0.5) * group - 0.5
+    y = -reach + (row[keep] + 0.5) * down - 0.5
+    figure.add_trace(select_points(x, y, data, hover))
+    make_selectable(figure)
+    figure.update_layout(
+        margin={"t": 8},
+        plot_bgcolor=theme.absent,
+        xaxis=axis(theme, "row i of M", range=[-0.5, width - 0.5], showgrid=False),
+        yaxis=axis(
+            theme,
+            "offset j − i",
+            range=[reach + 0.5, -reach - 0.5],
+            showgrid=False,
+            **({"tickvals": list(range(-reach, reach + 1))} if reach <= 3 else {"nticks": 9}),
+        ),
+    )
+    assert max(cells.shape) <= MAX_CELLS
+    return figure

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme
+from analysis.figures.cells import (
+    MAX_POINTS,
+    bin_width,
+    color_scale,
+    grid,
+    make_selectable,
+    select_points,
+    strongest,
+)
+from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, colorbar, new_figure
+
+_ROW = 6  # pixels: the least height of a row, so that the pointer can meet it
+_CLICKABLE_COLUMNS = 64
 
 
 def coefficient_wall(
@@ -18,14 +31,95 @@ def coefficient_wall(
     Args:
         wall: One row a cell: ``name``, ``label``, ``layer``, ``index`` (i, the left singular direction) and
             ``value``. Matrices are drawn from top to bottom in the order in which they come.
-        signed: True where each value is one coefficient (the plain pattern: Mᵢᵢ), drawn on the diverging scale.
-            False where it sums up a row of M (other patterns: √Σⱼ Mᵢⱼ²), drawn from zero.
+        signed: True where each value is one coefficient (the plain pattern: Mᵢᵢ), drawn on the diverging
+            scale. False where it sums up a row of M (other patterns: √Σⱼ Mᵢⱼ²), drawn from zero.
         theme: Light or dark.
         selected: ``name`` of the matrix to outline.
-        height: In pixels. Where it gives every row at least 13 pixels each is labelled, else each layer.
+        height: In pixels, more where there are many matrices. Where a row gets at least 13 pixels each is
+            labelled, else each layer.
 
     Returns:
-        A figure whose "select" points carry ``customdata = [name, label, i of the largest value near by, value]``.
-        Beyond 512 directions neighbours share a column, which shows the largest in magnitude.
+        A figure whose "select" points carry ``customdata = [name, label, i, value]`` of the strongest value
+        near by. Beyond 512 directions neighbours share a column, which shows the strongest.
     """
-    raise NotImplementedError
+    matrices = wall.drop_duplicates("name")[["name", "label", "layer"]].reset_index(drop=True)
+    rows, n = len(matrices), int(wall["index"].max()) + 1
+    row = pd.Index(matrices["name"]).get_indexer(wall["name"])
+    index, values = wall["index"].to_numpy(), wall["value"].to_numpy(float)
+    width = bin_width(n)
+    cells = grid(row, index // width, values, (rows, -(-n // width)))
+    scale = color_scale(values, signed=signed, theme=theme)
+
+    quantity = "Mᵢᵢ" if signed else "√Σⱼ Mᵢⱼ²"
+    energy = wall.assign(energy=values**2).groupby("name", sort=False)["energy"].sum()
+    top = matrices["label"][int(energy.to_numpy().argmax())]
+    caption = (
+        "Look for rows (matrices) and columns (singular directions) that moved more than the others; "
+        f"the strongest row is {top}{scale.note}."
+    )
+    figure = new_figure(
+        theme,
+        alt=(
+            f"Heatmap of {quantity} for {rows} adapted matrices (rows) and {n} singular directions (columns). "
+            f"Values reach {np.abs(values).max(initial=0):.3g}; the row with the most energy is {top}."
+        ),
+        caption=caption,
+        formula=r"M_{ii}" if signed else r"\sqrt{\sum_j M_{ij}^2}",
+        height=max(height, _ROW * rows + 80),
+        limit=scale.limit,
+        clipped=scale.clipped,
+    )
+    figure.add_heatmap(
+        name="M",
+        z=cells,
+        x0=(width - 1) / 2,
+        dx=width,
+        **scale.heat(),
+        colorbar=colorbar(theme, quantity),
+        hoverinfo="skip",
+    )
+
+    # One point a row and group of columns; it lies at the group's middle, so that its row is always the nearest.
+    group = max(bin_width(n, _CLICKABLE_COLUMNS), bin_width(n, max(MAX_POINTS // rows, 1)))
+    keep = strongest(row, index // group, values)
+    middle = np.minimum((index[keep] // group + 0.5) * group, n) - 0.5
+    data = [
+        [matrices["name"][r], matrices["label"][r], int(i), float(v)]
+        for r, i, v in zip(row[keep], index[keep], values[keep])
+    ]
+    hover = f"%{{customdata[1]}}<br>strongest near here: i = %{{customdata[2]}}, {quantity} = %{{customdata[3]:.4g}}"
+    figure.add_trace(select_points(middle, row[keep], data, hover))
+    make_selectable(figure)
+
+    tick_rows, tick_texts, title = _row_ticks(matrices, (figure.layout.height - 80) / rows)
+    figure.update_layout(
+        plot_bgcolor=theme.absent,
+        xaxis=axis(theme, "singular direction i", range=[-0.5, n - 0.5], showgrid=False),
+        yaxis=axis(
+            theme,
+            title,
+            range=[rows - 0.5, -0.5],
+            showgrid=False,
+            tickvals=tick_rows,
+            ticktext=tick_texts,
+        ),
+    )
+    for edge in np.flatnonzero(np.diff(pd.factorize(matrices["layer"], use_na_sentinel=False)[0])):
+        figure.add_hline(y=edge + 0.5, line={"color": theme.grid, "width": 1})
+    for place in matrices.index[matrices["name"] == selected]:
+        figure.add_shape(
+            type="rect",
+            **{"xref": "paper", "x0": 0, "x1": 1, "y0": place - 0.5, "y1": place + 0.5},
+            line={"color": theme.text, "width": 2},
+        )
+    return figure
+
+
+def _row_ticks(matrices: pd.DataFrame, row_height: float) -> tuple[list[float], list[str], str]:
+    """Return where the rows are labelled, with what, and the axis title: each row where it fits, else layers."""
+    if row_height > SMALL_FONT_SIZE:
+        return list(matrices.index), list(matrices["label"]), "matrix"
+    layers = matrices["label"].str.rsplit(" · ", n=1).str[0].str.removeprefix("Layer ")
+    middles = matrices.index.to_series().groupby(layers, sort=False).mean()
+    step = int(np.ceil((SMALL_FONT_SIZE + 2) / (row_height * len(matrices) / len(middles))))
+    return list(middles)[::step], list(middles.index)[::step], "layer"

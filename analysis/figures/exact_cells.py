@@ -2,29 +2,86 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.box import Box
-from analysis.figures.cells import Mode
-from analysis.figures.theme import Theme
+from analysis.figures.cells import MODE_FORMULAS, MODE_TITLES, Mode, color_scale, grid, shown_values
+from analysis.figures.theme import Theme, axis, colorbar, new_figure
 
 
-def exact_cells(
-    entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "signed", limit: float | None = None
-) -> go.Figure:
+def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "signed") -> go.Figure:
     """Draw at most 64×64 cells of M exactly, with i, j, value, σᵢ and σⱼ on hover.
 
     What to look for: which directions are coupled. Cells that are not in Ω stay empty, so that a trained entry
     that is zero (the page's background colour) looks different from one that was never trained.
 
     Args:
-        entries: The table of `analysis.coefficients.entries`: ``i``, ``j``, ``value``, ``relative``, ``sigma_i``,
-            ``sigma_j``.
+        entries: The table of `analysis.coefficients.entries` of the whole matrix, which sets the colours:
+            ``i``, ``j``, ``value``, ``relative``, ``sigma_i``, ``sigma_j``.
         box: The block to draw.
         theme: Light or dark.
         mode: "signed" Mᵢⱼ, "magnitude" |Mᵢⱼ|, or "relative" Mᵢⱼ/√(σᵢσⱼ).
-        limit: End of the colour scale; without it that of the whole matrix (its 99th percentile), so that the
-            colours equal those of the strip or square beside it.
     """
-    raise NotImplementedError
+    # The scale is that of the whole matrix, so that colours equal those of the strip or square beside it.
+    scale = color_scale(shown_values(entries, mode), signed=mode != "magnitude", theme=theme)
+    rows, cols = box.row_stop - box.row_start, box.col_stop - box.col_start
+    inside = entries[
+        entries["i"].between(box.row_start, box.row_stop - 1)
+        & entries["j"].between(box.col_start, box.col_stop - 1)
+    ]
+    row, col = (inside["i"] - box.row_start).to_numpy(), (inside["j"] - box.col_start).to_numpy()
+    details = np.full((rows, cols, 3), np.nan, dtype=np.float32)
+    details[row, col] = inside[["value", "sigma_i", "sigma_j"]].to_numpy(np.float32)
+    place = f"rows {box.row_start}–{box.row_stop - 1}, columns {box.col_start}–{box.col_stop - 1}"
+    figure = new_figure(
+        theme,
+        alt=f"{len(inside):,} trained entries of M in {place}, of {rows * cols:,} cells, showing {MODE_TITLES[mode]}.",
+        caption=(
+            f"Row i couples left vector uᵢ with right vector vⱼ: {len(inside):,} of these {rows * cols:,} cells are "
+            "trained, and the grey ones are not in Ω."
+        ),
+        formula=MODE_FORMULAS[mode],
+        height=420,
+        limit=scale.limit,
+        clipped=scale.clipped,
+    )
+    figure.add_heatmap(
+        name="M",
+        z=grid(row, col, shown_values(inside, mode), (rows, cols)),
+        x0=box.col_start,
+        y0=box.row_start,
+        **scale.heat(),
+        colorbar=colorbar(theme, MODE_TITLES[mode]),
+        xgap=1,
+        ygap=1,
+        hoverongaps=False,
+        customdata=details,
+        hovertemplate=(
+            "i = %{y}, j = %{x}<br>Mᵢⱼ = %{customdata[0]:.5g}<br>"
+            "σᵢ = %{customdata[1]:.4g}, σⱼ = %{customdata[2]:.4g}<extra></extra>"
+        ),
+    )
+    figure.update_layout(
+        margin={"t": 8},
+        plot_bgcolor=theme.absent,
+        xaxis=axis(
+            theme,
+            "column j of M",
+            range=[box.col_start - 0.5, box.col_stop - 0.5],
+            showgrid=False,
+            constrain="domain",
+            nticks=6,
+        ),
+        yaxis=axis(
+            theme,
+            "row i of M",
+            range=[box.row_stop - 0.5, box.row_start - 0.5],
+            showgrid=False,
+            scaleanchor="x",
+            constrain="domain",
+            nticks=6,
+        ),
+    )
+    return figure

@@ -2,23 +2,99 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme
+from analysis.figures.cells import grid, make_selectable, select_points, strongest
+from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, new_figure, sequential_scale
 
 
 def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = None) -> go.Figure:
-    """Draw ‖ΔW‖/‖W‖ of every adapted matrix, layers down and kinds across.
+    """Draw ‖ΔW‖/‖W‖ of every adapted matrix in per cent, layers down and kinds across.
 
     What to look for: layers or kinds that the fine-tuning changed most.
 
     Args:
-        summary: One row a matrix: ``name``, ``label``, ``layer``, ``kind``, ``relative_norm``.
+        summary: One row a matrix, ordered by layer, then kind: ``name``, ``label``, ``layer``, ``kind``,
+            ``relative_norm``.
         theme: Light or dark.
         selected: ``name`` of the matrix to outline.
 
     Returns:
-        A figure whose "select" points carry ``customdata = [name, label, relative_norm]``.
+        A figure whose "select" points carry ``customdata = [name, label, relative_norm]``. Where matrices
+        share layer and kind (decoders with cross attention), the cell shows the strongest.
     """
-    raise NotImplementedError
+    places = summary["label"].str.rsplit(" · ", n=1).str[0].str.removeprefix("Layer ")
+    layers, kinds = list(places.unique()), list(summary["kind"].unique())
+    row, col = pd.Index(layers).get_indexer(places), pd.Index(kinds).get_indexer(summary["kind"])
+    norms = summary["relative_norm"].to_numpy(float)
+    percent = grid(row, col, 100 * norms, (len(layers), len(kinds)))
+    keep = strongest(row, col, norms)
+    most = summary.iloc[int(np.nanargmax(norms))]
+    figure = new_figure(
+        theme,
+        alt=(
+            f"Map of the relative size of the update, {len(layers)} layers by {len(kinds)} kinds of matrix, "
+            f"from {100 * np.nanmin(norms):.2g} % to {100 * np.nanmax(norms):.2g} % ({most['label']})."
+        ),
+        caption=(
+            "‖ΔW‖ in per cent of ‖W‖: look for layers or kinds that changed most; the largest change is in "
+            f"{most['label']} ({100 * most['relative_norm']:.2g} %)."
+        ),
+        formula=r"\lVert \Delta W \rVert_F / \lVert W \rVert_F = \lVert M \rVert_F / \lVert \Sigma \rVert_F",
+        height=max(34 * len(layers), 100) + 130,
+    )
+    figure.add_heatmap(
+        name="‖ΔW‖ / ‖W‖",
+        z=percent,
+        text=[["" if np.isnan(p) else _short(p) for p in line] for line in percent],
+        texttemplate="%{text}",
+        textfont={"size": SMALL_FONT_SIZE},
+        colorscale=sequential_scale(theme),
+        zmin=0,
+        zmax=float(np.nanmax(percent)) or 1.0,
+        showscale=False,  # the numbers stand in the cells
+        xgap=1,
+        ygap=1,
+        hoverinfo="skip",
+    )
+    data = summary[["name", "label", "relative_norm"]].iloc[keep].values.tolist()
+    hover = "%{customdata[1]}<br>‖ΔW‖/‖W‖ = %{customdata[2]:.3%}<br>%{customdata[0]}"
+    figure.add_trace(select_points(col[keep], row[keep], data, hover))
+    make_selectable(figure)
+    figure.update_layout(
+        margin={"t": 8},
+        plot_bgcolor=theme.absent,
+        xaxis=axis(
+            theme,
+            "kind of matrix",
+            tickvals=list(range(len(kinds))),
+            ticktext=kinds,
+            tickangle=-60,
+            showgrid=False,
+            fixedrange=True,
+            range=[-0.5, len(kinds) - 0.5],
+        ),
+        yaxis=axis(
+            theme,
+            "layer",
+            tickvals=list(range(len(layers))),
+            ticktext=layers,
+            showgrid=False,
+            fixedrange=True,
+            range=[len(layers) - 0.5, -0.5],
+        ),
+    )
+    for place in np.flatnonzero(summary["name"] == selected):
+        figure.add_shape(
+            type="rect",
+            **{"x0": col[place] - 0.5, "x1": col[place] + 0.5, "y0": row[place] - 0.5, "y1": row[place] + 0.5},
+            line={"color": theme.text, "width": 3},
+        )
+    return figure
+
+
+def _short(percent: float) -> str:
+    """Return a percentage in at most four characters."""
+    return f"{percent:.0f}" if percent >= 9.95 else f"{percent:.1f}" if percent >= 0.995 else f"{percent:.2f}"

@@ -47,7 +47,9 @@ METHOD_COLORS: dict[str, str] = {
     "random": "#009E73",
     "top_k": "#CC79A7",
 }
-# The LoRA family is one grey (`Theme.muted`), told apart by its markers.
+CUSTOM_COLOR = "#A6761D"  # a pattern of explicit indices
+# The LoRA family is one grey, told apart by its markers.
+LORA_COLOR = "#868C98"
 LORA_MARKERS: dict[str, str] = {"lora": "circle", "dora": "square", "vera": "diamond", "pissa": "triangle-up"}
 # Methods that bound the others are horizontal lines, not points: their dash.
 REFERENCE_DASHES: dict[str, str] = {"head_only": "dot", "full": "dash"}
@@ -77,9 +79,15 @@ def sequential_scale(theme: Theme) -> ColorScale:
     return [(step / (len(colors) - 1), color) for step, color in enumerate(colors)]
 
 
-def method_color(method: str, theme: Theme) -> str:
-    """Return the colour of a method on every page: its hue where it is an SVFT pattern, else the muted grey."""
-    return METHOD_COLORS.get(method, theme.muted)
+def method_color(method: str) -> str:
+    """Return the colour that a method has on every page: its hue for an SVFT pattern, else the LoRA family's grey."""
+    return CUSTOM_COLOR if method == "custom" else METHOD_COLORS.get(method, LORA_COLOR)
+
+
+def fade(color: str, opacity: float) -> str:
+    """Return a "#rrggbb" colour with an opacity, as CSS."""
+    red, green, blue = (int(color[k : k + 2], 16) for k in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def axis(theme: Theme, title: str, **more: Any) -> dict[str, Any]:
