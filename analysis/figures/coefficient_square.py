@@ -80,9 +80,7 @@ def coefficient_square(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mod
     figure.update_layout(
         margin={"t": 8},
         plot_bgcolor=theme.absent,
-        xaxis=axis(
-            theme, "column j of M", range=[-0.5, side - 0.5], showgrid=False, constrain="domain", nticks=6
-        ),
+        xaxis=axis(theme, "column j of M", range=[-0.5, side - 0.5], showgrid=False, constrain="domain", nticks=6),
         yaxis=axis(
             theme,
             "row i of M",
@@ -108,9 +106,7 @@ def _add_squares(
 ) -> None:
     """Add one visible square for each entry, the strongest on top."""
     order = np.argsort(np.abs(values), kind="stable")
-    points = select_points(
-        j[order], i[order], [[int(i[p]), int(j[p]), float(values[p])] for p in order], hover
-    )
+    points = select_points(j[order], i[order], [[int(i[p]), int(j[p]), float(values[p])] for p in order], hover)
     size = float(np.clip(np.sqrt(_COVER / len(i)) * _SIDE, 5, 24))
     as_drawn = {"marker": {"opacity": 1}}  # a selection elsewhere must not dim the entries
     points.update(

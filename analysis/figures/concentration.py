@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme
+from analysis.figures.cells import MAX_CELLS
+from analysis.figures.theme import Theme, axis, fade, method_color, new_figure
 
 
 def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: float = 0.9) -> go.Figure:
@@ -15,9 +17,79 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
 
     Args:
         curve: The table of `analysis.coefficients.concentration`: ``fraction_of_entries``, ``energy_share``,
-            ``noise_low``, ``noise_mid``, ``noise_high``.
+            ``noise_low``, ``noise_mid``, ``noise_high``, ascending.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
         share: The share of energy that is read off and marked.
     """
-    raise NotImplementedError
+    fractions = curve["fraction_of_entries"].to_numpy()
+
+    def needed(column: str) -> float:
+        """Return the fraction of entries whose energy first reaches `share`."""
+        reached = np.flatnonzero(curve[column].to_numpy() >= share)
+        return float(fractions[reached[0]]) if reached.size else 1.0
+
+    # The upper edge of the band needs the fewest entries.
+    ours, few, middle, many = (needed(c) for c in ("energy_share", "noise_high", "noise_mid", "noise_low"))
+    verdict = "fewer than" if ours < few else "more than" if ours > many else "what"
+    ending = "noise needs as well" if verdict == "what" else "noise needs"
+    figure = new_figure(
+        theme,
+        alt=(
+            f"Cumulative energy of M's entries, largest first: {share:.0%} of it lies in {ours:.0%} of the entries; "
+            f"for noise of equal k in {middle:.0%}."
+        ),
+        caption=(
+            f"{share:.0%} of the energy lies in {ours:.0%} of the entries, {verdict} {ending} ({middle:.0%}): only a "
+            "curve above the grey band is concentration."
+        ),
+        formula=r"\sum_{l \le c} M_{(l)}^2 / \lVert M \rVert_F^2,\quad |M_{(1)}| \ge |M_{(2)}| \ge \dots",
+        height=300,
+    )
+    thin = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), MAX_CELLS)).astype(int))
+    shown = curve.iloc[thin]
+    x = shown["fraction_of_entries"]
+    band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    figure.add_scatter(x=x, y=shown["noise_low"], showlegend=False, **band)
+    figure.add_scatter(
+        x=x,
+        y=shown["noise_high"],
+        name="noise of equal k",
+        fill="tonexty",
+        fillcolor=fade(theme.muted, 0.45),
+        **band,
+    )
+    figure.add_scatter(
+        x=x,
+        y=shown["noise_mid"],
+        name="noise, middle",
+        mode="lines",
+        line={"color": theme.muted, "width": 1.5, "dash": "dot"},
+        showlegend=False,
+        hovertemplate="noise: %{x:.1%} of entries hold %{y:.1%}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=x,
+        y=shown["energy_share"],
+        name="trained M",
+        mode="lines",
+        line={"color": method_color(pattern), "width": 2.5},
+        hovertemplate="%{x:.1%} of entries hold %{y:.1%} of the energy<extra></extra>",
+    )
+    figure.add_scatter(
+        x=[0, ours, ours],
+        y=[share, share, 0],
+        mode="lines",
+        line={"color": theme.text, "width": 1, "dash": "dash"},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    figure.add_annotation(
+        x=ours, y=share / 2, text=f"{ours:.0%} of entries", showarrow=False, xanchor="left", xshift=6
+    )
+    figure.update_layout(
+        margin={"t": 32},
+        xaxis=axis(theme, "fraction of entries, largest first", tickformat=".0%", range=[0, 1]),
+        yaxis=axis(theme, "share of energy", tickformat=".0%", range=[0, 1.02]),
+    )
+    return figure

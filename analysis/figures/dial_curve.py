@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme
+from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, fade, method_color, new_figure
 
 
 def dial_curve(
@@ -19,8 +20,8 @@ def dial_curve(
 ) -> go.Figure:
     """Draw the accuracy of U(Σ + αM)Vᵀ over α with its interval, and a dot at the dial's place.
 
-    What to look for: where the curve peaks, and that turning the dial too far costs accuracy. α = 0 is the same
-    head with M off, which is not the model trained with its head only.
+    What to look for: where the curve peaks, and that turning the dial too far costs accuracy. α = 0 is the
+    same head with M off, which is not the model trained with its head only.
 
     Args:
         curve: One row an α: ``alpha``, ``accuracy``, ``low``, ``high`` (fractions, 95 % interval), ascending.
@@ -30,4 +31,79 @@ def dial_curve(
         head_only: Accuracy of the model trained with its head only, a reference line.
         full: Accuracy of full fine-tuning, a reference line.
     """
-    raise NotImplementedError
+    alphas, accuracy = curve["alpha"].to_numpy(), curve["accuracy"].to_numpy()
+    now = float(np.interp(alpha, alphas, accuracy))
+    off, trained = (float(np.interp(place, alphas, accuracy)) for place in (0, 1))
+    color = method_color(pattern)
+    references = {"head_only": ("head only", head_only), "full": ("full fine-tuning", full)}
+    known = [(key, name, value) for key, (name, value) in references.items() if value is not None]
+    figure = new_figure(
+        theme,
+        alt=(
+            f"Accuracy over the dial α from {alphas[0]:g} to {alphas[-1]:g}: {off:.0%} at 0, {trained:.0%} at 1; "
+            f"the dial stands at {alpha:g}, {now:.0%}."
+            + "".join(f" {name[0].upper()}{name[1:]}: {value:.0%}." for _, name, value in known)
+        ),
+        caption=(
+            f"At α = {alpha:g} the accuracy is {now:.0%}; α = 0 ({off:.0%}) is the same head with M off, α = 1 "
+            f"({trained:.0%}) is as trained, and further is not better."
+            if trained >= accuracy.max() - 0.02
+            else f"At α = {alpha:g} the accuracy is {now:.0%}; α = 0 ({off:.0%}) is the same head with M off, α = 1 "
+            f"({trained:.0%}) is as trained."
+        ),
+        formula=r"U(\Sigma + \alpha M)V^\top",
+        height=260,
+    )
+    edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+    figure.add_scatter(name="low", x=alphas, y=curve["low"], **edge)
+    figure.add_scatter(
+        name="95 % interval", x=alphas, y=curve["high"], fill="tonexty", fillcolor=fade(color, 0.22), **edge
+    )
+    figure.add_scatter(
+        name="accuracy",
+        x=alphas,
+        y=accuracy,
+        mode="lines",
+        line={"color": color, "width": 2.5},
+        showlegend=False,
+        hovertemplate="α = %{x}: %{y:.1%}<extra></extra>",
+    )
+    for key, name, value in known:
+        # The label stands at the end of the line that is further from the curve.
+        at_left = abs(accuracy[0] - value) > abs(accuracy[-1] - value)
+        figure.add_hline(
+            y=value,
+            line={"color": theme.muted, "width": 1.5, "dash": REFERENCE_DASHES[key]},
+            annotation={
+                "text": f"{name} {value:.0%}",
+                "x": 0 if at_left else 1,
+                "xanchor": "left" if at_left else "right",
+                "yanchor": "bottom",
+                "showarrow": False,
+            },
+        )
+    figure.add_scatter(
+        name="dial",
+        x=[float(np.clip(alpha, alphas[0], alphas[-1]))],
+        y=[now],
+        mode="markers+text",
+        marker={"color": color, "size": 14, "line": {"color": theme.background, "width": 2}},
+        text=[f"<b>{now:.0%}</b>"],
+        textposition="top center" if now < 0.9 else "bottom center",
+        showlegend=False,
+        hovertemplate="α = %{x}: %{y:.1%}<extra></extra>",
+    )
+    whole = [tick for tick in range(int(np.ceil(alphas[0])), int(np.floor(alphas[-1])) + 1)]
+    notes = {0: "0<br>same head,<br>M off", 1: "1<br>trained"}
+    figure.update_layout(
+        margin={"t": 12, "r": 12},
+        xaxis=axis(
+            theme,
+            "dial α",
+            tickvals=whole,
+            ticktext=[notes.get(tick, str(tick).replace("-", "−")) for tick in whole],
+            range=[alphas[0], alphas[-1]],
+        ),
+        yaxis=axis(theme, "accuracy", tickformat=".0%", range=[0, 1], dtick=0.25),
+    )
+    return figure

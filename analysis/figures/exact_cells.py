@@ -28,8 +28,7 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
     scale = color_scale(shown_values(entries, mode), signed=mode != "magnitude", theme=theme)
     rows, cols = box.row_stop - box.row_start, box.col_stop - box.col_start
     inside = entries[
-        entries["i"].between(box.row_start, box.row_stop - 1)
-        & entries["j"].between(box.col_start, box.col_stop - 1)
+        entries["i"].between(box.row_start, box.row_stop - 1) & entries["j"].between(box.col_start, box.col_stop - 1)
     ]
     row, col = (inside["i"] - box.row_start).to_numpy(), (inside["j"] - box.col_start).to_numpy()
     details = np.full((rows, cols, 3), np.nan, dtype=np.float32)

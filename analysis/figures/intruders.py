@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme
+from analysis.figures.theme import Theme, axis, method_color, new_figure
 
 
 def intruders(table: pd.DataFrame, *, pattern: str, theme: Theme, threshold: float = 0.6) -> go.Figure:
@@ -14,10 +14,49 @@ def intruders(table: pd.DataFrame, *, pattern: str, theme: Theme, threshold: flo
     What to look for: points under the line are intruder dimensions, directions that the base did not have.
 
     Args:
-        table: The table of `analysis.spectrum.intruders`: ``rank_new``, ``max_cosine_left``, ``max_cosine_right``,
-            ``intruder``.
+        table: The table of `analysis.spectrum.intruders`: ``rank_new``, ``max_cosine_left``,
+            ``max_cosine_right``, ``intruder``.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
         threshold: The cosine under which a vector was counted as an intruder.
     """
-    raise NotImplementedError
+    count, least = int(table["intruder"].sum()), table[["max_cosine_left", "max_cosine_right"]].min(axis=None)
+    figure = new_figure(
+        theme,
+        alt=(
+            f"Largest cosine with any old singular vector, for the {len(table)} leading new ones: lowest {least:.2f}; "
+            f"{count} lie under {threshold:g}."
+        ),
+        caption=(
+            f"Points under the line resemble no old singular vector: {count or 'none'} of the {len(table)} leading "
+            f"ones {'is' if count == 1 else 'are'} such an intruder; the lowest cosine is {least:.2f}."
+        ),
+        formula=r"\max_j |\langle u'_i, u_j \rangle|",
+        height=280,
+    )
+    for side, symbol in (("left", "circle"), ("right", "diamond-open")):
+        figure.add_scatter(
+            name=f"{side} vectors",
+            x=table["rank_new"],
+            y=table[f"max_cosine_{side}"],
+            mode="markers",
+            marker={"color": method_color(pattern), "symbol": symbol, "size": 9, "line": {"width": 1.5}},
+            hovertemplate=f"new rank %{{x}}: {side} cosine %{{y:.3f}}<extra></extra>",
+        )
+    figure.add_hline(y=threshold, line={"color": theme.text, "width": 1.5, "dash": "dash"})
+    figure.add_annotation(
+        x=0,
+        xref="paper",
+        y=threshold,
+        text="intruder below",
+        showarrow=False,
+        xanchor="left",
+        yanchor="top",
+        xshift=4,
+    )
+    figure.update_layout(
+        margin={"t": 32},
+        xaxis=axis(theme, "place among the new singular values", rangemode="tozero"),
+        yaxis=axis(theme, "largest cosine", range=[0, 1.05]),
+    )
+    return figure

@@ -13,9 +13,7 @@ from analysis.figures.theme import Theme, axis, method_color, new_figure
 _BINS = 64
 
 
-def locator(
-    entries: pd.DataFrame, *, n: int, pattern: str, theme: Theme, box: Box | None = None
-) -> go.Figure:
+def locator(entries: pd.DataFrame, *, n: int, pattern: str, theme: Theme, box: Box | None = None) -> go.Figure:
     """Draw a small square of M: the place of the pattern, and the box of exact cells.
 
     What to look for: how little of M is trained, and where the enlarged cells lie.

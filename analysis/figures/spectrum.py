@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme
+from analysis.figures.cells import bin_width
+from analysis.figures.theme import Theme, axis, method_color, new_figure
+
+_AXES = {"sigma": (0.56, 1.0), "delta": (0.18, 0.50), "marks": (0.0, 0.13)}  # parts of the height
 
 
 def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
@@ -15,8 +19,89 @@ def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
     vector now has another rank in the order; a tick "turned" that the vector itself rotated.
 
     Args:
-        table: The table of `analysis.spectrum.spectrum`: ``index``, ``sigma``, ``delta``, ``moved``, ``turned``.
+        table: The table of `analysis.spectrum.spectrum`: ``index``, ``sigma``, ``delta``, ``moved``,
+            ``turned``. Beyond 512 directions neighbours share a bar, which shows the largest |Δσ|, and a
+            tick, which says that at least one of them moved or turned.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
     """
-    raise NotImplementedError
+    table = table.sort_values("index")
+    index, sigma, delta = (table[name].to_numpy() for name in ("index", "sigma", "delta"))
+    moved, turned = table["moved"].to_numpy(bool), table["turned"].to_numpy(bool)
+    largest = int(np.abs(delta).argmax())
+    figure = new_figure(
+        theme,
+        alt=(
+            f"Singular values of W, from {sigma.max():.3g} down to {sigma.min():.3g}, and below them their changes. "
+            f"The largest change is {delta[largest]:+.3g} at i = {index[largest]}. {moved.sum():,} of {len(table):,} "
+            f"vectors changed place, {turned.sum():,} turned."
+        ),
+        caption=(
+            f"The largest change is {delta[largest]:+.3g} at i = {index[largest]} (σ = {sigma[largest]:.3g}); "
+            f"{moved.sum():,} of {len(table):,} vectors changed place in the order, {turned.sum():,} turned."
+        ),
+        formula=r"\Sigma + M = P \Lambda Q^\top,\quad \Delta\sigma_i = \lambda_{\pi(i)} - \sigma_i",
+        height=400,
+    )
+    figure.add_scatter(
+        name="σ of W",
+        x=index,
+        y=sigma,
+        mode="lines",
+        line={"color": theme.text, "width": 1.5},
+        hovertemplate="i = %{x}: σ = %{y:.4g}<extra></extra>",
+    )
+    width = bin_width(len(table))
+    bins = pd.DataFrame({"size": np.abs(delta), "moved": moved, "turned": turned}).groupby(index // width)
+    keep = bins["size"].idxmax().to_numpy()
+    x = (np.asarray(list(bins.groups)) + 0.5) * width - 0.5
+    figure.add_bar(
+        name="Δσ",
+        x=x,
+        y=delta[keep],
+        width=width,
+        marker={"color": method_color(pattern), "line": {"width": 0}},
+        customdata=index[keep],
+        hovertemplate="i = %{customdata}: Δσ = %{y:+.4g}<extra></extra>",
+        yaxis="y2",
+    )
+    for place, (column, title, color) in enumerate(
+        (("moved", "changed place", theme.muted), ("turned", "turned", method_color(pattern)))
+    ):
+        ticked = x[bins[column].any().to_numpy()]
+        figure.add_scatter(
+            name=title,
+            x=ticked,
+            y=np.full(len(ticked), 1 - place),
+            mode="markers",
+            marker={"symbol": "line-ns", "size": 9, "line": {"width": 1.5, "color": color}},
+            hovertemplate=f"i = %{{x}}: {title}<extra></extra>",
+            yaxis="y3",
+            showlegend=False,
+        )
+    reach = 1.05 * float(np.abs(delta).max()) or 1.0
+    common = {"anchor": "x", "automargin": True}
+    figure.update_layout(
+        margin={"t": 32},
+        bargap=0,
+        xaxis=axis(theme, "singular direction i", anchor="y3", range=[-1, len(table)], showgrid=False),
+        yaxis=axis(theme, "σ", domain=_AXES["sigma"], rangemode="tozero", nticks=4, **common),
+        yaxis2=axis(
+            theme,
+            "Δσ",
+            domain=_AXES["delta"],
+            range=[-reach, reach],
+            nticks=4,
+            **common | {"zeroline": True, "zerolinecolor": theme.muted},
+        ),
+        yaxis3=axis(
+            theme,
+            "vectors",
+            domain=_AXES["marks"],
+            range=[-0.6, 1.6],
+            tickvals=[],
+            fixedrange=True,
+            **common,
+        ),
+    )
+    return figure
