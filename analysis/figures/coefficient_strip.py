@@ -60,9 +60,9 @@ def coefficient_strip(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode
     figure = new_figure(
         theme,
         alt=(
-            f"Strip of the {len(entries):,} trained entries of the {n}×{n} matrix M: row i from 0 to {width - 1} across, offset j − i from "
-            f"{-reach} to {reach} down, showing {MODE_TITLES[mode]} up to {np.abs(values).max(initial=0):.3g}. "
-            f"The diagonal holds {on_diagonal:.0%} of the energy."
+            f"Strip of the {len(entries):,} trained entries of the {n}×{n} matrix M: rows i from 0 to {width - 1} "
+            f"across, offsets j − i from {-reach} to {reach} down, {MODE_TITLES[mode]} up to "
+            f"{np.abs(values).max(initial=0):.3g}. The diagonal holds {on_diagonal:.0%} of the energy."
         ),
         caption=caption,
         formula=MODE_FORMULAS[mode],

@@ -29,10 +29,10 @@ def coefficient_wall(
     What to look for: matrices (rows) and directions (columns) that moved more than the others.
 
     Args:
-        wall: One row a cell: ``name``, ``label``, ``layer``, ``index`` (i, the left singular direction) and
-            ``value``. Matrices are drawn from top to bottom in the order in which they come.
-        signed: True where each value is one coefficient (the plain pattern: Mᵢᵢ), drawn on the diverging
-            scale. False where it sums up a row of M (other patterns: √Σⱼ Mᵢⱼ²), drawn from zero.
+        wall: The table of `analysis.overview.wall`: one row a cell, with ``name``, ``label``, ``index`` (i, the left
+            singular direction) and ``value``. Matrices are drawn from top to bottom in the order in which they come.
+        signed: True where each value is one coefficient (the plain pattern: Mᵢᵢ), drawn on the diverging scale. False
+            where it sums up a row of M (other patterns: √Σⱼ Mᵢⱼ²), drawn from zero.
         theme: Light or dark.
         selected: ``name`` of the matrix to outline.
         height: In pixels, more where there are many matrices. Where a row gets at least 13 pixels each is
@@ -42,17 +42,16 @@ def coefficient_wall(
         A figure whose "select" points carry ``customdata = [name, label, i, value]`` of the strongest value
         near by. Beyond 512 directions neighbours share a column, which shows the strongest.
     """
-    matrices = wall.drop_duplicates("name")[["name", "label", "layer"]].reset_index(drop=True)
-    rows, n = len(matrices), int(wall["index"].max()) + 1
-    row = pd.Index(matrices["name"]).get_indexer(wall["name"])
+    matrices = wall.drop_duplicates("name")[["name", "label"]].reset_index(drop=True)
     index, values = wall["index"].to_numpy(), wall["value"].to_numpy(float)
+    rows, n = len(matrices), int(index.max()) + 1
+    row = pd.Index(matrices["name"]).get_indexer(wall["name"])
     width = bin_width(n)
     cells = grid(row, index // width, values, (rows, -(-n // width)))
     scale = color_scale(values, signed=signed, theme=theme)
 
     quantity = "Mᵢᵢ" if signed else "√Σⱼ Mᵢⱼ²"
-    energy = wall.assign(energy=values**2).groupby("name", sort=False)["energy"].sum()
-    top = matrices["label"][int(energy.to_numpy().argmax())]
+    top = matrices["label"][int(np.bincount(row, values**2).argmax())]
     caption = (
         "Look for rows (matrices) and columns (singular directions) that moved more than the others; "
         f"the strongest row is {top}{scale.note}."
@@ -104,7 +103,7 @@ def coefficient_wall(
             ticktext=tick_texts,
         ),
     )
-    for edge in np.flatnonzero(np.diff(pd.factorize(matrices["layer"], use_na_sentinel=False)[0])):
+    for edge in np.flatnonzero(np.diff(pd.factorize(_layer_names(matrices))[0])):
         figure.add_hline(y=edge + 0.5, line={"color": theme.grid, "width": 1})
     for place in matrices.index[matrices["name"] == selected]:
         figure.add_shape(
@@ -119,7 +118,12 @@ def _row_ticks(matrices: pd.DataFrame, row_height: float) -> tuple[list[float], 
     """Return where the rows are labelled, with what, and the axis title: each row where it fits, else layers."""
     if row_height > SMALL_FONT_SIZE:
         return list(matrices.index), list(matrices["label"]), "matrix"
-    layers = matrices["label"].str.rsplit(" · ", n=1).str[0].str.removeprefix("Layer ")
+    layers = _layer_names(matrices)
     middles = matrices.index.to_series().groupby(layers, sort=False).mean()
     step = int(np.ceil((SMALL_FONT_SIZE + 2) / (row_height * len(matrices) / len(middles))))
     return list(middles)[::step], list(middles.index)[::step], "layer"
+
+
+def _layer_names(matrices: pd.DataFrame) -> pd.Series:
+    """Return what stands before the kind in each label, "2" for "Layer 2 · value"."""
+    return matrices["label"].str.rsplit(" · ", n=1).str[0].str.removeprefix("Layer ")

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.cells import MAX_CELLS
 from analysis.figures.theme import Theme, axis, fade, method_color, new_figure
 
 
@@ -17,7 +16,7 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
 
     Args:
         curve: The table of `analysis.coefficients.concentration`: ``fraction_of_entries``, ``energy_share``,
-            ``noise_low``, ``noise_mid``, ``noise_high``, ascending.
+            ``noise_low``, ``noise_mid``, ``noise_high``.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
         share: The share of energy that is read off and marked.
@@ -25,9 +24,8 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
     fractions = curve["fraction_of_entries"].to_numpy()
 
     def needed(column: str) -> float:
-        """Return the fraction of entries whose energy first reaches `share`."""
-        reached = np.flatnonzero(curve[column].to_numpy() >= share)
-        return float(fractions[reached[0]]) if reached.size else 1.0
+        """Return the fraction of entries whose energy reaches `share`."""
+        return float(np.interp(share, curve[column], fractions))
 
     # The upper edge of the band needs the fewest entries.
     ours, few, middle, many = (needed(c) for c in ("energy_share", "noise_high", "noise_mid", "noise_low"))
@@ -46,22 +44,19 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
         formula=r"\sum_{l \le c} M_{(l)}^2 / \lVert M \rVert_F^2,\quad |M_{(1)}| \ge |M_{(2)}| \ge \dots",
         height=300,
     )
-    thin = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), MAX_CELLS)).astype(int))
-    shown = curve.iloc[thin]
-    x = shown["fraction_of_entries"]
     band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
-    figure.add_scatter(x=x, y=shown["noise_low"], showlegend=False, **band)
+    figure.add_scatter(x=fractions, y=curve["noise_low"], showlegend=False, **band)
     figure.add_scatter(
-        x=x,
-        y=shown["noise_high"],
+        x=fractions,
+        y=curve["noise_high"],
         name="noise of equal k",
         fill="tonexty",
         fillcolor=fade(theme.muted, 0.45),
         **band,
     )
     figure.add_scatter(
-        x=x,
-        y=shown["noise_mid"],
+        x=fractions,
+        y=curve["noise_mid"],
         name="noise, middle",
         mode="lines",
         line={"color": theme.muted, "width": 1.5, "dash": "dot"},
@@ -69,8 +64,8 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
         hovertemplate="noise: %{x:.1%} of entries hold %{y:.1%}<extra></extra>",
     )
     figure.add_scatter(
-        x=x,
-        y=shown["energy_share"],
+        x=fractions,
+        y=curve["energy_share"],
         name="trained M",
         mode="lines",
         line={"color": method_color(pattern), "width": 2.5},

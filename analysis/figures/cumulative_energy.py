@@ -19,15 +19,16 @@ def cumulative_energy(
 
     Args:
         curve: The table of `analysis.spectrum.cumulative_energy`: ``directions``, ``energy_share``,
-            ascending.
+            ``noise_share``.
         structural_rank: The bound that the pattern sets on rank(ΔW).
-        lora_rank: Rank of a LoRA with as many parameters, k/(out + in); it need not be whole.
+        lora_rank: Rank of a LoRA with as many parameters, k/(out + in); it need not be whole. Both bounds are
+            in `analysis.ranks.rank_bounds`.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
     """
     directions, energy = curve["directions"].to_numpy(), curve["energy_share"].to_numpy()
     whole = int(lora_rank)
-    needed = int(directions[np.argmax(energy >= 0.9)])
+    needed = int(directions[np.searchsorted(energy, 0.9)]) if energy[-1] else 0
     held = float(energy[directions <= whole][-1]) if (directions <= whole).any() and whole else 0.0
     if whole:
         label = f"LoRA of equal parameters: rank ≤ {whole}"
@@ -53,7 +54,14 @@ def cumulative_energy(
         mode="lines",
         line={"color": method_color(pattern), "width": 2.5},
         hovertemplate="%{x} directions hold %{y:.1%} of the energy<extra></extra>",
-        showlegend=False,
+    )
+    figure.add_scatter(
+        name="noise on the same Ω",
+        x=directions[thin],
+        y=curve["noise_share"].to_numpy()[thin],
+        mode="lines",
+        line={"color": theme.text, "width": 1.5, "dash": "dot"},
+        hovertemplate="noise: %{x} directions hold %{y:.1%}<extra></extra>",
     )
     last = max(int(directions[-1]), structural_rank)
     figure.add_vrect(x0=0, x1=lora_rank, fillcolor=fade(LORA_COLOR, 0.35), line={"width": 0}, layer="below")
@@ -75,7 +83,7 @@ def cumulative_energy(
         **note,
     )
     figure.update_layout(
-        margin={"t": 12},
+        margin={"t": 32},
         xaxis=axis(theme, "number of directions of ΔW", range=[0, 1.02 * last]),
         yaxis=axis(theme, "share of energy", tickformat=".0%", range=[0, 1.03]),
     )

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.cells import grid, make_selectable, select_points, strongest
 from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, new_figure, sequential_scale
+from analysis.naming import KINDS
 
 
 def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = None) -> go.Figure:
@@ -16,8 +17,8 @@ def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = Non
     What to look for: layers or kinds that the fine-tuning changed most.
 
     Args:
-        summary: One row a matrix, ordered by layer, then kind: ``name``, ``label``, ``layer``, ``kind``,
-            ``relative_norm``.
+        summary: The table of `analysis.summary.summarize_adapter`: ``name``, ``label``, ``kind``,
+            ``relative_norm`` (NaN where it is unknown: an empty cell that can still be selected).
         theme: Light or dark.
         selected: ``name`` of the matrix to outline.
 
@@ -26,12 +27,14 @@ def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = Non
         share layer and kind (decoders with cross attention), the cell shows the strongest.
     """
     places = summary["label"].str.rsplit(" · ", n=1).str[0].str.removeprefix("Layer ")
-    layers, kinds = list(places.unique()), list(summary["kind"].unique())
+    layers = list(places.unique())
+    kinds = [kind for kind in KINDS if kind in set(summary["kind"])]
+    kinds += [kind for kind in summary["kind"].unique() if kind not in KINDS]
     row, col = pd.Index(layers).get_indexer(places), pd.Index(kinds).get_indexer(summary["kind"])
     norms = summary["relative_norm"].to_numpy(float)
     percent = grid(row, col, 100 * norms, (len(layers), len(kinds)))
-    keep = strongest(row, col, norms)
-    most = summary.iloc[int(np.nanargmax(norms))]
+    keep = strongest(row, col, np.nan_to_num(norms))
+    most = summary.iloc[int(np.nan_to_num(norms).argmax())]
     figure = new_figure(
         theme,
         alt=(

@@ -6,25 +6,26 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.cells import MAX_CELLS, bin_width
+from analysis.figures.cells import bin_width
 from analysis.figures.theme import Theme, axis, method_color, new_figure
+
+_BARS = 65  # at most; single diagonals of a scattered pattern hold a handful of entries
 
 
 def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
     """Draw the share of ‖M‖² on each diagonal j − i, against the same for noise.
 
-    What to look for: bars that rise above the line, the share that noise on the same entries would have.
+    What to look for: bars that rise above the marks, the share that noise on the same entries would have.
 
     Args:
         profile: The table of `analysis.coefficients.energy_by_offset`: ``offset``, ``share``,
-            ``noise_share``. Beyond 512 offsets neighbours share a bar, which adds them up.
+            ``noise_share``, ``noise_low``, ``noise_high``. Beyond 64 offsets neighbours share a bar, which adds
+            them up (then without the interval of noise).
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
     """
     profile = profile.sort_values("offset")
-    width = bin_width(int(np.ptp(profile["offset"])) + 1, MAX_CELLS)
-    if len(profile) > 64:  # single diagonals of a scattered pattern hold a handful of entries: a histogram
-        width = max(width, bin_width(int(np.ptp(profile["offset"])) + 1, 64))
+    width = bin_width(int(np.ptp(profile["offset"])) + 1, _BARS)
     # Bins lie symmetrically about the diagonal, offset 0.
     middle = np.round(profile["offset"].to_numpy() / width).astype(int) * width
     bars = profile.groupby(middle)[["share", "noise_share"]].sum()
@@ -33,14 +34,15 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
     where = f"offset {top:+d}" if top else "the diagonal"
     if width > 1:
         where = f"offsets near {top:+d}" if top else "offsets near the diagonal"
-    reading = f"{where} {'holds' if width == 1 else 'hold'} {bars['share'][top]:.0%}, noise would {bars['noise_share'][top]:.0%}"
+    verb = "holds" if width == 1 else "hold"
+    reading = f"{where} {verb} {bars['share'][top]:.0%}, noise would {bars['noise_share'][top]:.0%}"
     figure = new_figure(
         theme,
         alt=(
             f"Bars of the share of M's energy by offset j − i, from {bars.index[0]} to {bars.index[-1]}. "
             f"Furthest above noise: {reading}."
         ),
-        caption=f"Look for bars above the line of noise on the same entries: {reading}.",
+        caption=f"Look for bars above what noise on the same entries would have: {reading}.",
         formula=r"\sum_{j-i=o} M_{ij}^2 \,/\, \lVert M \rVert_F^2",
         height=260,
     )
@@ -52,13 +54,18 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
         marker={"color": method_color(pattern), "line": {"width": 0}},
         hovertemplate="offset %{x}: %{y:.2%} of the energy<extra></extra>",
     )
+    interval = {}
+    if width == 1:
+        above, below = (np.abs(profile[edge] - profile["noise_share"]) for edge in ("noise_high", "noise_low"))
+        interval = {"type": "data", "array": above, "arrayminus": below, "width": 5, "thickness": 1.5}
     figure.add_scatter(
-        name="noise of equal k",
+        name="noise of equal k" + (" (95 %)" if interval else ""),
         x=bars.index,
         y=bars["noise_share"],
-        mode="lines+markers" if len(bars) <= 32 else "lines",
+        error_y=interval,
+        mode="markers" if interval else "lines",
         line={"color": theme.text, "width": 1.5, "dash": "dot"},
-        marker={"color": theme.text, "size": 6, "symbol": "line-ew-open"},
+        marker={"color": theme.text, "size": 6, "symbol": "diamond"},
         hovertemplate="noise: %{y:.2%}<extra></extra>",
     )
     figure.update_layout(

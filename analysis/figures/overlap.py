@@ -15,7 +15,7 @@ def overlap(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
 
     Args:
         table: The table of `analysis.spectrum.subspace_overlap`: ``r``, ``overlap_left``, ``overlap_right``
-            and ``chance_left``, ``chance_right``, the overlap of random subspaces.
+            and ``chance``, the overlap of random subspaces.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
     """
@@ -44,16 +44,14 @@ def overlap(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
             line={"color": method_color(pattern), "width": 2, "dash": dash},
             hovertemplate=f"r = %{{x}}: {side} overlap %{{y:.4f}}<extra></extra>",
         )
-    for side in ("left", "right"):
-        figure.add_scatter(
-            name="chance",
-            x=table["r"],
-            y=table[f"chance_{side}"],
-            mode="lines",
-            line={"color": theme.muted, "width": 1.5, "dash": "dot"},
-            showlegend=side == "left",
-            hovertemplate=f"chance ({side}): %{{y:.4f}}<extra></extra>",
-        )
+    figure.add_scatter(
+        name="chance",
+        x=table["r"],
+        y=table["chance"],
+        mode="lines",
+        line={"color": theme.muted, "width": 1.5, "dash": "dot"},
+        hovertemplate="chance: %{y:.4f}<extra></extra>",
+    )
     figure.update_layout(
         margin={"t": 32},
         xaxis=axis(theme, "leading directions r"),

@@ -27,7 +27,8 @@ def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
     """
     table = table.sort_values("index")
     index, sigma, delta = (table[name].to_numpy() for name in ("index", "sigma", "delta"))
-    moved, turned = table["moved"].to_numpy(bool), table["turned"].to_numpy(bool)
+    # Below a truncated basis the order is unknown (NA).
+    moved, turned = (table[name].fillna(False).to_numpy(bool) for name in ("moved", "turned"))
     largest = int(np.abs(delta).argmax())
     figure = new_figure(
         theme,
