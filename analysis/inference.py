@@ -1,0 +1,75 @@
+"""Predictions of a trained model, at any place of the dial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from analysis.evaluation import wilson_interval
+from analysis.tasks import Examples
+from svft.layer import SvftLayer
+
+DIAL = tuple(np.round(np.arange(-1.0, 3.01, 0.2), 1).tolist())  # 21 places from −1 to 3
+_BATCH = 64
+
+
+@torch.inference_mode()
+def predict_logits(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> np.ndarray:
+    """Return the logits of each text, (len(texts), classes) float32. The model must be in eval mode."""
+    order = np.argsort([len(text) for text in texts], kind="stable")  # texts of like length share a batch
+    rows: list[np.ndarray] = []
+    for start in range(0, len(order), _BATCH):
+        batch = [texts[i] for i in order[start : start + _BATCH]]
+        inputs = tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
+        rows.append(model(**inputs).logits.float().numpy())
+    logits = np.concatenate(rows)
+    return logits[np.argsort(order, kind="stable")]
+
+
+def correct(model: nn.Module, tokenizer: PreTrainedTokenizerBase, examples: Examples) -> np.ndarray:
+    """Return for each example whether its predicted label is right, (n,) bool."""
+    return predict_logits(model, tokenizer, examples.texts).argmax(axis=1) == examples.labels
+
+
+def has_dial(model: nn.Module) -> bool:
+    """Whether the model has coefficients M to scale."""
+    return any(isinstance(module, SvftLayer) for module in model.modules())
+
+
+@contextmanager
+def dialled(model: nn.Module, alpha: float) -> Iterator[None]:
+    """Apply U(Σ + αM)Vᵀ in every adapted matrix inside the block, and M itself again after it."""
+    layers = [module for module in model.modules() if isinstance(module, SvftLayer)]
+    try:
+        for layer in layers:
+            for adapter in layer.active_adapters:
+                layer.set_scale(adapter, alpha)
+        yield
+    finally:
+        for layer in layers:
+            for adapter in layer.active_adapters:
+                layer.set_scale(adapter, 1.0)
+
+
+def dial_curve(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Examples,
+    alphas: Sequence[float] = DIAL,
+) -> pd.DataFrame:
+    """Return accuracy over the dial: alpha, accuracy, low, high (95 % Wilson interval), one row an alpha.
+
+    At α = 0 stands the same head with M off, which is not the head-only baseline: that head was trained without M.
+    """
+    rows = []
+    for alpha in alphas:
+        with dialled(model, alpha):
+            right = correct(model, tokenizer, examples)
+        rows.append((alpha, right.mean(), *wilson_interval(int(right.sum()), len(right))))
+    return pd.DataFrame(rows, columns=["alpha", "accuracy", "low", "high"])
