@@ -1,0 +1,294 @@
+"""What SVFT costs: time and memory of training steps, of single layers, of decomposition and of analysis.
+
+All methods of a table run interleaved in one process, one step each in turn, and are compared as ratios of medians,
+so that a busy machine slows all of them alike.
+
+Memory is counted, not sampled: the bytes of tensors that PyTorch's allocator holds. *Resident* is what lives between
+steps (parameters, buffers, optimizer state); *peak* is resident plus the highest sum of what a step allocates.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from peft import get_peft_model
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from analysis.bases import DEFAULT_BASE, block_linears, load_base
+from analysis.methods import METHODS
+from svft.coefficients import dense_coefficients
+from svft.decomposition import decompose
+from svft.patterns import banded_indices
+
+REFERENCE = "lora"
+# (rows, tokens, precision) of the training steps
+SHAPES = ((16, 32, "float32"), (16, 128, "float32"), (16, 128, "bfloat16 autocast"))
+LARGE_LAYER = (16384, 2048)  # (out, in): the MLP of Gemma-2B
+LARGE_OFF_DIAG = 16
+DENSE_REBUILD = "dense rebuild"
+
+Report = Callable[[str], None]
+
+
+class DenseRebuild(nn.Module):
+    """SVFT as its authors' code computes it: the whole U(Σ + M)Vᵀ is built anew in every forward pass.
+
+    Args:
+        layer: The linear layer to adapt; its weight is decomposed.
+        off_diag: Half-width of the band.
+    """
+
+    def __init__(self, layer: nn.Linear, off_diag: int) -> None:
+        super().__init__()
+        found = decompose(layer.weight)
+        self.bias = layer.bias
+        self.register_buffer("U", found.U)
+        self.register_buffer("sigma", found.sigma)
+        self.register_buffer("V", found.V)
+        self.register_buffer("indices", banded_indices(len(found.sigma), off_diag))
+        self.values = nn.Parameter(torch.zeros(len(self.indices)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the adapted layer's output (..., out) for x (..., in)."""
+        M = dense_coefficients(self.values, self.indices, len(self.sigma))
+        weight = self.U @ (torch.diag(self.sigma) + M) @ self.V.T
+        return F.linear(x, weight, self.bias)
+
+
+@dataclass
+class _Contestant:
+    """One method with everything that its step needs."""
+
+    name: str
+    model: nn.Module
+    step: Callable[[], None]
+
+
+def training_steps(rounds: int = 15, report: Report = lambda _: None) -> pd.DataFrame:
+    """Measure training steps of every method on the default base, all its 36 matrices adapted.
+
+    Args:
+        rounds: Measured steps of each method and shape; the medians are compared.
+        report: Told what is being measured.
+
+    Returns:
+        One row per shape and method: ``rows``, ``tokens``, ``precision``, ``method``, ``trainable``, ``seconds``
+        (median), ``time_ratio`` (to LoRA r=8), ``peak_bytes``, ``memory_ratio``.
+    """
+    report("building the models")
+    models = _models()
+    tables = []
+    for rows, tokens, precision in SHAPES:
+        report(f"training steps of {rows}×{tokens} tokens, {precision}")
+        contestants = [_contestant(name, model, rows, tokens, precision) for name, model in models.items()]
+        table = _interleave(contestants, rounds)
+        table.insert(0, "rows", rows)
+        table.insert(1, "tokens", tokens)
+        table.insert(2, "precision", precision)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def large_layer(rounds: int = 5, report: Report = lambda _: None) -> pd.DataFrame:
+    """Measure one layer of 2048×16384 (out 16384) with d = 16 in every pattern, forward and backward of 512 tokens.
+
+    Returns:
+        One row per pattern: ``method``, ``trainable``, ``seconds`` (median), ``time_ratio`` (to LoRA r=8),
+        ``peak_bytes``, ``memory_ratio``. Memory includes W, and U and V where the method keeps them.
+    """
+    out, in_ = LARGE_LAYER
+    report(f"decomposing a weight of {in_}×{out}")
+    torch.manual_seed(0)
+    weight = torch.randn(out, in_) / in_**0.5
+    contestants = []
+    for name in ("lora", "plain", "banded", "random", "top_k"):
+        report(f"one layer of {in_}×{out}: building {name}")
+        model = nn.Sequential()
+        model.add_module("linear", nn.Linear(in_, out, bias=False))
+        model.linear.weight.data = weight  # shared by all: none of them changes it
+        method = METHODS[name]
+        size = None if method.size_name is None else (8 if name == "lora" else LARGE_OFF_DIAG)
+        config = method.config(size, ["linear"], 0)
+        config.modules_to_save, config.task_type = None, None
+        adapted = get_peft_model(model, config)
+        x = torch.randn(512, in_, requires_grad=True)
+
+        def step(adapted: nn.Module = adapted, x: torch.Tensor = x) -> None:
+            adapted(x).sum().backward()
+
+        contestants.append(_Contestant(_title(name, size), adapted, step))
+    report(f"one layer of {in_}×{out}: forward and backward")
+    return _interleave(contestants, rounds)
+
+
+def decomposition_times() -> pd.DataFrame:
+    """Time the decomposition of the default base's 36 matrices: the first time, and from the cache.
+
+    Returns:
+        Two rows: ``what``, ``seconds``.
+    """
+    base = load_base(DEFAULT_BASE, ["a", "b"])
+    weights = [base.get_submodule(name).weight for name in block_linears(base)]
+    rows = []
+    with _fresh_cache():
+        for what in ("first time", "from the cache"):
+            start = time.perf_counter()
+            for weight in weights:
+                decompose(weight)
+            rows.append({"what": f"{len(weights)} matrices, {what}", "seconds": time.perf_counter() - start})
+    return pd.DataFrame(rows)
+
+
+def singular_values_of_update() -> pd.DataFrame:
+    """Time the singular values of the update of one 2048×16384 matrix (banded, d = 16): through M, and directly.
+
+    ΔW = U M Vᵀ has the singular values of M, since U and V have orthonormal columns.
+
+    Returns:
+        Two rows: ``what``, ``seconds``, ``largest_difference`` (relative to σ₁, against the direct way).
+    """
+    out, in_ = LARGE_LAYER
+    n = min(out, in_)
+    torch.manual_seed(0)
+    indices = banded_indices(n, LARGE_OFF_DIAG)
+    M = dense_coefficients(torch.randn(len(indices)), indices, n)
+    U, V = (torch.linalg.qr(torch.randn(rows, n)).Q for rows in (out, in_))
+    update = U @ M @ V.T
+    start = time.perf_counter()
+    through_m = torch.linalg.svdvals(M)
+    fast = time.perf_counter() - start
+    start = time.perf_counter()
+    direct = torch.linalg.svdvals(update)
+    slow = time.perf_counter() - start
+    difference = float((through_m - direct).abs().max() / direct[0])
+    return pd.DataFrame(
+        [
+            {"what": "through M", "seconds": fast, "largest_difference": difference},
+            {"what": "from the dense ΔW", "seconds": slow, "largest_difference": 0.0},
+        ]
+    )
+
+
+def _models() -> dict[str, nn.Module]:
+    """Return a freshly built model for each method, by title."""
+    models = {}
+    for name, method in METHODS.items():
+        if name == "head_only":
+            continue
+        base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
+        models[_title(name, method.size)] = method.build(base, method.size, block_linears(base), seed=0)
+    base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
+    base.requires_grad_(False)
+    base.classifier.requires_grad_(True)
+    for name in block_linears(base):
+        parent, _, child = name.rpartition(".")
+        setattr(base.get_submodule(parent), child, DenseRebuild(base.get_submodule(name), METHODS["banded"].size))
+    models[f"SVFT banded d=2, {DENSE_REBUILD}"] = base
+    return models
+
+
+def _title(name: str, size: int | None) -> str:
+    method = METHODS[name]
+    letter = {"off_diag": "d", "r": "r"}.get(method.size_name)
+    return method.title if letter is None else f"{method.title} {letter}={size}"
+
+
+def _contestant(name: str, model: nn.Module, rows: int, tokens: int, precision: str) -> _Contestant:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1000, 30000, (rows, tokens), generator=generator)
+    labels = torch.randint(0, 5, (rows,), generator=generator)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    model.train()
+
+    def step() -> None:
+        context = nullcontext() if precision == "float32" else torch.autocast("cpu", torch.bfloat16)
+        with context:
+            loss = model(input_ids=ids, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return _Contestant(name, model, step)
+
+
+def _interleave(contestants: list[_Contestant], rounds: int) -> pd.DataFrame:
+    """Run all contestants in turn, `rounds` times, after one warm-up step whose memory is counted."""
+    peaks = {c.name: _peak_bytes(c) for c in contestants}
+    seconds: dict[str, list[float]] = {c.name: [] for c in contestants}
+    for _ in range(rounds):
+        for contestant in contestants:
+            start = time.perf_counter()
+            contestant.step()
+            seconds[contestant.name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    reference = next(name for name in medians if name.startswith(METHODS[REFERENCE].title + " "))
+    return pd.DataFrame(
+        {
+            "method": c.name,
+            "trainable": sum(p.numel() for p in c.model.parameters() if p.requires_grad),
+            "seconds": medians[c.name],
+            "time_ratio": medians[c.name] / medians[reference],
+            "peak_bytes": peaks[c.name],
+            "memory_ratio": peaks[c.name] / peaks[reference],
+        }
+        for c in contestants
+    )
+
+
+def _peak_bytes(contestant: _Contestant) -> int:
+    """Return resident bytes plus the highest sum that one step allocates."""
+    contestant.step()  # the optimizer's state exists from here on
+    with _quiet_stderr(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        contestant.step()
+    level = highest = 0
+    for event in profiler.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            level += event.nbytes()
+            highest = max(highest, level)
+    return _resident_bytes(contestant.model) + highest
+
+
+def _resident_bytes(model: nn.Module) -> int:
+    storages = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    return sum(storages.values()) + 2 * trained  # AdamW keeps two moments of every trained parameter
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep the profiler's native library, which knows no log level, from writing over the progress display."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
+def _fresh_cache() -> Iterator[None]:
+    """Use an empty cache of decompositions, so that the first time is a first time."""
+    before = os.environ.get("SVFT_CACHE_DIR")
+    with tempfile.TemporaryDirectory() as directory:
+        os.environ["SVFT_CACHE_DIR"] = directory
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["SVFT_CACHE_DIR"]
+            else:
+                os.environ["SVFT_CACHE_DIR"] = before

@@ -1,0 +1,22 @@
+"""What every test shares: no network, and a cache of its own."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+# Before anything imports the Hub's client.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_its_own(tmp_path_factory):
+    """Keep the user's cache of decompositions out of the tests, and the tests out of it."""
+    before = os.environ.get("SVFT_CACHE_DIR")
+    os.environ["SVFT_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["SVFT_CACHE_DIR"]
+    else:
+        os.environ["SVFT_CACHE_DIR"] = before
