@@ -106,13 +106,13 @@ def select_points(x: np.ndarray, y: np.ndarray, customdata: list[list[Any]], hov
     They are small, and the figure's hover distance is unlimited (see `make_selectable`): so the nearest one
     answers, wherever one clicks.
     """
-    invisible = {"marker": {"opacity": 0.01}}
+    invisible = {"marker": {"opacity": 0}}
     return go.Scatter(
         name="select",
         x=x,
         y=y,
         mode="markers",
-        marker={"symbol": "square", "size": 6, "opacity": 0.01},
+        marker={"symbol": "square", "size": 6, "opacity": 0},
         selected=invisible,
         unselected=invisible,
         customdata=customdata,

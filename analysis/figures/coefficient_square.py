@@ -88,6 +88,7 @@ def coefficient_square(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mod
             showgrid=False,
             scaleanchor="x",
             constrain="domain",
+            constraintoward="top",
             nticks=6,
         ),
     )
@@ -117,7 +118,7 @@ def _add_squares(
             "colorscale": scale.colors,
             "cmin": scale.low,
             "cmax": scale.limit,
-            "colorbar": colorbar(theme, MODE_TITLES[mode]),
+            "colorbar": colorbar(theme, MODE_TITLES[mode], above=True),
             "line": {"width": 0},
         },
         selected=as_drawn,
@@ -149,7 +150,7 @@ def _add_bins(
         y0=(width - 1) / 2,
         dy=width,
         **scale.heat(),
-        colorbar=colorbar(theme, MODE_TITLES[mode]),
+        colorbar=colorbar(theme, MODE_TITLES[mode], above=True),
         hoverinfo="skip",
     )
     keep = strongest(row, col, values)

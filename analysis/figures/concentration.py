@@ -84,7 +84,7 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
     )
     figure.update_layout(
         margin={"t": 32},
-        xaxis=axis(theme, "fraction of entries, largest first", tickformat=".0%", range=[0, 1]),
+        xaxis=axis(theme, "fraction of entries, largest first", tickformat=".0%", range=[0, 1.005]),
         yaxis=axis(theme, "share of energy", tickformat=".0%", range=[0, 1.02]),
     )
     return figure

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, fade, method_color, new_figure
+from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, fade, method_color, new_figure, number
 
 
 def dial_curve(
@@ -33,22 +33,20 @@ def dial_curve(
     """
     alphas, accuracy = curve["alpha"].to_numpy(), curve["accuracy"].to_numpy()
     now = float(np.interp(alpha, alphas, accuracy))
-    off, trained = (float(np.interp(place, alphas, accuracy)) for place in (0, 1))
+    off, trained = (float(np.interp(at, alphas, accuracy)) for at in (0, 1))
+    place = number(alpha, "g")
     color = method_color(pattern)
     references = {"head_only": ("head only", head_only), "full": ("full fine-tuning", full)}
     known = [(key, name, value) for key, (name, value) in references.items() if value is not None]
     figure = new_figure(
         theme,
         alt=(
-            f"Accuracy over the dial α from {alphas[0]:g} to {alphas[-1]:g}: {off:.0%} at 0, {trained:.0%} at 1; "
-            f"the dial stands at {alpha:g}, {now:.0%}."
+            f"Accuracy over the dial α from {number(alphas[0], 'g')} to {number(alphas[-1], 'g')}: {off:.0%} at 0, "
+            f"{trained:.0%} at 1; the dial stands at {place}, {now:.0%}."
             + "".join(f" {name[0].upper()}{name[1:]}: {value:.0%}." for _, name, value in known)
         ),
         caption=(
-            f"At α = {alpha:g} the accuracy is {now:.0%}; α = 0 ({off:.0%}) is the same head with M off, α = 1 "
-            f"({trained:.0%}) is as trained, and further is not better."
-            if trained >= accuracy.max() - 0.02
-            else f"At α = {alpha:g} the accuracy is {now:.0%}; α = 0 ({off:.0%}) is the same head with M off, α = 1 "
+            f"At α = {place} the accuracy is {now:.0%}; α = 0 ({off:.0%}) is the same head with M off, α = 1 "
             f"({trained:.0%}) is as trained."
         ),
         formula=r"U(\Sigma + \alpha M)V^\top",
@@ -101,7 +99,7 @@ def dial_curve(
             theme,
             "dial α",
             tickvals=whole,
-            ticktext=[notes.get(tick, str(tick).replace("-", "−")) for tick in whole],
+            ticktext=[notes.get(tick, number(tick, "d")) for tick in whole],
             range=[alphas[0], alphas[-1]],
         ),
         yaxis=axis(theme, "accuracy", tickformat=".0%", range=[0, 1], dtick=0.25),

@@ -42,7 +42,7 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
             "trained, and the grey ones are not in Ω."
         ),
         formula=MODE_FORMULAS[mode],
-        height=420,
+        height=480,
         limit=scale.limit,
         clipped=scale.clipped,
     )
@@ -52,7 +52,7 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
         x0=box.col_start,
         y0=box.row_start,
         **scale.heat(),
-        colorbar=colorbar(theme, MODE_TITLES[mode]),
+        colorbar=colorbar(theme, MODE_TITLES[mode], above=True),
         xgap=1,
         ygap=1,
         hoverongaps=False,
@@ -80,6 +80,7 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
             showgrid=False,
             scaleanchor="x",
             constrain="domain",
+            constraintoward="top",
             nticks=6,
         ),
     )

@@ -34,13 +34,13 @@ def intruders(table: pd.DataFrame, *, pattern: str, theme: Theme, threshold: flo
         formula=r"\max_j |\langle u'_i, u_j \rangle|",
         height=280,
     )
-    for side, symbol in (("left", "circle"), ("right", "diamond-open")):
+    for side, symbol, size in (("left", "circle", 7), ("right", "diamond-open", 13)):
         figure.add_scatter(
             name=f"{side} vectors",
             x=table["rank_new"],
             y=table[f"max_cosine_{side}"],
             mode="markers",
-            marker={"color": method_color(pattern), "symbol": symbol, "size": 9, "line": {"width": 1.5}},
+            marker={"color": method_color(pattern), "symbol": symbol, "size": size, "line": {"width": 1.5}},
             hovertemplate=f"new rank %{{x}}: {side} cosine %{{y:.3f}}<extra></extra>",
         )
     figure.add_hline(y=threshold, line={"color": theme.text, "width": 1.5, "dash": "dash"})
@@ -56,7 +56,7 @@ def intruders(table: pd.DataFrame, *, pattern: str, theme: Theme, threshold: flo
     )
     figure.update_layout(
         margin={"t": 32},
-        xaxis=axis(theme, "place among the new singular values", rangemode="tozero"),
+        xaxis=axis(theme, "place among the new singular values", range=[-0.6, len(table) - 0.4]),
         yaxis=axis(theme, "largest cosine", range=[0, 1.05]),
     )
     return figure

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from analysis.figures.cells import grid, make_selectable, select_points, strongest
-from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, new_figure, sequential_scale
+from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, ink_on, new_figure, sequential_scale
 from analysis.naming import KINDS
 
 
@@ -34,33 +35,47 @@ def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = Non
     norms = summary["relative_norm"].to_numpy(float)
     percent = grid(row, col, 100 * norms, (len(layers), len(kinds)))
     keep = strongest(row, col, np.nan_to_num(norms))
-    most = summary.iloc[int(np.nan_to_num(norms).argmax())]
+    top = float(np.nanmax(percent, initial=0)) or 1.0
+    most = summary["label"].iloc[int(np.nan_to_num(norms).argmax())]
     figure = new_figure(
         theme,
         alt=(
-            f"Map of the relative size of the update, {len(layers)} layers by {len(kinds)} kinds of matrix, "
-            f"from {100 * np.nanmin(norms):.2g} % to {100 * np.nanmax(norms):.2g} % ({most['label']})."
+            f"Map of ‖ΔW‖ in per cent of ‖W‖, {len(layers)} layers by {len(kinds)} kinds of matrix; the largest is "
+            f"{top:.2g} %, in {most}."
         ),
         caption=(
             "‖ΔW‖ in per cent of ‖W‖: look for layers or kinds that changed most; the largest change is in "
-            f"{most['label']} ({100 * most['relative_norm']:.2g} %)."
+            f"{most} ({top:.2g} %)."
         ),
         formula=r"\lVert \Delta W \rVert_F / \lVert W \rVert_F = \lVert M \rVert_F / \lVert \Sigma \rVert_F",
         height=max(34 * len(layers), 100) + 130,
     )
+    scale = sequential_scale(theme)
     figure.add_heatmap(
         name="‖ΔW‖ / ‖W‖",
         z=percent,
-        text=[["" if np.isnan(p) else _short(p) for p in line] for line in percent],
-        texttemplate="%{text}",
-        textfont={"size": SMALL_FONT_SIZE},
-        colorscale=sequential_scale(theme),
+        colorscale=scale,
         zmin=0,
-        zmax=float(np.nanmax(percent)) or 1.0,
+        zmax=top,
         showscale=False,  # the numbers stand in the cells
         xgap=1,
         ygap=1,
         hoverinfo="skip",
+    )
+    shown = keep[np.isfinite(norms[keep])]
+    shades = np.clip(100 * norms[shown] / top, 0, 1)
+    figure.add_scatter(
+        name="values",
+        x=col[shown],
+        y=row[shown],
+        mode="text",
+        text=[_short(100 * norm) for norm in norms[shown]],
+        textfont={
+            "size": SMALL_FONT_SIZE,
+            "color": [ink_on(color) for color in sample_colorscale([color for _, color in scale], shades)],
+        },
+        hoverinfo="skip",
+        showlegend=False,
     )
     data = summary[["name", "label", "relative_norm"]].iloc[keep].values.tolist()
     hover = "%{customdata[1]}<br>‖ΔW‖/‖W‖ = %{customdata[2]:.3%}<br>%{customdata[0]}"

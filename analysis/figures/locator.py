@@ -10,7 +10,7 @@ from analysis.figures.box import Box
 from analysis.figures.cells import bin_width, grid
 from analysis.figures.theme import Theme, axis, method_color, new_figure
 
-_BINS = 64
+_BINS = 96
 
 
 def locator(entries: pd.DataFrame, *, n: int, pattern: str, theme: Theme, box: Box | None = None) -> go.Figure:
@@ -35,7 +35,7 @@ def locator(entries: pd.DataFrame, *, n: int, pattern: str, theme: Theme, box: B
         alt=f"The {n}×{n} square of M, of which {share:.2%} is trained.{where if box else ''}",
         caption=f"M as it is, {n}×{n}: only {len(entries):,} entries ({share:.2%}) are trained.",
         formula=r"\Omega \subset \{0, \dots, n-1\}^2",
-        height=200,
+        height=220,
     )
     color = method_color(pattern)
     figure.add_heatmap(

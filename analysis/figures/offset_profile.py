@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.cells import bin_width
-from analysis.figures.theme import Theme, axis, method_color, new_figure
+from analysis.figures.theme import Theme, axis, method_color, new_figure, number
 
 _BARS = 65  # at most; single diagonals of a scattered pattern hold a handful of entries
 
@@ -31,9 +31,11 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
     bars = profile.groupby(middle)[["share", "noise_share"]].sum()
     excess = bars["share"] - bars["noise_share"]
     top = excess.idxmax()
-    where = f"offset {top:+d}" if top else "the diagonal"
+    where = f"offset {number(top, '+d')}" if top else "the diagonal"
     if width > 1:
-        where = f"offsets near {top:+d}" if top else "offsets near the diagonal"
+        where = f"offsets near {number(top, '+d')}" if top else "offsets near the diagonal"
+    if len(bars) == 1:
+        where = f"{where}, the only one trained,"
     verb = "holds" if width == 1 else "hold"
     reading = f"{where} {verb} {bars['share'][top]:.0%}, noise would {bars['noise_share'][top]:.0%}"
     figure = new_figure(

@@ -35,7 +35,7 @@ def prediction_bars(predictions: pd.DataFrame, *, pattern: str, theme: Theme) ->
         orientation="h",
         x=probability,
         y=labels,
-        marker={"color": [color if name == lead else fade(color, 0.45) for name in labels], "line": {"width": 0}},
+        marker={"color": [color if name == lead else fade(color, 0.55) for name in labels], "line": {"width": 0}},
         text=[f"{p:.0%}" for p in probability],
         textposition="outside",
         cliponaxis=False,

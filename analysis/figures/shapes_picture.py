@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from analysis.figures.cells import bin_width, grid
 from analysis.figures.theme import Theme, method_color, new_figure
 
-_BINS = 24  # of the pattern, so that a diagonal is wide enough to be seen
+_BINS = (24, 48, 96)  # of the pattern along one side: few, so that a diagonal can be seen; more where Ω is scattered
 _GAP = 0.42  # between two shapes, in units of M's side
 _LONGEST = 2.5  # a side is drawn at most so many times M's
 
@@ -97,11 +97,13 @@ def shapes_picture(entries: pd.DataFrame, *, shape: tuple[int, int], n: int, pat
 
 def _add_pattern(figure: go.Figure, entries: pd.DataFrame, n: int, left: float, color: str) -> None:
     """Draw the places of the trained entries into the square of M that begins at `left`."""
-    width = bin_width(n, _BINS)
-    bins = -(-n // width)
-    cells = grid(
-        entries["i"].to_numpy() // width, entries["j"].to_numpy() // width, np.ones(len(entries)), (bins, bins)
-    )
+    for at_most in _BINS:
+        width = bin_width(n, at_most)
+        bins = -(-n // width)
+        i, j = entries["i"].to_numpy() // width, entries["j"].to_numpy() // width
+        cells = grid(i, j, np.ones(len(entries)), (bins, bins))
+        if np.isfinite(cells).mean() < 0.25:
+            break
     figure.add_heatmap(
         name="Ω",
         z=cells[::-1],  # row 0 of M is at the top

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.cells import bin_width
-from analysis.figures.theme import Theme, axis, method_color, new_figure
+from analysis.figures.theme import Theme, axis, method_color, new_figure, number
 
 _AXES = {"sigma": (0.56, 1.0), "delta": (0.18, 0.50), "marks": (0.0, 0.13)}  # parts of the height
 
@@ -30,16 +30,17 @@ def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
     # Below a truncated basis the order is unknown (NA).
     moved, turned = (table[name].fillna(False).to_numpy(bool) for name in ("moved", "turned"))
     largest = int(np.abs(delta).argmax())
+    change = number(delta[largest], "+.3g")
     figure = new_figure(
         theme,
         alt=(
             f"Singular values of W, from {sigma.max():.3g} down to {sigma.min():.3g}, and below them their changes. "
-            f"The largest change is {delta[largest]:+.3g} at i = {index[largest]}. {moved.sum():,} of {len(table):,} "
-            f"vectors changed place, {turned.sum():,} turned."
+            f"The largest change is {change} at i = {index[largest]}. {moved.sum():,} of {len(table):,} vectors "
+            f"changed place, {turned.sum():,} turned."
         ),
         caption=(
-            f"The largest change is {delta[largest]:+.3g} at i = {index[largest]} (σ = {sigma[largest]:.3g}); "
-            f"{moved.sum():,} of {len(table):,} vectors changed place in the order, {turned.sum():,} turned."
+            f"The largest change is {change} at i = {index[largest]} (σ = {sigma[largest]:.3g}); {moved.sum():,} of "
+            f"{len(table):,} vectors changed place in the order, {turned.sum():,} turned."
         ),
         formula=r"\Sigma + M = P \Lambda Q^\top,\quad \Delta\sigma_i = \lambda_{\pi(i)} - \sigma_i",
         height=400,
@@ -75,10 +76,9 @@ def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
             x=ticked,
             y=np.full(len(ticked), 1 - place),
             mode="markers",
-            marker={"symbol": "line-ns", "size": 9, "line": {"width": 1.5, "color": color}},
+            marker={"symbol": "line-ns", "size": 9, "line": {"width": 1, "color": color}},
             hovertemplate=f"i = %{{x}}: {title}<extra></extra>",
             yaxis="y3",
-            showlegend=False,
         )
     reach = 1.05 * float(np.abs(delta).max()) or 1.0
     common = {"anchor": "x", "automargin": True}

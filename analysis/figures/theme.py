@@ -90,6 +90,14 @@ def fade(color: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity})"
 
 
+def ink_on(color: str) -> str:
+    """Return black or white, whichever reads better on an "rgb(r, g, b)" colour (WCAG relative luminance)."""
+    channels = [int(float(part)) / 255 for part in color.removeprefix("rgb(").rstrip(")").split(",")]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if luminance > 0.179 else "#ffffff"
+
+
 def axis(theme: Theme, title: str, **more: Any) -> dict[str, Any]:
     """Return a titled axis in the house style; `more` overrides it."""
     return {
@@ -145,9 +153,9 @@ def new_figure(theme: Theme, *, alt: str, caption: str, formula: str, height: in
     return figure
 
 
-def colorbar(theme: Theme, title: str) -> dict[str, Any]:
-    """Return a slim colour bar titled with the quantity it shows."""
-    return {
+def colorbar(theme: Theme, title: str, *, above: bool = False) -> dict[str, Any]:
+    """Return a slim colour bar titled with the quantity it shows, right of the figure or `above` it."""
+    bar = {
         "title": {"text": title, "side": "right", "font": {"size": FONT_SIZE, "color": theme.text}},
         "tickfont": {"size": SMALL_FONT_SIZE, "color": theme.text},
         "thickness": 10,
@@ -155,3 +163,12 @@ def colorbar(theme: Theme, title: str) -> dict[str, Any]:
         "xpad": 6,
         "nticks": 5,
     }
+    if above:  # a square on a narrow screen needs the whole width
+        bar["title"]["side"] = "top"
+        bar |= {"orientation": "h", "lenmode": "pixels", "len": 260, "y": 1, "yanchor": "bottom", "ypad": 4}
+    return bar
+
+
+def number(value: float, spec: str = ".3g") -> str:
+    """Return a number for a sentence, with a true minus sign."""
+    return format(value, spec).replace("-", "−")
