@@ -1,0 +1,117 @@
+"""Everything a page shows, from `analysis`, computed once: keyed by the adapter's path and the time of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from analysis.adapter import AdaptedMatrix, Adapter, AdapterError, open_adapter
+from analysis.jobs import MATRIX_TABLES, Job
+
+QUICK = 512  # singular directions: up to here the spectrum of a matrix takes a fraction of a second
+
+
+def adapter(path: Path) -> Adapter:
+    """Open an adapter.
+
+    Raises:
+        AdapterError: Where it cannot be shown, with the reason.
+    """
+    return _adapter(str(path), _stamp(path))
+
+
+def base_of(path: Path) -> str:
+    """Return the id of an adapter's base model, "" where the adapter cannot be opened."""
+    try:
+        return adapter(path).base
+    except AdapterError:
+        return ""
+
+
+def matrix(of: Adapter, name: str) -> AdaptedMatrix:
+    """Read one matrix."""
+    return _matrix(str(of.path), _stamp(of.path), name)
+
+
+def table(function: Callable[..., Any], of: Adapter, name: str, **options: Any) -> Any:
+    """Return ``function(matrix, **options)``, one of the tables of `analysis`."""
+    called = f"{function.__module__}.{function.__name__}"
+    return _table(called, str(of.path), _stamp(of.path), name, options, function)
+
+
+def adapter_table(function: Callable[[Adapter], Any], of: Adapter) -> Any:
+    """Return ``function(adapter)``, a quick table over all matrices."""
+    called = f"{function.__module__}.{function.__name__}"
+    return _adapter_table(called, str(of.path), _stamp(of.path), function)
+
+
+def evaluation(of: Adapter):
+    """Return what was measured of an adapter, None where it brings no evaluation.json."""
+    return None
+
+
+def spectral_tables(of: Adapter, name: str) -> dict[str, Any] | Job:
+    """Return the tables of `analysis.jobs.MATRIX_TABLES` by name; for a large matrix the job that computes them."""
+    if matrix(of, name).m <= QUICK:
+        return {function.__name__: table(function, of, name) for function in MATRIX_TABLES}
+    job = _matrix_job(str(of.path), _stamp(of.path), name)
+    return dict(job.results) if job.complete else job
+
+
+def restart_matrix(of: Adapter, name: str) -> None:
+    """Forget a stopped computation of `spectral_tables`, so that the next call starts it anew."""
+    _matrix_job.clear(str(of.path), _stamp(of.path), name)
+
+
+def summary_job(of: Adapter) -> Job:
+    """Return the running or finished computation of all measures of all matrices, started by the first call."""
+    return _summary_job(str(of.path), _stamp(of.path))
+
+
+def restart_summary(of: Adapter) -> None:
+    """Forget a stopped computation, so that the next call starts it anew."""
+    _summary_job.clear(str(of.path), _stamp(of.path))
+
+
+def _stamp(path: Path) -> float:
+    """Return the time of an adapter's file, so that a file written anew is read anew; 0 where there is none."""
+    try:
+        return (Path(path) / "adapter_model.safetensors").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+# Tables are read, never changed: cache_resource hands out the one object, cache_data would copy it each time.
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _adapter(path: str, stamp: float) -> Adapter:
+    return open_adapter(Path(path))
+
+
+@st.cache_resource(max_entries=64, show_spinner="Reading the matrix …")
+def _matrix(path: str, stamp: float, name: str) -> AdaptedMatrix:
+    return _adapter(path, stamp).matrix(name)
+
+
+@st.cache_resource(max_entries=512, show_spinner="Computing …")
+def _table(
+    called: str, path: str, stamp: float, name: str, options: dict[str, Any], _function: Callable[..., Any]
+) -> Any:
+    return _function(_matrix(path, stamp, name), **options)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Reading the adapter …")
+def _adapter_table(called: str, path: str, stamp: float, _function: Callable[[Adapter], Any]) -> Any:
+    return _function(_adapter(path, stamp))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _matrix_job(path: str, stamp: float, name: str) -> Job:
+    return Job("matrix", path, name)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _summary_job(path: str, stamp: float) -> Job:
+    return Job("summary", path)

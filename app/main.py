@@ -1,0 +1,20 @@
+"""The app's entry: its pages, and the selection that all of them share."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from app import selection, style
+
+st.set_page_config(page_title="SVFT Explorer", page_icon=str(Path(__file__).parent / "icon.svg"), layout="wide")
+
+start = st.Page("start.py", title="Start", icon=":material/home:", default=True)
+explore = st.Page("explore.py", title="Explore", icon=":material/search:")
+page = st.navigation([start, explore], position="top")
+
+if selection.explore_requested():
+    st.switch_page(explore)
+
+style.apply()
+selection.render(show_view=page == explore)
+page.run()

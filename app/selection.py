@@ -1,0 +1,108 @@
+"""What is being looked at: base, adapter, matrix and view. It lives in the URL.
+
+The widgets are bound to query parameters and rendered once, in the entry script: a bound widget that a page does not
+render loses its parameter. Pages ask for `current()`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.adapter import Adapter, AdapterError
+from analysis.shipped import shipped_adapters
+from app import data
+
+VIEWS = ("Coefficients", "Spectrum and rank")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The open adapter, the full name of one of its matrices, and the view of it."""
+
+    adapter: Adapter
+    matrix: str
+    view: str
+
+
+def render(show_view: bool) -> None:
+    """Draw the pickers. Where the adapter cannot be opened, they stay and a page says why.
+
+    Args:
+        show_view: Whether the page has views. On the others the picker of views is drawn unseen, so that its
+            parameter stays in the URL.
+    """
+    shipped = shipped_adapters()
+    bases = {label: data.base_of(path) for label, path in shipped.items()}
+    chosen = st.session_state.get("adapter") or st.query_params.get("adapter") or next(iter(shipped))
+    adapter = _open(chosen)
+    base = adapter.base if isinstance(adapter, Adapter) else st.session_state.get("base", next(iter(bases.values())))
+    st.session_state["base"] = base
+    with st.container(key="selection"):
+        st.selectbox(
+            "Base model",
+            list(dict.fromkeys([*bases.values(), base])),
+            format_func=lambda base: base.rsplit("/", 1)[-1],
+            key="base",
+            bind="query-params",
+            on_change=_first_adapter_of_base,
+            args=(bases,),
+            help=f"`{base}`",
+        )
+        st.selectbox(
+            "Adapter",
+            [label for label, other in bases.items() if other == base] or list(bases),
+            key="adapter",
+            bind="query-params",
+            accept_new_options=True,
+            help="Choose one, or type the path of a directory with an SVFT adapter of your own.",
+        )
+        if isinstance(adapter, Adapter):
+            labels = dict(zip(adapter.matrices["name"], adapter.matrices["label"], strict=True))
+            chosen_matrix = st.session_state.get("matrix")
+            st.selectbox(
+                "Matrix",
+                adapter.names,
+                format_func=lambda name: labels.get(name, name),
+                key="matrix",
+                bind="query-params",
+                help=f"`{chosen_matrix if chosen_matrix in labels else adapter.names[0]}`",
+            )
+        with st.container(key="view-picker" if show_view else "view-picker-unseen"):
+            st.segmented_control("View", VIEWS, default=VIEWS[0], key="view", bind="query-params", required=True)
+
+
+def current() -> Selection:
+    """Return the selection, or end the page with one sentence where the adapter cannot be shown."""
+    adapter = _open(st.session_state["adapter"])
+    if isinstance(adapter, AdapterError):
+        st.error(str(adapter), icon=":material/error:")
+        st.stop()
+    return Selection(adapter, st.session_state["matrix"], st.session_state["view"])
+
+
+def select_matrix(name: str, *, explore: bool = False) -> None:
+    """Make `name` the selected matrix, from a callback; with `explore`, on the page Explore."""
+    st.session_state["matrix"] = name
+    st.session_state["explore-requested"] = explore
+
+
+def explore_requested() -> bool:
+    """Whether a click asked for the page Explore; asking resets it."""
+    return st.session_state.pop("explore-requested", False)
+
+
+def _open(chosen: str) -> Adapter | AdapterError:
+    path = shipped_adapters().get(chosen) or Path(chosen).expanduser()
+    try:
+        return data.adapter(path)
+    except AdapterError as error:
+        return error
+
+
+def _first_adapter_of_base(bases: dict[str, str]) -> None:
+    of_base = [label for label, base in bases.items() if base == st.session_state["base"]]
+    if of_base:
+        st.session_state["adapter"] = of_base[0]

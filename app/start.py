@@ -1,0 +1,17 @@
+"""Start: what SVFT is, every number that was trained, and the trained model to touch."""
+
+import streamlit as st
+
+from app import selection
+from app.views import dial, facts, wall
+
+chosen = selection.current()
+
+words, picture = st.columns([5, 7], gap="medium")
+with words:
+    facts.show_sentence()
+    facts.show_shapes(chosen)
+    facts.show_three(chosen)
+with picture:
+    wall.show(chosen)
+dial.show(chosen)

@@ -1,0 +1,1 @@
+"""Parts of pages: each takes the selection, asks `analysis` for one table or two, and shows them."""

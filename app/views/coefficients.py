@@ -1,0 +1,94 @@
+"""The view of M itself: where its entries are large, and whether more so than noise would be."""
+
+import pandas as pd
+import streamlit as st
+
+from analysis.coefficients import concentration, energy_by_offset, entries, entries_for_energy
+from analysis.figures.box import Box, box_around, box_from_square, box_from_strip
+from analysis.figures.coefficient_square import coefficient_square
+from analysis.figures.coefficient_strip import coefficient_strip
+from analysis.figures.concentration import concentration as concentration_figure
+from analysis.figures.exact_cells import exact_cells
+from analysis.figures.locator import locator
+from analysis.figures.offset_profile import offset_profile
+from app import data, figures
+from app.selection import Selection
+
+STRIPS = ("plain", "banded")
+MODES = {"signed": "Signed", "magnitude": "Magnitude", "relative": "Relative to √(σᵢσⱼ)"}
+
+
+def show(chosen: Selection) -> None:
+    """Draw M, the box of exact cells, the profile by offset, and the concentration beside noise."""
+    matrix = data.matrix(chosen.adapter, chosen.matrix)
+    cells = data.table(entries, chosen.adapter, chosen.matrix)
+    theme = figures.theme()
+
+    with st.container(horizontal=True, vertical_alignment="bottom", key="stage-head"):
+        st.header(f"{matrix.label} · {matrix.pattern_label}", anchor=False, width="stretch")
+        mode = st.segmented_control(
+            "Values",
+            list(MODES),
+            default="signed",
+            format_func=MODES.get,
+            key="mode",
+            required=True,
+            label_visibility="collapsed",
+        )
+
+    strip = matrix.pattern in STRIPS
+    draw_M = coefficient_strip if strip else coefficient_square
+    figure = draw_M(cells, n=matrix.m, theme=theme, mode=mode)
+    key = f"coefficients-{chosen.matrix}-{mode}"
+    figures.draw(figure, key=key, on_select=lambda: None, select=("points", "box"))
+    figures.explain(figure, cells, key="coefficients", file_name="coefficients.csv")
+
+    box = _box(key, matrix.m, strip=strip)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.subheader("Exact cells", anchor=False)
+        block = exact_cells(cells, box, theme=theme, mode=mode)
+        figures.draw(block, key="cells")
+        figures.explain(block, _inside(cells, box), key="cells", file_name="cells.csv")
+    with right:
+        st.subheader("Where in M", anchor=False)
+        small = locator(cells, n=matrix.m, pattern=matrix.pattern, theme=theme, box=box)
+        figures.draw(small, key="locator")
+        figures.explain(small, cells[["i", "j"]], key="locator", file_name="pattern.csv")
+
+    left, right = st.columns(2, gap="medium")
+    with left:
+        few = data.table(entries_for_energy, chosen.adapter, chosen.matrix)
+        st.subheader(
+            f"90 % of the energy: {few['fraction']:.0%} of the entries, in noise {few['noise_mid']:.0%}", anchor=False
+        )
+        curve = data.table(concentration, chosen.adapter, chosen.matrix)
+        figure = concentration_figure(curve, pattern=matrix.pattern, theme=theme)
+        figures.draw(figure, key="concentration", height=280)
+        figures.explain(figure, curve, key="concentration", file_name="concentration.csv")
+    with right:
+        profile = data.table(energy_by_offset, chosen.adapter, chosen.matrix)
+        if len(profile) > 1:  # the one diagonal of a plain M holds everything
+            st.subheader("Energy by distance from the diagonal", anchor=False)
+            figure = offset_profile(profile, pattern=matrix.pattern, theme=theme)
+            figures.draw(figure, key="offsets", height=280)
+            figures.explain(figure, profile, key="offsets", file_name="energy_by_offset.csv")
+
+
+def _box(key: str, n: int, *, strip: bool) -> Box:
+    """Return the block of M to enlarge: the drawn box, else around the clicked entry, else the leading one."""
+    chosen = st.session_state[key]["selection"]
+    if chosen["box"]:
+        drawn = chosen["box"][0]
+        return (box_from_strip if strip else box_from_square)(drawn["x"], drawn["y"], n)
+    if chosen["points"]:
+        i, j, *_ = figures.customdata(chosen["points"][0])
+        return box_around(int(i), int(j), n)
+    return box_around(0, 0, n)
+
+
+def _inside(cells: pd.DataFrame, box: Box) -> pd.DataFrame:
+    """Return the entries in the box."""
+    return cells[
+        cells["i"].between(box.row_start, box.row_stop - 1) & cells["j"].between(box.col_start, box.col_stop - 1)
+    ]

@@ -1,0 +1,65 @@
+"""What SVFT is: one sentence, the picture of shapes, and three numbers about the open adapter."""
+
+import streamlit as st
+
+from analysis.coefficients import entries
+from analysis.figures.shapes_picture import shapes_picture
+from analysis.overview import base_parameters, basis_bytes
+from app import data, figures
+from app.selection import Selection
+
+
+def show_sentence() -> None:
+    """Say in one sentence what SVFT does."""
+    st.title(
+        "SVFT fine-tunes a model by training only a few numbers, M, between the singular vectors "
+        "U and V that every weight already has.",
+        anchor=False,
+    )
+
+
+def show_shapes(chosen: Selection) -> None:
+    """Draw W = U(Σ + M)Vᵀ with the shapes of the selected matrix."""
+    matrix = data.matrix(chosen.adapter, chosen.matrix)
+    figure = shapes_picture(
+        data.table(entries, chosen.adapter, chosen.matrix),
+        shape=matrix.shape,
+        n=matrix.m,
+        pattern=matrix.pattern,
+        theme=figures.theme(),
+    )
+    figures.draw(figure, key="shapes", height=130)
+
+
+def show_three(chosen: Selection) -> None:
+    """Write the share of parameters trained, the recovered performance, and the memory of U and V."""
+    adapter, measured = chosen.adapter, data.evaluation(chosen.adapter)
+    total = base_parameters(adapter.base)
+    with st.container(key="facts"):
+        share, recovered, memory = st.columns(3, gap="small", wrap=False)
+    share.metric(
+        "Trained",
+        f"{adapter.trainable / total:.2%}" if total else f"{adapter.trainable:,}",
+        f"{adapter.trainable:,} of {total / 1e6:.1f} M" if total else "numbers",
+        help="Share of the base model’s parameters that were trained, the task head not counted.",
+        **_QUIET,
+    )
+    known = measured is not None and measured.recovered is not None
+    recovered.metric(
+        "Recovered",
+        f"{measured.recovered:.0%}" if known else "–",
+        f"{measured.recovered_low:.0%} to {measured.recovered_high:.0%}" if known else "not measured",
+        help="Recovered performance: (method − head only) / (full fine-tuning − head only) in accuracy, with its "
+        "95 % interval.",
+        **_QUIET,
+    )
+    memory.metric(
+        "Extra memory",
+        f"{basis_bytes(adapter) / 1e6:,.0f} MB",
+        "for U and V",
+        help="U and V of every adapted matrix stay in memory beside the base model, in float32.",
+        **_QUIET,
+    )
+
+
+_QUIET = {"delta_color": "off", "delta_arrow": "off"}

@@ -1,0 +1,103 @@
+"""Measures: five of the selected matrix in sight, all of all matrices in a table below."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from analysis.jobs import Job
+from app import data
+from app.selection import Selection
+from app.views import progress
+
+_FIVE = {
+    "relative_norm": ("‖ΔW‖ / ‖W‖", "{:.1%}"),
+    "stable_rank": ("Stable rank of ΔW", "{:.1f}"),
+    "off_diagonal_share": ("Energy off the diagonal", "{:.0%}"),
+    "largest_delta_sigma": ("Largest Δσ", "{:+.3f}"),
+    "turned": ("Turned vectors", "{:,}"),
+}
+
+_number = st.column_config.NumberColumn
+_COLUMNS = {
+    "label": st.column_config.TextColumn("Matrix", pinned=True),
+    "pattern_label": st.column_config.TextColumn("Pattern"),
+    "k": _number("k", help="Trained entries"),
+    "relative_norm": _number("‖ΔW‖/‖W‖", format="percent"),
+    "update_norm": _number("‖ΔW‖", format="%.3f", help="Frobenius norm of the update"),
+    "update_spectral": _number("‖ΔW‖₂", format="%.3f", help="Spectral norm of the update"),
+    "update_nuclear": _number("‖ΔW‖∗", format="%.2f", help="Nuclear norm of the update"),
+    "weight_norm": _number("‖W‖", format="%.2f", help="Frobenius norm of the base weight"),
+    "stable_rank": _number("Stable rank", format="%.1f", help="‖ΔW‖² / ‖ΔW‖₂²"),
+    "effective_rank": _number("Effective rank", format="%.1f", help="exp of the entropy of ΔW’s singular values"),
+    "numerical_rank": _number("Numerical rank", help="Singular values of ΔW above max(shape)·eps·σ₁"),
+    "structural_rank": _number("Structural rank", help="The most that the pattern allows"),
+    "min_k_n": _number("min(k, n)", help="The most that any pattern with k entries allows"),
+    "lora_rank": _number("LoRA’s rank", format="%.2f", help="Rank of a LoRA with as many parameters"),
+    "off_diagonal_share": _number("Off the diagonal", format="percent", help="Share of energy off the diagonal"),
+    "noise_off_diagonal_share": _number("… in noise", format="percent"),
+    "leading_share": _number(
+        "Leading 10 %", format="percent", help="Share of energy in the leading 10 % of directions"
+    ),
+    "noise_leading_share": _number("… in noise ", format="percent"),
+    "entries_for_90": _number(
+        "Entries for 90 %", format="percent", help="Part of the entries with 90 % of the energy"
+    ),
+    "noise_entries_for_90": _number("… in noise  ", format="percent"),
+    "largest_delta_sigma": _number("Largest Δσ", format="%.3f"),
+    "largest_relative_delta_sigma": _number("Largest Δσ/σ", format="percent"),
+    "moved": _number("Changed place", help="Directions whose place in the order changed"),
+    "turned": _number("Turned", help="Directions whose singular vectors rotated"),
+    "intruders": _number("Intruders", help="Of the 10 leading new vectors, those that resemble no old one"),
+}
+
+
+def show_five(chosen: Selection) -> None:
+    """Write five measures of the matrix, each beside the same for noise of equal energy on the same entries."""
+    tables = data.spectral_tables(chosen.adapter, chosen.matrix)
+    if isinstance(tables, Job):
+        st.fragment(progress.show, run_every=0.5 if tables.running else None)(
+            tables,
+            "Measuring this matrix",
+            key="matrix",
+            restart=lambda: data.restart_matrix(chosen.adapter, chosen.matrix),
+        )
+        return
+    here, noise = tables["summarize"], tables["noise_summary"]
+    lines = [
+        f"| {title} | **{form.format(here[name])}** | {form.format(noise[name])} |"
+        for name, (title, form) in _FIVE.items()
+    ]
+    with st.container(key="five"):
+        st.markdown("\n".join(["| This matrix | | noise |", "|:--|--:|--:|", *lines]))
+
+
+def show_all(chosen: Selection) -> None:
+    """Draw the sortable table of every measure of every matrix; it fills while it is computed."""
+    job = data.summary_job(chosen.adapter)
+    st.fragment(_table, run_every=1 if job.running else None)(chosen, job)
+
+
+def _table(chosen: Selection, job: Job) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="all-head"):
+        st.header("All matrices, all measures", anchor=False, width="stretch")
+        st.download_button(
+            "CSV",
+            lambda: pd.DataFrame(job.results).to_csv(index=False),
+            file_name="measures.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+            key="csv-all",
+        )
+    progress.show(job, "Measuring all matrices", key="summary", restart=lambda: data.restart_summary(chosen.adapter))
+    st.dataframe(
+        pd.DataFrame(job.results, columns=list(_COLUMNS)),
+        column_config=_COLUMNS,
+        hide_index=True,
+        height=320,
+        key="all-measures",
+        alt=f"Table of measures of {len(job.results)} adapted matrices, one row each.",
+    )
+    st.caption("Sort by any column to find the matrices that stand out, and read each share beside its noise.")
