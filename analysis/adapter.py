@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.adapter_file import AdapterError, read_config, read_header, read_matrix, read_task
+from analysis.naming import places
 
-class AdapterError(ValueError):
-    """An adapter that cannot be opened or read: one sentence that says what is wrong, where, and what to do."""
+__all__ = ["AdaptedMatrix", "Adapter", "AdapterError", "open_adapter"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AdaptedMatrix:
     """One adapted matrix: the coefficients M and singular values of one weight W = U Σ Vᵀ.
 
@@ -80,7 +81,7 @@ class AdaptedMatrix:
         return dense
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Adapter:
     """An open adapter: what its config and file header say. Matrices are read one by one, with `matrix`.
 
@@ -125,7 +126,25 @@ class Adapter:
         Raises:
             AdapterError: Where there is no such matrix, or its numbers are damaged.
         """
-        raise NotImplementedError
+        if name not in self.names:
+            raise AdapterError(f"The adapter {self.path} has no adapted matrix {name!r}; choose one of its names.")
+        row = self.matrices.iloc[self.names.index(name)]
+        sigma, values, flat = read_matrix(self.path, name, self.config, row.to_dict())
+        m = len(sigma)
+        return AdaptedMatrix(
+            name=name,
+            layer=None if pd.isna(row["layer"]) else int(row["layer"]),
+            kind=row["kind"],
+            label=row["label"],
+            shape=(int(row["out"]), int(row["in"])),
+            sigma=sigma.astype(np.float64),
+            rows=flat // m,
+            cols=flat % m,
+            values=values.astype(np.float64),
+            pattern=row["pattern"],
+            pattern_label=row["pattern_label"],
+            off_diag=None if pd.isna(row["off_diag"]) else int(row["off_diag"]),
+        )
 
 
 def open_adapter(path: str | Path) -> Adapter:
@@ -134,4 +153,35 @@ def open_adapter(path: str | Path) -> Adapter:
     Raises:
         AdapterError: Where it is not an SVFT adapter, or a damaged one.
     """
-    raise NotImplementedError
+    path = Path(path)
+    config = read_config(path)
+    sizes, head = read_header(path, config)
+    rows = [
+        {"name": place.name, "layer": place.layer, "kind": place.kind, "label": place.label, **sizes[place.name]}
+        for place in places(list(sizes))
+    ]
+    base = config.get("base_model_name_or_path")
+    return Adapter(
+        path=path,
+        config=config,
+        base=base if isinstance(base, str) and base else None,
+        task=read_task(path),
+        method=_method(config) if rows else "head only",
+        matrices=pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES),
+        head=head,
+    )
+
+
+def _method(config: dict) -> str:
+    parts = [f"SVFT {config['pattern']}"]
+    if config.get("off_diag") and config["pattern"] != "plain":
+        parts.append(f"d={config['off_diag']}")
+    if config.get("budget"):
+        parts.append(f"budget {config['budget']:,}")
+    return " ".join(parts) + (", with overrides" if config.get("overrides") else "")
+
+
+_COLUMN_TYPES = {
+    "name": "str", "layer": "Int64", "kind": "str", "label": "str", "out": "int64", "in": "int64", "n": "int64",
+    "m": "int64", "k": "int64", "pattern": "str", "pattern_label": "str", "off_diag": "Int64",
+}  # fmt: skip
