@@ -130,15 +130,14 @@ class SvftConfig(PeftConfig):
             raise ValueError(f"The {self.pattern} pattern has one size only: leave budget out.")
 
     def _check_custom(self) -> None:
-        if (self.pattern == "custom") != (self.custom_indices is not None):
+        if (self.pattern == "custom") != bool(self.custom_indices):
             raise ValueError("custom_indices belongs to the pattern custom, and only to it.")
         for module, pairs in (self.custom_indices or {}).items():
-            pairs = [tuple(pair) for pair in pairs]
-            if not pairs or any(len(p) != 2 or not all(isinstance(x, int) and x >= 0 for x in p) for p in pairs):
+            if not isinstance(pairs, (list, tuple)) or not pairs or not all(map(_is_pair, pairs)):
                 raise ValueError(
                     f"custom_indices[{module!r}] must be a list of pairs (i, j) of integers of at least 0."
                 )
-            if len(set(pairs)) < len(pairs):
+            if len(set(map(tuple, pairs))) < len(pairs):
                 raise ValueError(f"custom_indices[{module!r}] names an entry twice.")
 
     def _check_overrides(self) -> None:
@@ -165,6 +164,14 @@ class SvftConfig(PeftConfig):
         if "off_diag" not in override and pattern in PATTERNS and not PATTERNS[pattern].sized:
             off_diag = None  # a plain exception within a sized adapter
         return pattern, off_diag
+
+
+def _is_pair(pair: object) -> bool:
+    return (
+        isinstance(pair, (list, tuple))
+        and len(pair) == 2
+        and all(isinstance(index, int) and index >= 0 for index in pair)
+    )
 
 
 def _check_pattern(pattern: str) -> None:

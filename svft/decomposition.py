@@ -7,8 +7,9 @@ import os
 import shutil
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 FLOAT64_UP_TO = 1024  # min(out, in) up to which the SVD is computed in float64
 RANDOMIZED_FROM = 2048  # min(out, in) from which a small rank is decomposed by a randomized method
-_FORMAT = "1"  # goes into the names of cache files: a change makes old ones unused, never misread
+_FORMAT = "2"  # goes into the names of cache files: a change makes old ones unused, never misread
 
 Progress = Callable[[int, int, str], None]
 _progress: ContextVar[Progress | None] = ContextVar("svft_progress", default=None)
@@ -147,19 +148,28 @@ def cache_limit() -> int:
 
 
 def cache_files() -> list[Path]:
-    """Return the files of the cache, the least recently used first."""
-    directory = cache_directory()
-    files = [f for f in directory.glob("*.safetensors") if f.is_file()] if directory.is_dir() else []
-    return sorted(files, key=lambda f: f.stat().st_mtime)
+    """Return the files of the cache, the least recently used first, with what interrupted writers left behind."""
+    used = {}
+    for file in cache_directory().glob("*"):
+        if file.suffix in (".safetensors", ".part"):
+            with suppress(FileNotFoundError):
+                used[file] = file.stat().st_mtime_ns
+    return sorted(used, key=used.get)
 
 
 def clear_cache() -> int:
     """Delete every cached decomposition and return the number of bytes freed."""
     files = cache_files()
-    freed = sum(f.stat().st_size for f in files)
+    freed = sum(map(_size, files))
     for file in files:
         file.unlink(missing_ok=True)
     return freed
+
+
+def _size(file: Path) -> int:
+    with suppress(FileNotFoundError):  # another process may delete it meanwhile
+        return file.stat().st_size
+    return 0
 
 
 def _read(path: Path, weight: torch.Tensor, mark: torch.Tensor) -> Decomposition | None:
@@ -169,13 +179,13 @@ def _read(path: Path, weight: torch.Tensor, mark: torch.Tensor) -> Decomposition
     try:
         with safe_open(file, framework="pt") as f:
             U, sigma, V, sign = (f.get_tensor(name) for name in ("U", "sigma", "V", "signature"))
-            error = float(f.metadata()["error"])
-        whole = U.shape == (weight.shape[0], len(sigma)) and V.shape == (weight.shape[1], len(sigma))
-        # The signature, computed anew, doubles as the check that the vectors are the ones that were written.
-        if not whole or not torch.allclose(signature(U, V), sign, atol=1e-3) or not torch.isfinite(sigma).all():
-            raise ValueError("its contents do not agree with its signature")
-        os.utime(file)  # least recently used goes first
-    except (SafetensorError, OSError, KeyError, ValueError) as error_:
+            stated = f.metadata()
+        error = float(stated["error"])
+        if stated["checksum"] != _checksum(U, sigma, V, sign):
+            raise ValueError("its contents do not agree with its checksum")
+        with suppress(OSError):  # a cache that others own is used as it is
+            os.utime(file)  # least recently used goes first
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error_:
         warnings.warn(f"The cached decomposition {file} is damaged ({error_}); it is computed anew.", stacklevel=3)
         return None
     return Decomposition(*(t.to(weight.device) for t in (U, sigma, V)), sign, mark, error)
@@ -187,6 +197,7 @@ def _write(path: Path, decomposition: Decomposition) -> None:
         "signature": decomposition.signature,
     }  # fmt: skip
     tensors = {name: t.cpu() for name, t in tensors.items()}
+    stated = {"error": str(decomposition.error), "checksum": _checksum(*tensors.values())}
     size = sum(t.nbytes for t in tensors.values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +207,7 @@ def _write(path: Path, decomposition: Decomposition) -> None:
         handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
         os.close(handle)
         try:
-            save_file(tensors, aside, metadata={"error": str(decomposition.error)})
+            save_file(tensors, aside, metadata=stated)
             os.replace(aside, path.with_suffix(".safetensors"))
         finally:
             Path(aside).unlink(missing_ok=True)
@@ -205,11 +216,20 @@ def _write(path: Path, decomposition: Decomposition) -> None:
         warnings.warn(f"The decomposition could not be cached in {path.parent}: {error}.", stacklevel=3)
 
 
+def _checksum(*tensors: torch.Tensor) -> str:
+    """Return a checksum of types, shapes and values; damage is found by it, forgery is not."""
+    checksum = 0
+    for t in tensors:
+        checksum = zlib.crc32(f"{t.dtype}{tuple(t.shape)}".encode(), checksum)
+        checksum = zlib.crc32(memoryview(t.numpy()).cast("B"), checksum)
+    return str(checksum)
+
+
 def _evict() -> None:
     files = cache_files()
-    excess = sum(f.stat().st_size for f in files) - cache_limit()
+    excess = sum(map(_size, files)) - cache_limit()
     for file in files:
         if excess <= 0:
             break
-        excess -= file.stat().st_size
+        excess -= _size(file)
         file.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from .basis import TOLERANCE, align, report_mismatch, same_weight
 from .coefficients import band_width_worth, dense_coefficients, multiply
-from .decomposition import decompose
+from .decomposition import decompose, is_randomized
 from .patterns import banded_indices, plain_indices
 
 
@@ -33,11 +33,17 @@ class CoefficientSpec:
     off_diag: int | None
 
 
+@torch.compiler.assume_constant_result
+def _tf32_allowed() -> bool:
+    # Two ways to ask for it; reading the older one raises where the newer was used.
+    precision = torch.backends.cuda.matmul.fp32_precision
+    return precision == "tf32" or (precision == "none" and torch.backends.cuda.matmul.allow_tf32)
+
+
 class EmbeddedBasis(nn.Module):
     """Bases that adapters bring along, by adapter name: buffers that are saved and that PEFT does not cast."""
 
-    def set(self, adapter_name: str, basis: torch.Tensor) -> None:
-        """Keep a basis for an adapter."""
+    def __setitem__(self, adapter_name: str, basis: torch.Tensor) -> None:
         self.register_buffer(adapter_name, basis)
 
     def __contains__(self, adapter_name: str) -> bool:
@@ -155,6 +161,11 @@ class SvftLayer(BaseTunerLayer):
         self.own_signature = found.signature
         self.own_sigma = found.sigma
 
+    def basis_size(self, rank: int) -> int:
+        """Return m, the number of singular directions that an adapter of this rank records, whatever basis is kept."""
+        shape = (self.out_features, self.in_features)
+        return rank if is_randomized(shape, rank) else min(shape)
+
     def has_basis(self, rank: int, dtype: torch.dtype | None) -> bool:
         """Return whether U and V are at hand for the leading `rank` directions in at least this precision."""
         U = self.svft_shared_U
@@ -185,20 +196,27 @@ class SvftLayer(BaseTunerLayer):
         self.svft_coefficients[adapter_name] = nn.Parameter(values, requires_grad=placeholder.requires_grad)
         if spec.off_diag is None:
             self.svft_indices[adapter_name] = indices.to(device, torch.int32)
-        self.svft_sigma[adapter_name] = self.own_sigma.to(device, torch.float32).clone()
+        m = self.basis_size(spec.rank)
+        self.svft_sigma[adapter_name] = self.own_sigma[:m].to(device, torch.float32).clone()
         self.svft_shape[adapter_name] = torch.tensor(
             [self.out_features, self.in_features], dtype=torch.int32, device=device
         )
         self.svft_fingerprint[adapter_name] = self.own_fingerprint.to(device).clone()
-        self.svft_signature[adapter_name] = self.own_signature.to(device, torch.float16)
+        self.svft_signature[adapter_name] = self.own_signature[:, :m].to(device, torch.float16)
         if embed_basis:
-            self.svft_U.set(adapter_name, self.svft_shared_U[:, : spec.rank].clone())
-            self.svft_V.set(adapter_name, self.svft_shared_V[:, : spec.rank].clone())
+            self.svft_U[adapter_name] = self.svft_shared_U[:, : spec.rank].clone()
+            self.svft_V[adapter_name] = self.svft_shared_V[:, : spec.rank].clone()
         self.spec[adapter_name] = spec
         self.aligned[adapter_name] = False
 
     def set_scale(self, adapter_name: str, scale: float) -> None:
-        """Turn the dial α of an adapter: the layer applies U (Σ + αM) Vᵀ. Not saved with the adapter."""
+        """Turn the dial α of an adapter: the layer applies U (Σ + αM) Vᵀ. Not saved with the adapter.
+
+        Raises:
+            ValueError: While the adapter is merged, since unmerging would take out another multiple of it.
+        """
+        if adapter_name in self.merged_adapters:
+            raise ValueError(f"{adapter_name} is merged into {self.module_name}: unmerge it before turning its dial.")
         if adapter_name in self.scaling:
             self.scaling[adapter_name] = float(scale)
 
@@ -241,7 +259,8 @@ class SvftLayer(BaseTunerLayer):
         if adapter_name in self.svft_U:  # it brought its own basis: nothing to repair
             return values, None
         rows, cols = self.coefficient_positions(adapter_name, stored_indices)
-        found = align(stored_signature, self.own_signature, rows, cols, values)
+        own_signature = self.own_signature[:, : stored_signature.shape[1]]
+        found = align(stored_signature, own_signature, rows, cols, values)
         repaired = values * found.signs.to(values)
         return repaired, None if known and found.error <= TOLERANCE else found.error
 
@@ -264,10 +283,10 @@ class SvftLayer(BaseTunerLayer):
         self.aligned[adapter_name] = True
         if adapter_name in self.svft_U:
             return
-        device = self.svft_sigma[adapter_name].device
-        self.svft_signature[adapter_name] = self.own_signature.to(device, torch.float16)
+        m, device = len(self.svft_sigma[adapter_name]), self.svft_sigma[adapter_name].device
+        self.svft_signature[adapter_name] = self.own_signature[:, :m].to(device, torch.float16)
         self.svft_fingerprint[adapter_name] = self.own_fingerprint.to(device).clone()
-        self.svft_sigma[adapter_name] = self.own_sigma.to(device, torch.float32).clone()
+        self.svft_sigma[adapter_name] = self.own_sigma[:m].to(device, torch.float32).clone()
 
     # -- PEFT's calls
 
@@ -276,7 +295,7 @@ class SvftLayer(BaseTunerLayer):
         device = device or self.get_base_weight().device
         for name in (*self.adapter_layer_names, *self.other_param_names):
             entries = getattr(self, name)
-            held = isinstance(entries, (nn.ParameterDict, BufferDict)) and adapter_name in entries
+            held = isinstance(entries, (nn.ParameterDict, BufferDict, EmbeddedBasis)) and adapter_name in entries
             if held and entries[adapter_name].device.type != "meta":
                 entries[adapter_name] = entries[adapter_name].to(device)
 
@@ -315,7 +334,7 @@ class SvftLayer(BaseTunerLayer):
             merged = (weight.to(delta.dtype) + delta).to(weight.dtype)
             if safe_merge and not torch.isfinite(merged).all():
                 raise ValueError(
-                    f"NaN or infinity in the merged weight of {self.module_name}: the adapter {adapter_name} is broken."
+                    f"NaN or infinity in the merged weight of {self.module_name}: adapter {adapter_name} is broken."
                 )
             self.set_base_weight(merged)
             self.merged_adapters.append(adapter_name)
@@ -393,9 +412,10 @@ class Linear(nn.Module, SvftLayer):
             and x.dtype == weight.dtype == U.dtype == torch.float32
             and self.spec[adapter].rank == min(self.out_features, self.in_features)
             and not torch.is_autocast_enabled(x.device.type)
-            and not (x.is_cuda and torch.backends.cuda.matmul.allow_tf32)
+            and not (x.is_cuda and _tf32_allowed())
             and type(base) in (nn.Linear, Conv1D)
             and not (base._forward_hooks or base._forward_pre_hooks)
+            and "forward" not in vars(base)  # accelerate's hooks replace it
         )
 
     def _product(self, adapter: str, t: torch.Tensor, sigma: torch.Tensor | None) -> torch.Tensor:

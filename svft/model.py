@@ -20,7 +20,7 @@ from .config import SvftConfig
 from .decomposition import is_randomized, report_progress
 from .layer import CoefficientSpec, Linear, SvftLayer
 from .patterns import PATTERNS, effective_pattern, nearest_off_diag, pattern_size, spread_budget
-from .targets import TARGET_MODULES
+from .targets import TARGET_MODULES, TARGET_NAMES
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,13 @@ class SvftModel(BaseTuner):
     tuner_layer_cls = SvftLayer
     target_module_mapping = TARGET_MODULES
 
+    def _prepare_adapter_config(self, peft_config, model_config):
+        # PEFT applies layers_to_transform to names, not to the regular expressions of our defaults.
+        names = TARGET_NAMES.get(model_config["model_type"])
+        if names and peft_config.target_modules is None and peft_config.layers_to_transform is not None:
+            peft_config.target_modules = set(names)
+        return super()._prepare_adapter_config(peft_config, model_config)
+
     def _create_and_replace(self, config, adapter_name, target, target_name, parent, current_key, **_):
         if isinstance(target, SvftLayer):
             target.update_layer(adapter_name)
@@ -68,18 +75,21 @@ class SvftModel(BaseTuner):
 
     def inject_adapter(self, model, adapter_name, *args, **kwargs):
         """Create the layers of an adapter, then size and fill them once all of them are known."""
-        super().inject_adapter(model, adapter_name, *args, **kwargs)
-        layers = _layers(model, adapter_name)
         try:
-            _initialize(layers, self.peft_config[adapter_name], adapter_name)
+            super().inject_adapter(model, adapter_name, *args, **kwargs)
+            _initialize(_layers(model, adapter_name), self.peft_config[adapter_name], adapter_name)
         except Exception:
-            for layer in layers.values():  # nothing half-made stays behind
-                layer.delete_adapter(adapter_name)
+            _take_out(model, adapter_name)
             raise
 
     @classmethod
     def _get_adapter_state_dict(cls, model, config, adapter_name, state_dict, unwanted_adapter_names):
         found = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
+        if config.embed_basis:  # also where it was asked for after the adapter was made
+            for name, layer in _layers(model, adapter_name).items():
+                U, V = layer.get_basis(adapter_name)
+                found[f"{name}.svft_U.{adapter_name}"] = U.contiguous()
+                found[f"{name}.svft_V.{adapter_name}"] = V.contiguous()
         # The file's types do not depend on what the model was cast to.
         types = {
             "svft_coefficients": torch.float32,
@@ -107,6 +117,16 @@ def _layers(model: nn.Module, adapter_name: str) -> dict[str, SvftLayer]:
         for name, module in model.named_modules()
         if isinstance(module, SvftLayer) and adapter_name in module.svft_coefficients
     }
+
+
+def _take_out(model: nn.Module, adapter_name: str) -> None:
+    """Undo an adapter that could not be made; a layer that holds no other one is the base's own again."""
+    for name, layer in _layers(model, adapter_name).items():
+        del layer.svft_coefficients[adapter_name]
+        if layer.svft_coefficients:
+            layer.delete_adapter(adapter_name)
+        else:
+            model.set_submodule(name, layer.base_layer)
 
 
 # -- refusals
@@ -207,7 +227,7 @@ def _custom_pairs(layer: SvftLayer, rank: int, config: SvftConfig) -> np.ndarray
 
 def _draw(layer: SvftLayer, plan: _Plan, config: SvftConfig) -> tuple[torch.Tensor, int | None]:
     """Return the flat indices of a matrix into M (m, m), and the half-width where the pattern is a band."""
-    m = len(layer.own_sigma)
+    m = layer.basis_size(plan.rank)
     if plan.pattern == "custom":
         pairs = _custom_pairs(layer, plan.rank, config)
         return torch.from_numpy(pairs[:, 0] * m + pairs[:, 1]), None
@@ -269,7 +289,7 @@ def _aligned_state(
         stem = _stem(name, state)
         stored = {
             key: state.get(f"{stem}.svft_{key}")
-            for key in ("coefficients", "indices", "sigma", "shape", "fingerprint", "signature")
+            for key in ("coefficients", "indices", "sigma", "shape", "fingerprint", "signature", "U", "V")
         }
         _check_tensors(layer, adapter_name, stored)
         values, error = layer.align_adapter(
