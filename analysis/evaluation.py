@@ -1,11 +1,20 @@
-"""How sure a measured accuracy is: intervals, and recovered performance. Numbers in, numbers out."""
+"""What was measured of an adapter, and how sure it is. Light: numbers in, numbers out, no torch."""
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+
+EVALUATION_FILE = "evaluation.json"
+DIAL_NOTE = (
+    "alpha = 0 is the same head with M off, not the head-only baseline, whose head was trained without M; "
+    "alpha = 1 is the adapter as trained."
+)
 
 _Z95 = 1.959963984540054  # 97.5 % point of the normal distribution
 _DRAWS = 4000
@@ -73,3 +82,68 @@ def recovered_performance(
     ratios = gains / np.where(rooms > 0, rooms, np.nan)
     low, high = np.nanquantile(ratios, [0.025, 0.975])
     return RecoveredPerformance(float(gain.mean() / room.mean()), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluation.json` beside an adapter says.
+
+    Attributes:
+        spec: The training specification, resolved (`analysis.training.TrainingSpec.to_dict`).
+        command: The command that trains it again.
+        task_title: The task's name for people.
+        labels: Names of the classes, in the order of the head's outputs.
+        budget: Trainable parameters, the head not counted.
+        steps: Optimizer steps done; fewer than in `spec` where training was stopped.
+        n_test: Test examples.
+        accuracy: On the test split.
+        low: Lower end of its 95 % Wilson interval.
+        high: Upper end.
+        dial: alpha, accuracy, low, high on the test split; None where there is no M to scale or it was not measured.
+        seeds: Seeds of `accuracies`.
+        accuracies: Method name -> test accuracy of each seed: this method, "head_only" and "full".
+        recovered: Recovered performance over these seeds, None where not defined or not measured.
+        recovered_low: Lower end of its 95 % interval.
+        recovered_high: Upper end.
+    """
+
+    spec: dict
+    command: str
+    task_title: str
+    labels: list[str]
+    budget: int
+    steps: int
+    n_test: int
+    accuracy: float
+    low: float
+    high: float
+    dial: pd.DataFrame | None = None
+    seeds: list[int] = field(default_factory=list)
+    accuracies: dict[str, list[float]] = field(default_factory=dict)
+    recovered: float | None = None
+    recovered_low: float | None = None
+    recovered_high: float | None = None
+
+    def mean_accuracy(self, method: str) -> float | None:
+        """Return the mean accuracy of a method over the seeds, None where it was not measured."""
+        return float(np.mean(self.accuracies[method])) if method in self.accuracies else None
+
+    def write(self, directory: str | Path) -> None:
+        """Write `evaluation.json` into an adapter's directory."""
+        values = asdict(self)
+        if self.dial is not None:
+            values["dial"] = self.dial.round(6).to_dict("list")
+            values["dial_note"] = DIAL_NOTE
+        path = Path(directory) / EVALUATION_FILE
+        path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_evaluation(directory: str | Path) -> Evaluation | None:
+    """Return what was measured of the adapter in `directory`, None where it brings no readable `evaluation.json`."""
+    try:
+        values = json.loads((Path(directory) / EVALUATION_FILE).read_text(encoding="utf-8"))
+        values.pop("dial_note", None)
+        dial = values.pop("dial", None)
+        return Evaluation(**values, dial=None if dial is None else pd.DataFrame(dial))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None

@@ -104,6 +104,6 @@ METHODS = {
         Method("dora", "DoRA", 1e-3, "r", 8, _lora(use_dora=True)),
         Method("vera", "VeRA", 2e-2, "r", 256, _vera),
         Method("head_only", "head only", None, None, None, _head_only),
-        Method("full", "full fine-tuning", 2e-4, None, None, None),
+        Method("full", "full fine-tuning", 1e-4, None, None, None),
     )
 }

@@ -6,8 +6,9 @@ The same function serves the command line, the shipped adapters and live trials.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,17 @@ class TrainingSpec:
     def to_dict(self) -> dict:
         """Return the specification as JSON types."""
         return asdict(self)
+
+    def command(self, output: str) -> str:
+        """Return the `svft train` command that trains this and writes it to the directory `output`."""
+        words = ["svft", "train", "--output", shlex.quote(output)]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and (field.default is MISSING or value != field.default):
+                option = f"--{field.name.replace('_', '-')}"
+                for single in value if isinstance(value, tuple) else (value,):
+                    words += [option, shlex.quote(f"{single:g}" if isinstance(single, float) else str(single))]
+        return " ".join(words)
 
     @classmethod
     def from_dict(cls, values: dict) -> TrainingSpec:
@@ -240,7 +252,9 @@ def _optimizer(model: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:
     method = [p for name, p in trainable if not is_head(name)]
     head = [p for name, p in trainable if is_head(name)]
     groups = [{"params": method, "lr": spec.learning_rate}] if method else []
-    return torch.optim.AdamW([*groups, {"params": head, "lr": spec.head_learning_rate}], weight_decay=WEIGHT_DECAY)
+    return torch.optim.AdamW(
+        [*groups, {"params": head, "lr": spec.head_learning_rate}], weight_decay=WEIGHT_DECAY, fused=True
+    )
 
 
 def _learning_rate_share(spec: TrainingSpec, step: int) -> float:

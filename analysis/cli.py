@@ -1,0 +1,101 @@
+"""The command line `svft`: a list of commands, each with its body in a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Train SVFT adapters and measure what they cost.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+# Bodies are imported inside the commands: torch takes seconds, and `svft --help` should not wait for it.
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Option(help="bbc_headlines or airline_tweets.")],
+    method: Annotated[str, typer.Option(help="plain, banded, random, top_k, lora, dora, vera, head_only, full.")],
+    output: Annotated[Path, typer.Option(help="Directory to write the adapter to.")],
+    size: Annotated[int | None, typer.Option(help="off_diag d, or rank r. Default: the method's own.")] = None,
+    base: Annotated[str | None, typer.Option(help="Hub id or path. Default: all-MiniLM-L6-v2.")] = None,
+    target_modules: Annotated[
+        list[str] | None, typer.Option(help="Linear layers to adapt, repeatable. Default: all in the blocks.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Default: 100.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: 16.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Default: the method's own.")] = None,
+    head_learning_rate: Annotated[float | None, typer.Option(help="Default: 6e-3.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="linear (default), cosine or constant.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: 0.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Training examples. Default: the task's own.")] = None,
+) -> None:
+    """Train one method on one task and write a PEFT adapter directory with a model card."""
+    options = {name: value for name, value in locals().items() if name != "output" and value is not None}
+    from analysis.commands.train import train_to
+    from analysis.training import TrainingSpec
+
+    with _sentences():
+        measured = train_to(TrainingSpec(**options), output)
+    typer.echo(
+        f"{measured.accuracy:.1%} of {measured.n_test} test examples right "
+        f"(95 % interval {measured.low:.1%} to {measured.high:.1%}); written to {output}"
+    )
+
+
+@app.command()
+def train_shipped(
+    output: Annotated[Path, typer.Option(help="Where the adapters' directories go.")] = Path(__file__).parent
+    / "adapters",
+) -> None:
+    """Train all adapters that come with this project, with three seeds and their baselines."""
+    from analysis.commands.ship import train_shipped
+
+    train_shipped(output)
+
+
+@app.command("benchmark")
+def run_benchmark(
+    rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 15,
+    output: Annotated[Path | None, typer.Option(help="JSON file to write the tables to as well.")] = None,
+) -> None:
+    """Print what SVFT costs: training steps, memory, decomposition, analysis. Takes some minutes."""
+    from analysis.commands.benchmark import run_benchmark
+
+    run_benchmark(rounds, output)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete every cached decomposition.")] = False,
+) -> None:
+    """Show, or clear, the cache of singular value decompositions."""
+    from svft.decomposition import cache_directory, cache_files, cache_limit, clear_cache
+
+    if clear:
+        typer.echo(f"{clear_cache() / 1e6:,.0f} MB freed in {cache_directory()}")
+        return
+    files = cache_files()
+    size = sum(file.stat().st_size for file in files)
+    typer.echo(
+        f"{cache_directory()}: {len(files)} decompositions, {size / 1e6:,.0f} MB of at most "
+        f"{cache_limit() / 1e9:g} GB (SVFT_CACHE_LIMIT_GB). Clear it with: svft cache --clear"
+    )
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Show bad input as one sentence instead of a traceback: all of ours are ValueErrors that carry one."""
+    try:
+        yield
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+
+
+if __name__ == "__main__":
+    app()

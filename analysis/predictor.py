@@ -1,0 +1,71 @@
+"""Predictions of one adapter for a person's own text, at any place of the dial."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pandas as pd
+from peft import PeftModel
+from safetensors import SafetensorError
+from scipy.special import softmax
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+import svft  # noqa: F401  (registers SVFT with PEFT)
+from analysis.adapter import AdapterError
+from analysis.bases import load_base, load_tokenizer
+from analysis.evaluation import read_evaluation
+from analysis.inference import dialled, has_dial, predict_logits
+
+
+class Predictor:
+    """A base model with one adapter, loaded once. Safe to share between threads: one prediction runs at a time.
+
+    Attributes:
+        labels: Names of the classes, in the order of the head's outputs.
+        has_dial: Whether there is an M to scale; without one, `alpha` changes nothing.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, labels: list[str]) -> None:
+        self.labels = labels
+        self.has_dial = has_dial(model)
+        self._model = model
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+
+    def predict(self, text: str, alpha: float = 1.0) -> pd.DataFrame:
+        """Return what U(Σ + αM)Vᵀ predicts for a text.
+
+        Columns:
+            label: Name of the class.
+            probability: Its probability; the column sums to 1.
+        """
+        with self._lock, dialled(self._model, alpha):
+            logits = predict_logits(self._model, self._tokenizer, [text])[0]
+        return pd.DataFrame({"label": self.labels, "probability": softmax(logits.astype("float64"))})
+
+
+def load_predictor(directory: str | Path) -> Predictor:
+    """Load the adapter in `directory` onto its base model; it takes seconds, so keep what it returns.
+
+    Raises:
+        AdapterError: Where the directory holds no loadable adapter with an `evaluation.json` that names its labels.
+        BaseModelError: Where its base cannot be loaded.
+    """
+    directory = Path(directory)
+    evaluation = read_evaluation(directory)
+    if evaluation is None:
+        raise AdapterError(
+            f"{directory.name} has no readable evaluation.json, which names the labels: no prediction can be shown. "
+            "Train it with `svft train`, which writes one."
+        )
+    try:
+        config = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
+        base = config["base_model_name_or_path"]
+        model = load_base(base, evaluation.labels)
+        model = PeftModel.from_pretrained(model, str(directory)).eval()
+    except (OSError, KeyError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
+        raise AdapterError(f"{directory.name} cannot be loaded as a PEFT adapter: {error}") from error
+    return Predictor(model, load_tokenizer(base), evaluation.labels)
