@@ -56,7 +56,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def read_task(path: Path) -> str | None:
     """Return the name of the task that the adapter in `path` was trained on, where its evaluation.json says so."""
     try:
-        task = json.loads((path / "evaluation.json").read_text(encoding="utf-8"))["task"]
+        task = json.loads((path / "evaluation.json").read_text(encoding="utf-8"))["spec"]["task"]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # an adapter from elsewhere has no such file
     return task if isinstance(task, str) else None
