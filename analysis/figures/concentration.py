@@ -29,18 +29,21 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
 
     # The upper edge of the band needs the fewest entries.
     ours, few, middle, many = (needed(c) for c in ("energy_share", "noise_high", "noise_mid", "noise_low"))
-    verdict = "fewer than" if ours < few else "more than" if ours > many else "what"
-    ending = "noise needs as well" if verdict == "what" else "noise needs"
+    noise = f"noise needs ({middle:.0%})"
+    comparison = f"fewer than {noise}" if ours < few else f"more than {noise}" if ours > many else f"as {noise}"
+    caption = (
+        f"{share:.0%} of the energy lies in {ours:.0%} of the entries, {comparison}: only a curve above the grey band "
+        "is concentration."
+    )
+    if not curve["energy_share"].any():
+        caption = "The update is zero: it has no energy to concentrate."
     figure = new_figure(
         theme,
         alt=(
             f"Cumulative energy of M's entries, largest first: {share:.0%} of it lies in {ours:.0%} of the entries; "
             f"for noise of equal k in {middle:.0%}."
         ),
-        caption=(
-            f"{share:.0%} of the energy lies in {ours:.0%} of the entries, {verdict} {ending} ({middle:.0%}): only a "
-            "curve above the grey band is concentration."
-        ),
+        caption=caption,
         formula=r"\sum_{l \le c} M_{(l)}^2 / \lVert M \rVert_F^2,\quad |M_{(1)}| \ge |M_{(2)}| \ge \dots",
         height=300,
     )

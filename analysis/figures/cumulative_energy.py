@@ -28,7 +28,10 @@ def cumulative_energy(
     """
     directions, energy = curve["directions"].to_numpy(), curve["energy_share"].to_numpy()
     whole = int(lora_rank)
-    needed = int(directions[np.searchsorted(energy, 0.9)]) if energy[-1] else 0
+    # Nothing reaches 90 % where the update is zero.
+    reading = "The update is zero"
+    if energy.any():
+        reading = f"{directions[np.searchsorted(energy, 0.9)]} directions hold 90 % of ΔW's energy"
     held = float(energy[directions <= whole][-1]) if (directions <= whole).any() and whole else 0.0
     if whole:
         label = f"LoRA of equal parameters: rank ≤ {whole}"
@@ -39,10 +42,10 @@ def cumulative_energy(
     figure = new_figure(
         theme,
         alt=(
-            f"Cumulative energy of ΔW over its leading directions: 90 % in {needed} directions. The pattern bounds "
-            f"the rank at {structural_rank}; {limit}."
+            f"Cumulative energy of ΔW over its leading directions. {reading}. The pattern bounds the rank at "
+            f"{structural_rank}; {limit}."
         ),
-        caption=f"{needed} directions hold 90 % of ΔW's energy; {limit}.",
+        caption=f"{reading}; {limit}.",
         formula=r"\sum_{l \le r} \sigma_l(\Delta W)^2 / \lVert \Delta W \rVert_F^2",
         height=320,
     )

@@ -21,16 +21,16 @@ def intruders(table: pd.DataFrame, *, pattern: str, theme: Theme, threshold: flo
         threshold: The cosine under which a vector was counted as an intruder.
     """
     count, least = int(table["intruder"].sum()), table[["max_cosine_left", "max_cosine_right"]].min(axis=None)
+    caption = (
+        f"Points under the line resemble no old singular vector: {count or 'none'} of the {len(table)} leading "
+        f"ones {'is' if count == 1 else 'are'} such an intruder; the lowest cosine is {least:.2f}."
+    )
+    if table.empty:
+        caption = "No leading vector is known: the truncated basis leaves the order open."
     figure = new_figure(
         theme,
-        alt=(
-            f"Largest cosine with any old singular vector, for the {len(table)} leading new ones: lowest {least:.2f}; "
-            f"{count} lie under {threshold:g}."
-        ),
-        caption=(
-            f"Points under the line resemble no old singular vector: {count or 'none'} of the {len(table)} leading "
-            f"ones {'is' if count == 1 else 'are'} such an intruder; the lowest cosine is {least:.2f}."
-        ),
+        alt=f"Largest cosine of the leading new singular vectors with any old one. {caption}",
+        caption=caption,
         formula=r"\max_j |\langle u'_i, u_j \rangle|",
         height=280,
     )

@@ -72,7 +72,13 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
     )
     figure.update_layout(
         margin={"t": 32},
-        xaxis=axis(theme, "offset j − i", showgrid=False, **({"dtick": 1} if len(bars) <= 11 else {})),
+        xaxis=axis(
+            theme,
+            "offset j − i",
+            showgrid=False,
+            range=[min(bars.index[0], -2) - 0.6 * width, max(bars.index[-1], 2) + 0.6 * width],
+            **({"dtick": 1} if len(bars) <= 11 else {}),
+        ),
         yaxis=axis(theme, "share of energy", tickformat=".0%", rangemode="tozero"),
     )
     return figure

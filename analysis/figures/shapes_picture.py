@@ -82,7 +82,6 @@ def shapes_picture(entries: pd.DataFrame, *, shape: tuple[int, int], n: int, pat
             text=f"<b>{name}</b><br>{size[0]}×{size[1]}",
             showarrow=False,
             yanchor="top",
-            font={"color": color if name == "M" else theme.text},
         )
         left += width
     hidden = {"visible": False, "fixedrange": True}
