@@ -181,7 +181,7 @@ def _read(path: Path, weight: torch.Tensor, mark: torch.Tensor) -> Decomposition
             U, sigma, V, sign = (f.get_tensor(name) for name in ("U", "sigma", "V", "signature"))
             stated = f.metadata()
         error = float(stated["error"])
-        if stated["checksum"] != _checksum(U, sigma, V, sign):
+        if stated["checksum"] != _checksum(mark[:-1], U, sigma, V, sign):
             raise ValueError("its contents do not agree with its checksum")
         with suppress(OSError):  # a cache that others own is used as it is
             os.utime(file)  # least recently used goes first
@@ -197,7 +197,7 @@ def _write(path: Path, decomposition: Decomposition) -> None:
         "signature": decomposition.signature,
     }  # fmt: skip
     tensors = {name: t.cpu() for name, t in tensors.items()}
-    stated = {"error": str(decomposition.error), "checksum": _checksum(*tensors.values())}
+    stated = {"error": str(decomposition.error), "checksum": _checksum(decomposition.fingerprint[:-1], *tensors.values())}
     size = sum(t.nbytes for t in tensors.values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,126 @@
+"""Tiny random models, one per architecture that the tests walk through, and their adapters in dense float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    ViTConfig,
+    ViTForImageClassification,
+)
+
+import svft
+from svft.layer import SvftLayer
+
+ARCHITECTURES = ("bert", "gpt2", "llama", "vit")
+
+
+def _bert() -> nn.Module:
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=50, hidden_size=16, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2,
+            max_position_embeddings=16, num_labels=3,
+        )
+    )  # fmt: skip
+
+
+def _gpt2() -> nn.Module:
+    return GPT2LMHeadModel(
+        GPT2Config(vocab_size=50, n_embd=16, n_inner=40, n_layer=2, n_head=2, n_positions=16, bos_token_id=0)
+    )
+
+
+def _llama() -> nn.Module:
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=50, hidden_size=16, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, max_position_embeddings=16,
+        )
+    )  # fmt: skip
+
+
+def _vit() -> nn.Module:
+    return ViTForImageClassification(
+        ViTConfig(
+            image_size=8, patch_size=4, num_channels=1, hidden_size=16, intermediate_size=40, num_hidden_layers=2,
+            num_attention_heads=2, num_labels=3,
+        )
+    )  # fmt: skip
+
+
+_BUILDERS: dict[str, Callable[[], nn.Module]] = {"bert": _bert, "gpt2": _gpt2, "llama": _llama, "vit": _vit}
+
+
+def make_model(architecture: str = "bert", dtype: torch.dtype = torch.float32, seed: int = 0) -> nn.Module:
+    """Return a tiny random model in evaluation mode; equal seeds give equal weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = _BUILDERS[architecture]()
+        for parameter in model.parameters():  # larger than their usual 0.02, so that an update shows in the logits
+            if parameter.ndim == 2:
+                nn.init.normal_(parameter, std=0.3)
+    return model.to(dtype).eval()
+
+
+def make_inputs(architecture: str = "bert", dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """Return a fixed batch of two examples."""
+    generator = torch.Generator().manual_seed(1)
+    if architecture == "vit":
+        return {"pixel_values": torch.randn(2, 1, 8, 8, generator=generator).to(dtype)}
+    return {"input_ids": torch.randint(50, (2, 7), generator=generator)}
+
+
+def logits(model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the logits without gradients."""
+    with torch.no_grad():
+        return model(**inputs).logits
+
+
+def svft_layers(model: nn.Module) -> dict[str, SvftLayer]:
+    """Return the adapted layers by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, SvftLayer)}
+
+
+def train_by_hand(model: nn.Module, adapter: str = "default", scale: float = 0.1, seed: int = 2) -> nn.Module:
+    """Give an adapter coefficients as if it had been trained: noise that differs from matrix to matrix."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in svft_layers(model).values():
+        if adapter in layer.svft_coefficients:
+            values = layer.svft_coefficients[adapter].data
+            values.copy_(scale * torch.randn(values.shape, generator=generator))
+    return model
+
+
+def dense_coefficients_of(layer: SvftLayer, adapter: str = "default") -> torch.Tensor:
+    """Return M of a layer, (r, r) float64, put together entry by entry."""
+    rows, cols = layer.coefficient_positions(adapter)
+    rank = layer.spec[adapter].rank
+    M = torch.zeros(rank, rank, dtype=torch.float64)
+    M[rows, cols] = layer.svft_coefficients[adapter].detach().double()
+    return M
+
+
+def expected_delta(layer: SvftLayer, adapter: str = "default") -> torch.Tensor:
+    """Return U M Vᵀ (out, in) in float64, from the layer's own U and V."""
+    U, V = layer.get_basis(adapter)
+    return U.double() @ dense_coefficients_of(layer, adapter) @ V.double().T
+
+
+def config_for(pattern: str, **options) -> svft.SvftConfig:
+    """Return a small configuration of a pattern by name, also of the custom one (for query and value of BERT)."""
+    if pattern == "custom":
+        entries = [(0, 0), (2, 1), (1, 5), (7, 3)]
+        options.setdefault("target_modules", ["query", "value"])
+        return svft.SvftConfig(
+            pattern="custom", custom_indices=dict.fromkeys(options["target_modules"], entries), **options
+        )
+    size = {} if pattern == "plain" else {"off_diag": 2}
+    return svft.SvftConfig(pattern=pattern, **{**size, **options})
