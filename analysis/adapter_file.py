@@ -194,6 +194,8 @@ def _read(file: Any, key: str, where: str) -> np.ndarray:
 def _matrix_sizes(file: Any, keys: set[str], stem: str, config: dict, where: str) -> dict[str, Any]:
     """Return the columns of one matrix that follow from the header, its shape tensor and the config."""
     m, k, sides = (_length(file, keys, f"{stem}.svft_{part}", where) for part in ("sigma", "coefficients", "shape"))
+    if k < 1:
+        raise AdapterError(f"svft_coefficients is empty: {where}; the adapter trains nothing there.")
     stored = f"{stem}.svft_indices" in keys  # not for plain and banded
     if stored and _length(file, keys, f"{stem}.svft_indices", where) != k:
         raise AdapterError(f"svft_indices and svft_coefficients differ in length: {where}.")

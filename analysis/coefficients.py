@@ -109,7 +109,7 @@ def _energy(matrix: AdaptedMatrix, column: str, labels: np.ndarray, group: np.nd
             "energy": energy,
             "share": energy / (energy.sum() or 1.0),
             "entries": count,
-            "noise_share": count / max(matrix.k, 1),
+            "noise_share": count / matrix.k,
             "noise_low": low,
             "noise_high": high,
         }
@@ -144,7 +144,7 @@ def concentration(matrix: AdaptedMatrix) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "count": counts,
-            "fraction_of_entries": counts / max(matrix.k, 1),
+            "fraction_of_entries": counts / matrix.k,
             "energy_share": held[counts] / (held[-1] or 1.0),
             "noise_low": low,
             "noise_mid": mid,
@@ -160,7 +160,7 @@ def _counts(k: int) -> np.ndarray:
 def _noise_curves(k: int) -> Iterator[np.ndarray]:
     """Yield seeded draws of the energy held by the 0, 1, … k largest of k Gaussian entries, each (k + 1,)."""
     rng = np.random.default_rng(0)
-    for _ in range(int(np.clip(2_000_000 // max(k, 1), 20, 400))):  # the more entries, the less they vary
+    for _ in range(int(np.clip(2_000_000 // k, 20, 400))):  # the more entries, the less they vary
         held = np.concatenate([[0.0], np.sort(rng.standard_normal(k) ** 2)[::-1].cumsum()])
         yield held / (held[-1] or 1.0)
 
@@ -191,7 +191,7 @@ def entries_for_energy(matrix: AdaptedMatrix, share: float = 0.9) -> pd.Series:
     return pd.Series(
         {
             "count": count,
-            "fraction": count / max(matrix.k, 1),
+            "fraction": count / matrix.k,
             "noise_low": low,
             "noise_mid": mid,
             "noise_high": high,
@@ -201,7 +201,7 @@ def entries_for_energy(matrix: AdaptedMatrix, share: float = 0.9) -> pd.Series:
 
 @lru_cache(maxsize=64)
 def _noise_fraction(k: int, share: float) -> tuple[float, float, float]:
-    fractions = [np.searchsorted(held, share) / max(k, 1) for held in _noise_curves(k)]
+    fractions = [np.searchsorted(held, share) / k for held in _noise_curves(k)]
     low, high = np.quantile(fractions, INTERVAL)
     return float(low), float(np.mean(fractions)), float(high)
 

@@ -39,7 +39,7 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
     Args:
         matrix: The adapted matrix.
         tolerance: Singular values above tolerance·σ₁ (σ₁ of the matrix in question) count for the numerical rank. None
-            takes max(shape)·eps of float32, the type in which M and sigma are stored.
+            takes `rounding`.
 
     Columns:
         of: "W", "W+ΔW", "ΔW".
@@ -53,7 +53,7 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
         All ranks are 0 for a matrix of zeros.
     """
     if tolerance is None:
-        tolerance = max(matrix.shape) * float(np.finfo(np.float32).eps)
+        tolerance = rounding(matrix)
     rows = []
     for of, values, complete in _spectra(matrix):
         if complete:
@@ -67,6 +67,11 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
     for name, rank in (("noise_stable_rank", stable_rank), ("noise_effective_rank", effective_rank)):
         table[name] = [np.nan, np.nan, np.mean([rank(values) for values in noise])]
     return table
+
+
+def rounding(matrix: AdaptedMatrix) -> float:
+    """Return max(shape)·eps of float32, the type in which M and sigma are stored: what is rounding, relative to σ₁."""
+    return max(matrix.shape) * float(np.finfo(np.float32).eps)
 
 
 def stable_rank(values: np.ndarray) -> float:

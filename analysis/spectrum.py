@@ -199,7 +199,7 @@ def _updated(matrix: AdaptedMatrix) -> csr_array:
 def _noise_singular_values(m: int, rows: bytes, cols: bytes) -> np.ndarray:
     rng = np.random.default_rng(0)
     i, j = np.frombuffer(rows, np.int64), np.frombuffer(cols, np.int64)
-    draws = 5 if m <= 512 else 1  # large spectra hardly vary
+    draws = max(1, min(20, 2048 // m))  # the larger, the less they vary
     return np.array([singular_values(sparse(i, j, rng.standard_normal(len(i)), m)) for _ in range(draws)])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.adapter import AdaptedMatrix, Adapter
 from analysis.coefficients import energy_shares, entries_for_energy, noise_like
 from analysis.linear_algebra import DIRECT_SIZE
-from analysis.ranks import effective_rank, rank_bounds, stable_rank
+from analysis.ranks import effective_rank, rank_bounds, rounding, stable_rank
 from analysis.spectrum import intruders, spectrum, update_singular_values
 
 _COLUMN_TYPES = {
@@ -21,7 +21,8 @@ _COLUMN_TYPES = {
     "lora_rank": "float64", "off_diagonal_share": "float64", "noise_off_diagonal_share": "float64",
     "leading_share": "float64", "noise_leading_share": "float64", "entries_for_90": "float64",
     "noise_entries_for_90": "float64", "largest_delta_sigma": "float64", "largest_relative_delta_sigma": "float64",
-    "moved": "int64", "turned": "int64", "intruders": "int64", "noise_turned": "Int64", "noise_intruders": "Int64",
+    "moved": "Int64", "turned": "int64", "intruders": "int64", "noise_moved": "Int64", "noise_turned": "Int64",
+    "noise_intruders": "Int64",
 }  # fmt: skip
 
 # progress(done, total, name): called before each matrix with its name, and once after the last with name "".
@@ -31,7 +32,6 @@ Progress = Callable[[int, int, str], None]
 def summarize(matrix: AdaptedMatrix) -> dict:
     """Return the measures of one matrix, as a dict; the columns of `summarize_adapter`."""
     values = update_singular_values(matrix)
-    threshold = max(matrix.shape) * float(np.finfo(np.float32).eps) * values[0]
     shares = energy_shares(matrix).set_index("part")
     concentrated = entries_for_energy(matrix)
     update_norm = float(np.linalg.norm(matrix.values))
@@ -54,7 +54,7 @@ def summarize(matrix: AdaptedMatrix) -> dict:
         "update_nuclear": float(values.sum()),
         "stable_rank": stable_rank(values),
         "effective_rank": effective_rank(values),
-        "numerical_rank": int((values > threshold).sum()),
+        "numerical_rank": int((values > rounding(matrix) * values[0]).sum()),
         **rank_bounds(matrix),
         "off_diagonal_share": float(shares.at["off_diagonal", "share"]),
         "noise_off_diagonal_share": float(shares.at["off_diagonal", "noise_share"]),
@@ -76,20 +76,18 @@ def _movement(matrix: AdaptedMatrix) -> dict:
     return {
         "largest_delta_sigma": _largest(table["delta"]),
         "largest_relative_delta_sigma": _largest(relative),
-        "moved": int(table["moved"].sum()),
+        "moved": pd.NA if table["moved"].isna().any() else int(table["moved"].sum()),
         "turned": int(table["turned"].sum()),
         "intruders": int(intruders(matrix)["intruder"].sum()),
     }
 
 
 def _noise_movement(matrix: AdaptedMatrix) -> dict:
+    columns = ("moved", "turned", "intruders")
     if matrix.m > DIRECT_SIZE:
-        return {"noise_turned": pd.NA, "noise_intruders": pd.NA}
-    noise = noise_like(matrix)
-    return {
-        "noise_turned": int(spectrum(noise)["turned"].sum()),
-        "noise_intruders": int(intruders(noise)["intruder"].sum()),
-    }
+        return {f"noise_{column}": pd.NA for column in columns}
+    noise = _movement(noise_like(matrix))
+    return {f"noise_{column}": noise[column] for column in columns}
 
 
 def _largest(values: pd.Series) -> float:
@@ -121,11 +119,11 @@ def summarize_adapter(
         entries_for_90, noise_entries_for_90: Part of the entries that holds 90 % of the energy, and for noise.
         largest_delta_sigma: Δσ of largest size, signed, of paired vectors.
         largest_relative_delta_sigma: Largest |Δσ/σ|, signed, among σ of at least 1 % of σ₁.
-        moved: Number of directions that changed place.
+        moved: Number of directions that changed place (Int64; NA where a truncated basis hides some places).
         turned: Number of directions that turned, see `spectrum.spectrum`.
-        intruders: Number of intruder dimensions among the leading 10 new vectors.
-        noise_turned, noise_intruders: The same for Gaussian noise of the same energy on the same Ω (Int64; NA for
-            m > 1024, where it would double the time: see `coefficients.noise_like`).
+        intruders: Number of intruder dimensions among the leading 10 new vectors (those of known place).
+        noise_moved, noise_turned, noise_intruders: The same for Gaussian noise of the same energy on the same Ω
+            (Int64; NA for m > 1024, where it would double the time: see `coefficients.noise_like`).
     """
     rows = [summarize(matrix) for matrix in _each(adapter, progress, should_stop)]
     return summary_table(rows)
@@ -188,12 +186,13 @@ def totals(summary: pd.DataFrame) -> pd.Series:
         noise_off_diagonal_share, noise_leading_share: If within each matrix it were spread as by noise.
         numerical_rank, structural_rank: Sums.
         largest_delta_sigma: Δσ of largest size, signed.
-        moved, turned, intruders, noise_turned, noise_intruders: Sums; NA where a summand is.
+        moved, turned, intruders, noise_moved, noise_turned, noise_intruders: Sums; NA where a summand is.
     """
     update, weight = (np.linalg.norm(summary[column]) for column in ("update_norm", "weight_norm"))
     energy = summary["update_norm"] ** 2
     shares = ("off_diagonal_share", "noise_off_diagonal_share", "leading_share", "noise_leading_share")
-    sums = ("numerical_rank", "structural_rank", "moved", "turned", "intruders", "noise_turned", "noise_intruders")
+    moves = ("moved", "turned", "intruders")
+    sums = ("numerical_rank", "structural_rank", *moves, *(f"noise_{column}" for column in moves))
     return pd.Series(
         {
             "matrices": len(summary),

@@ -5,10 +5,17 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
+from peft import get_peft_model
 from safetensors.numpy import load_file, save_file
+from transformers import BertConfig, BertForSequenceClassification
 
 from analysis.adapter import AdapterError, open_adapter
 from analysis.adapter_file import WEIGHTS_FILE
+from analysis.methods import METHODS
+from analysis.spectrum import new_singular_values, update_singular_values
+from svft import SvftConfig
+from svft.layer import SvftLayer
 from svft.patterns import banded_indices, plain_indices
 from tests.analysis.synthetic import BERT, GEMMA_2B, write_adapter
 
@@ -118,6 +125,51 @@ def test_an_adapter_goes_to_another_process(tmp_path):
     assert pickle.loads(pickle.dumps(adapter.matrix(QUERY))).k == 12
 
 
+@pytest.fixture
+def bert():
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_hidden_layers": 2}
+    return BertForSequenceClassification(BertConfig(vocab_size=20, max_position_embeddings=8, **sizes))
+
+
+@pytest.mark.parametrize(
+    ("label", "options"),
+    [
+        ("plain", {"pattern": "plain"}),
+        ("banded d=2", {"pattern": "banded", "off_diag": 2}),
+        ("banded d=1", {"pattern": "banded", "off_diag": 1, "rank": 5}),
+        ("random d=1", {"pattern": "random", "off_diag": 1}),
+        ("random d=1", {"pattern": "random", "off_diag": 1, "rank": 5, "embed_basis": True}),
+        ("top_k d=2", {"pattern": "top_k", "off_diag": 2}),
+        ("custom", {"pattern": "custom", "custom_indices": {"query": [(0, 3), (2, 1)], "dense": [(4, 4)]}}),
+    ],
+)
+def test_an_adapter_that_peft_saved_says_what_its_model_does(tmp_path, bert, label, options):
+    config = SvftConfig(target_modules=["query", "dense"], exclude_modules=".*pooler.*", init_weights=False, **options)
+    model = get_peft_model(bert, config)
+    model.save_pretrained(tmp_path, save_embedding_layers=False)
+    adapter = open_adapter(tmp_path)
+    layers = {name: layer for name, layer in model.base_model.model.named_modules() if isinstance(layer, SvftLayer)}
+    assert set(adapter.names) == set(layers)
+    assert adapter.matrices["pattern_label"][0] == label
+    for name, layer in layers.items():
+        matrix = adapter.matrix(name)
+        W, update = (
+            t.detach().double().numpy() for t in (layer.get_base_layer().weight, layer.get_delta_weight("default"))
+        )
+        assert matrix.shape == W.shape
+        for found, dense in ((new_singular_values(matrix), W + update), (update_singular_values(matrix), update)):
+            expected = np.linalg.svd(dense, compute_uv=False)
+            np.testing.assert_allclose(found, expected, atol=1e-5 * expected[0])
+
+
+def test_a_head_only_checkpoint_that_peft_saved_opens(tmp_path, bert):
+    METHODS["head_only"].build(bert, None, [], seed=0).save_pretrained(tmp_path, save_embedding_layers=False)
+    adapter = open_adapter(tmp_path)
+    assert adapter.method == "head only"
+    assert set(adapter.head) == {f"base_model.model.classifier.{part}" for part in ("weight", "bias")}
+
+
 def test_opening_reads_no_coefficients(tmp_path):
     write_adapter(tmp_path)
     damage(tmp_path, "coefficients", lambda values: values * np.nan)
@@ -153,6 +205,7 @@ def damage(directory, part, change):
         ("sigma", lambda t: t[:0], "do not fit"),
         ("shape", lambda t: np.ones(3, np.int32), "do not fit"),
         ("coefficients", lambda t: t[:-1], "differ in length"),
+        ("coefficients", lambda t: t[:0], "svft_coefficients is empty"),
         ("coefficients", lambda t: t[None], "must be a vector"),
         ("coefficients", lambda t: t.astype(np.int32), "must be a vector of type F32"),
         ("indices", lambda t: t.astype(np.float32), "must be a vector of type I32"),
