@@ -27,7 +27,7 @@ def _clamp(low: float, high: float, n: int) -> tuple[int, int]:
     return start, min(max(stop, start + 1), n)
 
 
-def box_around(i: int, j: int, n: int, side: int = 32) -> Box:
+def box_around(i: int, j: int, n: int, side: int = 16) -> Box:
     """Return the box of `side` cells about the entry (i, j) of an n×n matrix, moved inside where it sticks out."""
     side = min(side, SIDE, n)
     row = min(max(i - side // 2, 0), n - side)

@@ -115,7 +115,7 @@ def select_points(x: np.ndarray, y: np.ndarray, customdata: list[list[Any]], hov
         marker={"symbol": "square", "size": 6, "opacity": 0},
         selected=invisible,
         unselected=invisible,
-        customdata=customdata,
+        customdata=np.array(customdata, dtype=object),  # Plotly checks nested lists item by item, which is slow
         hovertemplate=hover + "<extra></extra>",
         showlegend=False,
     )

@@ -25,7 +25,7 @@ from analysis.figures.theme import Theme, axis, colorbar, new_figure
 _HEIGHT = 520
 _SIDE = 400  # pixels of the plot area, about
 _BINS = 70  # along one side, so that a bin is at least 5 pixels wide also on a small screen
-_COVER = 0.2  # share of the area that the squares of few entries fill, before they overlap
+_COVER = 0.3  # share of the area that the squares of few entries fill, before they overlap
 
 
 def coefficient_square(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode = "signed") -> go.Figure:

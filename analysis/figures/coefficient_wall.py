@@ -82,10 +82,9 @@ def coefficient_wall(
     group = max(bin_width(n, _CLICKABLE_COLUMNS), bin_width(n, max(MAX_POINTS // rows, 1)))
     keep = strongest(row, index // group, values)
     middle = np.minimum((index[keep] // group + 0.5) * group, n) - 0.5
-    data = [
-        [matrices["name"][r], matrices["label"][r], int(i), float(v)]
-        for r, i, v in zip(row[keep], index[keep], values[keep])
-    ]
+    who = list(zip(matrices["name"], matrices["label"]))
+    where = zip(row[keep].tolist(), index[keep].tolist(), values[keep].tolist())
+    data = [[*who[r], i, value] for r, i, value in where]
     hover = f"%{{customdata[1]}}<br>strongest near here: i = %{{customdata[2]}}, {quantity} = %{{customdata[3]:.4g}}"
     figure.add_trace(select_points(middle, row[keep], data, hover))
     make_selectable(figure)
@@ -103,14 +102,14 @@ def coefficient_wall(
             ticktext=tick_texts,
         ),
     )
-    for edge in np.flatnonzero(np.diff(pd.factorize(_layer_names(matrices))[0])):
-        figure.add_hline(y=edge + 0.5, line={"color": theme.grid, "width": 1})
-    for place in matrices.index[matrices["name"] == selected]:
-        figure.add_shape(
-            type="rect",
-            **{"xref": "paper", "x0": 0, "x1": 1, "y0": place - 0.5, "y1": place + 0.5},
-            line={"color": theme.text, "width": 2},
-        )
+    edges = np.flatnonzero(np.diff(pd.factorize(_layer_names(matrices))[0])) + 0.5
+    across = {"xref": "paper", "x0": 0, "x1": 1}
+    shapes = [{"type": "line", "y0": y, "y1": y, "line": {"color": theme.grid, "width": 1}, **across} for y in edges]
+    shapes += [
+        {"type": "rect", "y0": y - 0.5, "y1": y + 0.5, "line": {"color": theme.text, "width": 2}, **across}
+        for y in matrices.index[matrices["name"] == selected]
+    ]
+    figure.update_layout(shapes=shapes)
     return figure
 
 

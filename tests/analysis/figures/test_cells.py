@@ -65,7 +65,7 @@ def test_a_box_about_an_entry_holds_it_and_stays_inside(place):
     assert box.col_start <= place[1] < box.col_stop
     assert min(box) >= 0
     assert max(box) <= 384
-    assert box.row_stop - box.row_start == box.col_stop - box.col_start == 32
+    assert box.row_stop - box.row_start == box.col_stop - box.col_start == 16
 
 
 @given(st.integers(1, 3000), st.data())
