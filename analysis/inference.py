@@ -15,7 +15,7 @@ from analysis.evaluation import wilson_interval
 from analysis.tasks import Examples
 from svft.layer import SvftLayer
 
-DIAL = tuple(place / 5 for place in range(-5, 16))  # 21 places from −1 to 3
+DIAL = tuple(place / 4 for place in range(-4, 13))  # 17 places from −1 to 3
 _BATCH = 64
 
 

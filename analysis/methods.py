@@ -26,7 +26,7 @@ class Method:
         name: The name in specifications, file names and adapters.
         title: The name on screen.
         learning_rate: Of its parameters other than the head, where a specification names none. Chosen on the
-            validation splits (README, "Training"); None where it trains nothing else.
+            validation splits (adapters/README.md); None where it trains nothing else.
         size_name: What its size is called (off_diag d, rank r), None for a method of one size.
         size: The size where a specification names none.
         config: (size, target modules, seed) -> the PEFT configuration. None for full fine-tuning, which needs none.

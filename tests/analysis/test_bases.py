@@ -17,7 +17,7 @@ def test_any_other_id_is_left_to_the_hub():
 
 
 def test_default_base_without_its_package_falls_back_to_the_hub(monkeypatch):
-    monkeypatch.setattr("analysis.bases.package_directory", lambda package: None)
+    monkeypatch.setattr("analysis.packages.package_directory", lambda package: None)
     assert resolve_base(DEFAULT_BASE) == DEFAULT_BASE
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.tasks import N_TEST, N_VALIDATION, TASKS, TaskError, clean_tweet, get_task, normalize
@@ -81,6 +81,7 @@ def test_tweets_are_cleaned_and_their_quotes_repaired():
     assert clean_tweet("@united it äó»s http://t.co/x &amp; äóìlateäóù _ôÖ_ @JetBlue") == 'it \'s & "late"'
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_cleaning_leaves_ascii_without_handles_links_and_double_spaces(text):
     cleaned = clean_tweet(text)
@@ -88,6 +89,7 @@ def test_cleaning_leaves_ascii_without_handles_links_and_double_spaces(text):
     assert cleaned == " ".join(cleaned.split())
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_normalizing_twice_changes_nothing_more(text):
     assert normalize(normalize(text)) == normalize(text)
