@@ -37,7 +37,8 @@ def matrix_tables(path: str, name: str) -> Iterator[Any]:
         yield table.__name__, table(matrix)
 
 
-MATRIX_TABLES = (spectrum, subspace_overlap, intruders, cumulative_energy, norms, ranks, summarize, noise_summary)
+# The quick ones first: each is shown as soon as it is there.
+MATRIX_TABLES = (norms, ranks, cumulative_energy, spectrum, subspace_overlap, intruders, summarize, noise_summary)
 WORK: dict[str, Callable[..., Iterator[Any]]] = {"summary": summary_rows, "matrix": matrix_tables}
 
 

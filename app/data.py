@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from analysis.adapter import AdaptedMatrix, Adapter, AdapterError, open_adapter
+from analysis.evaluation import Evaluation, read_evaluation
 from analysis.jobs import MATRIX_TABLES, Job
 
 QUICK = 512  # singular directions: up to here the spectrum of a matrix takes a fraction of a second
@@ -48,17 +50,25 @@ def adapter_table(function: Callable[[Adapter], Any], of: Adapter) -> Any:
     return _adapter_table(called, str(of.path), _stamp(of.path), function)
 
 
-def evaluation(of: Adapter):
+def evaluation(of: Adapter) -> Evaluation | None:
     """Return what was measured of an adapter, None where it brings no evaluation.json."""
-    return None
+    return _evaluation(str(of.path), _stamp(of.path))
 
 
-def spectral_tables(of: Adapter, name: str) -> dict[str, Any] | Job:
-    """Return the tables of `analysis.jobs.MATRIX_TABLES` by name; for a large matrix the job that computes them."""
+def predictor(of: Adapter) -> Future:
+    """Return the future `analysis.predictor.Predictor` of an adapter; the first call begins to load it."""
+    return _predictor(str(of.path), _stamp(of.path))
+
+
+def spectral_tables(of: Adapter, name: str) -> tuple[dict[str, Any], Job | None]:
+    """Return the tables of `analysis.jobs.MATRIX_TABLES` by name.
+
+    Those of a large matrix come one after another from a job, returned beside what is there already.
+    """
     if matrix(of, name).m <= QUICK:
-        return {function.__name__: table(function, of, name) for function in MATRIX_TABLES}
+        return {function.__name__: table(function, of, name) for function in MATRIX_TABLES}, None
     job = _matrix_job(str(of.path), _stamp(of.path), name)
-    return dict(job.results) if job.complete else job
+    return dict(job.results), job
 
 
 def restart_matrix(of: Adapter, name: str) -> None:
@@ -115,3 +125,22 @@ def _matrix_job(path: str, stamp: float, name: str) -> Job:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _summary_job(path: str, stamp: float) -> Job:
     return Job("summary", path)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _evaluation(path: str, stamp: float) -> Evaluation | None:
+    return read_evaluation(path)
+
+
+_loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _predictor(path: str, stamp: float) -> Future:
+    return _loader.submit(_load_predictor, path)
+
+
+def _load_predictor(path: str) -> Any:
+    from analysis.predictor import load_predictor  # torch and peft take seconds: not before the first figure
+
+    return load_predictor(path)

@@ -10,10 +10,11 @@ chosen = selection.current()
 aside, stage = st.columns([5, 9], gap="medium")
 with aside:
     layers.show_map(chosen)
-    measures.show_five(chosen)
 with stage:
     if chosen.view == selection.VIEWS[0]:
         coefficients.show(chosen)
     else:
         spectrum.show(chosen)
+with aside:
+    measures.show_five(chosen)  # after the stage: it waits for a decomposition
 measures.show_all(chosen)

@@ -12,9 +12,9 @@ start = st.Page("start.py", title="Start", icon=":material/home:", default=True)
 explore = st.Page("explore.py", title="Explore", icon=":material/search:")
 page = st.navigation([start, explore], position="top")
 
-if selection.explore_requested():
-    st.switch_page(explore)
-
 style.apply()
 selection.render(show_view=page == explore)
-page.run()
+if selection.explore_requested():
+    selection.follow_link(explore)
+else:
+    page.run()

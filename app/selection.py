@@ -10,10 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import Page
 
 from analysis.adapter import Adapter, AdapterError
 from analysis.shipped import shipped_adapters
 from app import data
+
+# Once the link is there and the run that drew it has ended; the link goes with the page.
+_FOLLOW = """
+const wait = setInterval(() => {
+  const link = document.querySelector('.st-key-unseen-link a');
+  if (!link) return;
+  clearInterval(wait);
+  setTimeout(() => link.click(), 30);
+}, 20);
+"""
 
 VIEWS = ("Coefficients", "Spectrum and rank")
 
@@ -25,6 +36,11 @@ class Selection:
     adapter: Adapter
     matrix: str
     view: str
+
+    @property
+    def pattern(self) -> str:
+        """The pattern of the adapter as a whole, which gives it its colour."""
+        return self.adapter.config.get("pattern", "custom")
 
 
 def render(show_view: bool) -> None:
@@ -92,6 +108,16 @@ def select_matrix(name: str, *, explore: bool = False) -> None:
 def explore_requested() -> bool:
     """Whether a click asked for the page Explore; asking resets it."""
     return st.session_state.pop("explore-requested", False)
+
+
+def follow_link(page: Page) -> None:
+    """Go to `page` as a click on a link to it would, with the selection as it is in the URL.
+
+    `st.switch_page` clears the URL first, and refuses to where a parameter is bound to a widget (Streamlit 1.67).
+    """
+    with st.container(key="unseen-link"):
+        st.page_link(page)
+    st.html(f"<script>{_FOLLOW}</script>", unsafe_allow_javascript=True)
 
 
 def _open(chosen: str) -> Adapter | AdapterError:

@@ -11,7 +11,7 @@ _CSS = """
 
 /* The selection: one row, two columns on a phone. */
 .st-key-selection { display: grid; grid-template-columns: 1fr 1.2fr 1fr auto; gap: .75rem; align-items: start; }
-.st-key-view-picker-unseen { display: none; }
+.st-key-view-picker-unseen, .st-key-unseen-link { display: none; }
 
 /* "⋯" stands at the right end of a figure's sentence, and needs no arrow. */
 [class*="st-key-foot-"] { flex-wrap: nowrap; }

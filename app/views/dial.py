@@ -1,36 +1,53 @@
 """The dial: U(Σ + αM)Vᵀ applied to a text, beside the accuracy over α that was computed beforehand."""
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.prediction_bars import prediction_bars
-from app import figures
+from app import data, figures
 from app.selection import Selection
 
+EXAMPLES = {
+    "bbc_headlines": "Rate rise fears shake markets",
+    "airline_tweets": "three hours late and nobody told us why, thanks a lot",
+}
+HEIGHT = 205
 
-@st.fragment
+
 def show(chosen: Selection) -> None:
     """Draw the text, the dial, what the model predicts, and the dot on the curve."""
-    pattern = chosen.adapter.matrices["pattern"].iloc[0]
+    loading = not data.predictor(chosen.adapter).done()
+    st.fragment(_show, run_every=0.5 if loading else None)(chosen, loading)
+
+
+def _show(chosen: Selection, loading: bool) -> None:
+    if loading and data.predictor(chosen.adapter).done():
+        st.rerun()  # the page once more, without repeating this fragment
+    adapter, look = chosen.adapter, {"pattern": chosen.pattern, "theme": figures.theme()}
     left, middle, right = st.columns([3, 4, 5], gap="medium")
     with left:
-        st.text_input("Text to classify", "Rate rise fears shake markets")
-        alpha = st.slider("Dial α", -1.0, 3.0, 1.0, 0.1, format="%.1f", help="Applies U(Σ + αM)Vᵀ.")
-    with middle:
-        e = np.exp(alpha * np.array([2, 0, 0.5, -1, 0.3]))
-        bars = prediction_bars(
-            pd.DataFrame(
-                {"label": ["business", "entertainment", "politics", "sport", "tech"], "probability": e / e.sum()}
-            ),
-            pattern=pattern,
-            theme=figures.theme(),
+        text = st.text_input(
+            "Text to classify", EXAMPLES.get(adapter.task, ""), key=f"text-{adapter.task}", placeholder="Type a text"
         )
-        figures.draw(bars, key="bars", height=205)
+        alpha = st.slider("Dial α", -1.0, 3.0, 1.0, 0.1, format="%.1f", key="alpha", help="Applies U(Σ + αM)Vᵀ.")
+    with middle:
+        if loading:
+            st.caption(":material/hourglass_top: Loading the model …")
+        elif error := data.predictor(adapter).exception():
+            st.warning(str(error), icon=":material/error:")
+        elif text.strip():
+            figure = prediction_bars(data.predictor(adapter).result().predict(text, alpha), **look)
+            figures.draw(figure, key="bars", height=HEIGHT)
     with right:
-        a = np.round(np.arange(-1, 3.01, 0.2), 1)
-        acc = 0.86 - 0.1 * (a - 1) ** 2
-        curve = pd.DataFrame({"alpha": a, "accuracy": acc, "low": acc - 0.02, "high": acc + 0.02})
-        line = dial_curve(curve, alpha=alpha, pattern=pattern, theme=figures.theme(), head_only=0.46, full=0.83)
-        figures.draw(line, key="curve", height=205)
+        measured = data.evaluation(adapter)
+        if measured is None or measured.dial is None:
+            st.caption("This adapter brings no measured curve of accuracy over α.")
+            return
+        figure = dial_curve(
+            measured.dial,
+            alpha=alpha,
+            head_only=measured.mean_accuracy("head_only"),
+            full=measured.mean_accuracy("full"),
+            **look,
+        )
+        figures.draw(figure, key="curve", height=HEIGHT)

@@ -54,22 +54,23 @@ _COLUMNS = {
 
 def show_five(chosen: Selection) -> None:
     """Write five measures of the matrix, each beside the same for noise of equal energy on the same entries."""
-    tables = data.spectral_tables(chosen.adapter, chosen.matrix)
-    if isinstance(tables, Job):
-        st.fragment(progress.show, run_every=0.5 if tables.running else None)(
-            tables,
+    tables, job = data.spectral_tables(chosen.adapter, chosen.matrix)
+    if "summarize" in tables:
+        here, noise = tables["summarize"], tables.get("noise_summary")
+        lines = [
+            f"| {title} | **{form.format(here[name])}** | {form.format(noise[name]) if noise else '…'} |"
+            for name, (title, form) in _FIVE.items()
+        ]
+        with st.container(key="five"):
+            st.markdown("\n".join(["| Measure | this matrix | noise |", "|:--|--:|--:|", *lines]))
+    if job is not None:
+        st.fragment(progress.show, run_every=0.5 if job.running else None)(
+            job,
             "Measuring this matrix",
-            key="matrix",
+            key=f"matrix-{chosen.matrix}",
             restart=lambda: data.restart_matrix(chosen.adapter, chosen.matrix),
+            seen=len(tables),
         )
-        return
-    here, noise = tables["summarize"], tables["noise_summary"]
-    lines = [
-        f"| {title} | **{form.format(here[name])}** | {form.format(noise[name])} |"
-        for name, (title, form) in _FIVE.items()
-    ]
-    with st.container(key="five"):
-        st.markdown("\n".join(["| This matrix | | noise |", "|:--|--:|--:|", *lines]))
 
 
 def show_all(chosen: Selection) -> None:

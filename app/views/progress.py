@@ -9,7 +9,7 @@ import streamlit as st
 from analysis.jobs import Job
 
 
-def show(job: Job, what: str, *, key: str, restart: Callable[[], None]) -> None:
+def show(job: Job, what: str, *, key: str, restart: Callable[[], None], seen: int | None = None) -> None:
     """Show how far `job` is; call it in a fragment that repeats while the job runs.
 
     Args:
@@ -17,8 +17,11 @@ def show(job: Job, what: str, *, key: str, restart: Callable[[], None]) -> None:
         what: What is being computed, to begin a sentence.
         key: Of its widgets.
         restart: Called where someone starts a stopped or failed job again.
+        seen: How many results the page already shows, where it is to be run again for each new one.
     """
     done, total, following = len(job.results), job.total, f"following-{key}"
+    if job.running and seen is not None and done > seen:
+        st.rerun()
     if job.running:
         st.session_state[following] = True
         with st.container(horizontal=True, vertical_alignment="center"):

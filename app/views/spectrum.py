@@ -6,7 +6,6 @@ from analysis.figures.cumulative_energy import cumulative_energy
 from analysis.figures.intruders import intruders
 from analysis.figures.overlap import overlap
 from analysis.figures.spectrum import spectrum
-from analysis.jobs import Job
 from analysis.ranks import norms, rank_bounds, ranks
 from app import data, figures
 from app.selection import Selection
@@ -18,43 +17,46 @@ def show(chosen: Selection) -> None:
     theme = figures.theme()
     look = {"pattern": matrix.pattern, "theme": theme}
     st.header(f"{matrix.label} · {matrix.pattern_label}", anchor=False)
-    results = data.spectral_tables(chosen.adapter, chosen.matrix)
-    if isinstance(results, Job):
-        st.caption("The spectrum of a large matrix takes a while; the bar beside it shows how far it is.")
-        return
-
-    table = results["spectrum"]
-    figure = spectrum(table, **look)
-    figures.draw(figure, key="spectrum", height=380)
-    figures.explain(figure, table, key="spectrum", file_name="spectrum.csv")
-
-    left, right = st.columns(2, gap="medium")
-    with left:
-        table = results["subspace_overlap"]
-        st.subheader("How much of the leading subspace is kept", anchor=False)
-        figure = overlap(table, **look)
-        figures.draw(figure, key="overlap")
-        figures.explain(figure, table, key="overlap", file_name="overlap.csv")
-    with right:
-        table = results["intruders"]
-        st.subheader(f"{int(table['intruder'].sum())} intruders among {len(table)} leading vectors", anchor=False)
-        figure = intruders(table, **look)
-        figures.draw(figure, key="intruders")
-        figures.explain(figure, table, key="intruders", file_name="intruders.csv")
+    tables, _ = data.spectral_tables(chosen.adapter, chosen.matrix)
+    if "spectrum" in tables:
+        table = tables["spectrum"]
+        figure = spectrum(table, **look)
+        figures.draw(figure, key="spectrum", height=380)
+        figures.explain(figure, table, key="spectrum", file_name="spectrum.csv")
+    else:
+        st.caption("Decomposing a large matrix: the bar beside this shows how far it is.")
 
     left, right = st.columns(2, gap="medium")
-    with left:
-        table = results["cumulative_energy"]
-        bounds = data.table(rank_bounds, chosen.adapter, chosen.matrix)
-        st.subheader("How many directions the update needs", anchor=False)
-        figure = cumulative_energy(
-            table, structural_rank=int(bounds["structural_rank"]), lora_rank=float(bounds["lora_rank"]), **look
-        )
-        figures.draw(figure, key="energy")
-        figures.explain(figure, table, key="energy", file_name="cumulative_energy.csv")
-    with right:
-        st.subheader("Norms and ranks", anchor=False)
-        show_ranks(chosen)
+    if "subspace_overlap" in tables:
+        with left:
+            table = tables["subspace_overlap"]
+            st.subheader("How much of the leading subspace is kept", anchor=False)
+            figure = overlap(table, **look)
+            figures.draw(figure, key="overlap")
+            figures.explain(figure, table, key="overlap", file_name="overlap.csv")
+    if "intruders" in tables:
+        with right:
+            table = tables["intruders"]
+            st.subheader(f"{int(table['intruder'].sum())} intruders among {len(table)} leading vectors", anchor=False)
+            figure = intruders(table, **look)
+            figures.draw(figure, key="intruders")
+            figures.explain(figure, table, key="intruders", file_name="intruders.csv")
+
+    left, right = st.columns(2, gap="medium")
+    if "cumulative_energy" in tables:
+        with left:
+            table = tables["cumulative_energy"]
+            bounds = data.table(rank_bounds, chosen.adapter, chosen.matrix)
+            st.subheader("How many directions the update needs", anchor=False)
+            figure = cumulative_energy(
+                table, structural_rank=int(bounds["structural_rank"]), lora_rank=float(bounds["lora_rank"]), **look
+            )
+            figures.draw(figure, key="energy")
+            figures.explain(figure, table, key="energy", file_name="cumulative_energy.csv")
+    if "ranks" in tables:
+        with right:
+            st.subheader("Norms and ranks", anchor=False)
+            show_ranks(chosen)
 
 
 @st.fragment

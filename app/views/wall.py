@@ -7,7 +7,7 @@ from analysis.overview import is_plain
 from analysis.overview import wall as wall_table
 from app import data, figures, selection
 
-HEIGHT = 276
+HEIGHT = 262
 
 
 def show(chosen: selection.Selection) -> None:

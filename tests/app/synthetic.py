@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from safetensors.numpy import save_file
+
+from analysis.evaluation import Evaluation
 
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM = [
@@ -75,4 +78,30 @@ def write_adapter(directory: Path, pattern: str, off_diag: int = 2, *, modules=M
         "seed": seed,
     }
     (directory / "adapter_config.json").write_text(json.dumps(config, indent=2))
+    return directory
+
+
+def write_evaluation(directory: Path, pattern: str = "plain", seed: int = 0) -> Path:
+    """Write an evaluation.json beside an adapter, with a dial curve of the usual shape."""
+    alpha = np.round(np.arange(-1.0, 3.01, 0.2), 1)
+    accuracy = np.clip(0.86 - 0.16 * (alpha - 1) ** 2, 0.2, 1)
+    dial = pd.DataFrame({"alpha": alpha, "accuracy": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03})
+    Evaluation(
+        spec={"task": "bbc_headlines", "method": pattern, "base": BASE, "seed": seed},
+        command=f"svft train bbc_headlines {pattern}",
+        task_title="Topic of a BBC headline",
+        labels=["business", "entertainment", "politics", "sport", "tech"],
+        budget=13824,
+        steps=100,
+        n_test=800,
+        accuracy=0.86,
+        low=0.83,
+        high=0.88,
+        dial=dial,
+        seeds=[0, 1, 2],
+        accuracies={pattern: [0.82] * 3, "head_only": [0.46] * 3, "full": [0.83] * 3},
+        recovered=0.97,
+        recovered_low=0.93,
+        recovered_high=1.02,
+    ).write(directory)
     return directory
