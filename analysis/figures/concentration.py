@@ -86,8 +86,14 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
         x=ours, y=share / 2, text=f"{ours:.0%} of entries", showarrow=False, xanchor="left", xshift=6
     )
     figure.update_layout(
-        margin={"t": 32},
-        xaxis=axis(theme, "fraction of entries, largest first", tickformat=".0%", range=[0, 1.005]),
+        margin={"t": 32, "r": 24},
+        xaxis=axis(
+            theme,
+            "fraction of entries, largest first",
+            tickformat=".0%",
+            range=[0, 1],
+            tickvals=[0, 0.25, 0.5, 0.75, 1],
+        ),
         yaxis=axis(theme, "share of energy", tickformat=".0%", range=[0, 1.02]),
     )
     return figure

@@ -55,7 +55,7 @@ def dial_curve(
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
     figure.add_scatter(name="low", x=alphas, y=curve["low"], **edge)
     figure.add_scatter(
-        name="95 % interval", x=alphas, y=curve["high"], fill="tonexty", fillcolor=fade(color, 0.22), **edge
+        name="95 % interval", x=alphas, y=curve["high"], fill="tonexty", fillcolor=fade(color, 0.35), **edge
     )
     figure.add_scatter(
         name="accuracy",
@@ -78,6 +78,8 @@ def dial_curve(
                 "xanchor": "left" if at_left else "right",
                 "yanchor": "bottom",
                 "showarrow": False,
+                "bgcolor": fade(theme.background, 0.75),
+                "borderpad": 1,
             },
         )
     figure.add_scatter(

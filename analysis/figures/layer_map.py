@@ -35,18 +35,13 @@ def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = Non
     norms = summary["relative_norm"].to_numpy(float)
     percent = grid(row, col, 100 * norms, (len(layers), len(kinds)))
     keep = strongest(row, col, np.nan_to_num(norms))
-    top = float(np.nanmax(percent, initial=0)) or 1.0
+    largest = float(np.nanmax(percent, initial=0))
     most = summary["label"].iloc[int(np.nan_to_num(norms).argmax())]
+    reading = f"the largest change is in {most} ({largest:.2g} %)" if largest else "no change is known"
     figure = new_figure(
         theme,
-        alt=(
-            f"Map of ‖ΔW‖ in per cent of ‖W‖, {len(layers)} layers by {len(kinds)} kinds of matrix; the largest is "
-            f"{top:.2g} %, in {most}."
-        ),
-        caption=(
-            "‖ΔW‖ in per cent of ‖W‖: look for layers or kinds that changed most; the largest change is in "
-            f"{most} ({top:.2g} %)."
-        ),
+        alt=f"Map of ‖ΔW‖ in per cent of ‖W‖, {len(layers)} layers by {len(kinds)} kinds of matrix; {reading}.",
+        caption=f"‖ΔW‖ in per cent of ‖W‖: look for layers or kinds that changed most; {reading}.",
         formula=r"\lVert \Delta W \rVert_F / \lVert W \rVert_F = \lVert M \rVert_F / \lVert \Sigma \rVert_F",
         height=max(34 * len(layers), 100) + 130,
     )
@@ -56,14 +51,14 @@ def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = Non
         z=percent,
         colorscale=scale,
         zmin=0,
-        zmax=top,
+        zmax=largest or 1.0,
         showscale=False,  # the numbers stand in the cells
         xgap=1,
         ygap=1,
         hoverinfo="skip",
     )
     shown = keep[np.isfinite(norms[keep])]
-    shades = np.clip(100 * norms[shown] / top, 0, 1)
+    shades = np.clip(100 * norms[shown] / (largest or 1.0), 0, 1)
     figure.add_scatter(
         name="values",
         x=col[shown],

@@ -107,9 +107,10 @@ class TestLayerMap:
         assert len(trace(figure, "select").x) == 18
         assert len(trace(figure, "values").text) == 17
 
-    def test_an_update_of_zero_and_norms_all_unknown_can_be_drawn(self):
+    def test_an_update_of_zero_and_norms_all_unknown_are_said_in_words(self):
         for norm in (0.0, np.nan):
-            layer_map(summary_table().assign(relative_norm=norm), theme=LIGHT)
+            figure = layer_map(summary_table().assign(relative_norm=norm), theme=LIGHT)
+            assert "no change is known" in figure.layout.meta["caption"]
 
 
 class TestStrip:
