@@ -135,7 +135,7 @@ def align(
     rows, cols, values = rows.cpu(), cols.cpu(), values.detach().double().cpu()
     flip = torch.where((stored * own).sum(dim=-1) < 0, -1.0, 1.0)  # (2, m)
     distance = (stored - flip.unsqueeze(-1) * own).square().mean(dim=-1)  # (2, m), squared
-    energy = values.square()
+    energy = values.square().nan_to_num(nan=0, posinf=0)  # a broken coefficient says nothing about the basis
     if not energy.any():
         energy = torch.ones_like(energy)  # an untrained adapter: every entry counts alike
     error = (energy * (distance[0, rows] + distance[1, cols])).sum() / energy.sum()

@@ -11,11 +11,14 @@ from .patterns import PATTERNS
 
 
 class _PeftTypeName(str):
-    """The name of a method outside PEFT's enum; transformers reads `.value` as if it were one of its members."""
+    """The name of a method outside PEFT's enum, which PEFT and transformers read as if it were one of its members."""
 
     @property
     def value(self) -> str:
-        return str(self)
+        return str.__str__(self)
+
+    def __str__(self) -> str:
+        return f"PeftType.{self.value}"
 
 
 PEFT_TYPE = _PeftTypeName("SVFT")

@@ -368,12 +368,6 @@ class SvftLayer(BaseTunerLayer):
         """Return True: ΔW is additive."""
         return True
 
-    def extra_repr(self) -> str:
-        """Return pattern and size of each adapter."""
-        return ", ".join(
-            f"{name}: {s.pattern}, k={self.svft_coefficients[name].numel()}" for name, s in self.spec.items()
-        )
-
 
 class Linear(nn.Module, SvftLayer):
     """SVFT on a dense layer: `nn.Linear` or transformers' `Conv1D`."""
@@ -437,6 +431,12 @@ class Linear(nn.Module, SvftLayer):
         U, V = self.get_basis(adapter)
         x = self._cast_input_dtype(x, U.dtype)
         return F.linear(self._product(adapter, x @ V, None), U)
+
+    def extra_repr(self) -> str:
+        """Return pattern and size of each adapter."""
+        return ", ".join(
+            f"{name}: {s.pattern}, k={self.svft_coefficients[name].numel()}" for name, s in self.spec.items()
+        )
 
     def __repr__(self) -> str:
         return "svft." + super().__repr__()
