@@ -85,8 +85,8 @@ class TrainingSpec:
             raise SpecificationError(f"The method {method.title} has one size only: leave size out.")
         if self.target_modules is not None:
             object.__setattr__(self, "target_modules", tuple(self.target_modules))
-        available = len(get_task(self.task).load().train)
-        if self.examples is not None and self.examples > available:
+        task = get_task(self.task)
+        if self.examples is not None and self.examples > (available := len(task.load().train)):
             raise SpecificationError(
                 f"examples={self.examples} is more than the train split of {self.task} has: {available}."
             )
@@ -113,7 +113,7 @@ class TrainingSpec:
             if value is not None and (field.default is MISSING or value != field.default):
                 option = f"--{field.name.replace('_', '-')}"
                 for single in value if isinstance(value, tuple) else (value,):
-                    words += [option, shlex.quote(f"{single:g}" if isinstance(single, float) else str(single))]
+                    words += [option, shlex.quote(str(single))]
         return " ".join(words)
 
     @classmethod
