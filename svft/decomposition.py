@@ -73,7 +73,7 @@ def is_randomized(shape: tuple[int, int], rank: int | None) -> bool:
     return rank is not None and n >= RANDOMIZED_FROM and 4 * rank <= n
 
 
-def decompose(weight: torch.Tensor, rank: int | None = None) -> Decomposition:
+def decompose(weight: torch.Tensor, rank: int | None = None, name: str = "The weight") -> Decomposition:
     """Decompose a weight, or read its decomposition from the cache.
 
     The method is exact (LAPACK), in float64 for n ≤ 1024 and in float32 above. Only where `rank` is small against a
@@ -82,6 +82,7 @@ def decompose(weight: torch.Tensor, rank: int | None = None) -> Decomposition:
     Args:
         weight: W (out, in), any floating type, any device.
         rank: Number of leading directions that are needed; None is all.
+        name: What messages call the weight.
 
     Returns:
         The decomposition on the weight's device, float32 (float64 for a float64 weight).
@@ -96,12 +97,12 @@ def decompose(weight: torch.Tensor, rank: int | None = None) -> Decomposition:
     if cached is not None:
         return cached
     if not torch.isfinite(weight).all():
-        raise ValueError("The weight has NaN or infinite entries and cannot be decomposed.")
+        raise ValueError(f"{name} has NaN or infinite entries and cannot be decomposed.")
     decomposition = _compute(weight, rank if randomized else None, mark)
     if randomized:
         logger.warning(
-            "Randomized SVD of a weight %s to rank %d: residual up to %.1e of its largest singular value.",
-            tuple(weight.shape), rank, decomposition.error,
+            "%s %s: randomized SVD to rank %d, residual up to %.1e of the largest singular value.",
+            name, tuple(weight.shape), rank, decomposition.error,
         )  # fmt: skip
     _write(path, decomposition)
     return decomposition
@@ -197,7 +198,10 @@ def _write(path: Path, decomposition: Decomposition) -> None:
         "signature": decomposition.signature,
     }  # fmt: skip
     tensors = {name: t.cpu() for name, t in tensors.items()}
-    stated = {"error": str(decomposition.error), "checksum": _checksum(decomposition.fingerprint[:-1], *tensors.values())}
+    stated = {
+        "error": str(decomposition.error),
+        "checksum": _checksum(decomposition.fingerprint[:-1], *tensors.values()),
+    }
     size = sum(t.nbytes for t in tensors.values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -140,14 +140,14 @@ class SvftLayer(BaseTunerLayer):
         dtype = dtype or matrix.dtype
         kept = self.svft_shared_U
         if kept is None:
-            found = decompose(matrix, rank)
+            found = decompose(matrix, rank, self.module_name)
         else:
             if len(self.own_sigma) < min(matrix.shape):
                 raise ValueError(
                     f"{self.module_name} keeps a randomized basis of rank {len(self.own_sigma)}; an adapter of rank "
                     f"{rank} needs another one. Load it onto a base model of its own."
                 )
-            found = decompose(matrix)
+            found = decompose(matrix, name=self.module_name)
             if not same_weight(found.fingerprint, self.own_fingerprint):
                 raise ValueError(
                     f"{self.module_name} has changed since it was decomposed (merging and unmerging drifts a "

@@ -26,8 +26,8 @@ def change_basis(monkeypatch):
     """Make every decomposition from here on come out as `change(decomposition)`, as another machine's might."""
 
     def install(change):
-        def changed(weight, rank=None):
-            found = decompose(weight, rank)
+        def changed(weight, *args, **kwargs):
+            found = decompose(weight, *args, **kwargs)
             U, V = change(found)
             return Decomposition(U, found.sigma, V, signature(U, V), found.fingerprint, found.error)
 
