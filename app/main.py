@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from analysis.adapter import AdapterError
 from app import selection, style
 
 st.set_page_config(page_title="SVFT Explorer", page_icon=str(Path(__file__).parent / "icon.svg"), layout="wide")
@@ -17,4 +18,7 @@ selection.render(show_view=page == explore)
 if selection.explore_requested():
     selection.follow_link(explore)
 else:
-    page.run()
+    try:
+        page.run()
+    except AdapterError as error:
+        st.error(str(error), icon=":material/error:")

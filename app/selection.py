@@ -54,7 +54,8 @@ def render(show_view: bool) -> None:
     bases = {label: data.base_of(path) for label, path in shipped.items()}
     chosen = st.session_state.get("adapter") or st.query_params.get("adapter") or next(iter(shipped))
     adapter = _open(chosen)
-    base = adapter.base if isinstance(adapter, Adapter) else st.session_state.get("base", next(iter(bases.values())))
+    known = isinstance(adapter, Adapter)
+    base = (adapter.base or "unknown") if known else st.session_state.get("base", next(iter(bases.values())))
     st.session_state["base"] = base
     with st.container(key="selection"):
         st.selectbox(
@@ -67,15 +68,16 @@ def render(show_view: bool) -> None:
             args=(bases,),
             help=f"`{base}`",
         )
+        of_base = [label for label, other in bases.items() if other == base] or list(bases)
         st.selectbox(
             "Adapter",
-            [label for label, other in bases.items() if other == base] or list(bases),
+            list(dict.fromkeys([*of_base, chosen])),
             key="adapter",
             bind="query-params",
             accept_new_options=True,
             help="Choose one, or type the path of a directory with an SVFT adapter of your own.",
         )
-        if isinstance(adapter, Adapter):
+        if known:
             labels = dict(zip(adapter.matrices["name"], adapter.matrices["label"], strict=True))
             chosen_matrix = st.session_state.get("matrix")
             st.selectbox(
@@ -91,11 +93,14 @@ def render(show_view: bool) -> None:
 
 
 def current() -> Selection:
-    """Return the selection, or end the page with one sentence where the adapter cannot be shown."""
+    """Return the selection.
+
+    Raises:
+        AdapterError: Where the adapter cannot be shown, with the reason.
+    """
     adapter = _open(st.session_state["adapter"])
     if isinstance(adapter, AdapterError):
-        st.error(str(adapter), icon=":material/error:")
-        st.stop()
+        raise adapter
     return Selection(adapter, st.session_state["matrix"], st.session_state["view"])
 
 

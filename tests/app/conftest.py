@@ -1,0 +1,62 @@
+"""The app as its tests meet it: on adapters with the shapes of the shipped ones, in a process of its own."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .synthetic import write_adapter, write_evaluation
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def adapters(tmp_path_factory) -> Path:
+    """A directory of adapters as they ship."""
+    directory = tmp_path_factory.mktemp("adapters")
+    for pattern in ("plain", "banded", "random", "top_k"):
+        write_evaluation(write_adapter(directory / f"bbc_headlines-{pattern}", pattern), pattern)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def server(adapters) -> str:
+    """The address of a running app."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.app.serve", str(adapters), str(port)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    )
+    address = f"http://localhost:{port}"
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
+            break
+        except OSError:
+            time.sleep(0.5)
+    yield address
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, as Debian and most systems install it."""
+    from playwright.sync_api import sync_playwright
+
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("Chromium is not installed.")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()

@@ -1,0 +1,158 @@
+"""Each page, and what it says where an adapter cannot be shown."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from streamlit.testing.v1 import AppTest
+
+from analysis import shipped
+from app import selection
+
+from .conftest import ROOT
+from .synthetic import write_adapter
+
+
+@pytest.fixture
+def app(adapters, monkeypatch):
+    """Open the app with a query, on a page, and run it once."""
+    monkeypatch.setattr(shipped, "DIRECTORY", adapters)
+
+    def run(page: str = "start", **query: str) -> AppTest:
+        test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+        for key, value in query.items():
+            test.query_params[key] = value
+        test.run()
+        if page != "start":
+            test.switch_page(f"{page}.py")
+            test.run()
+        return test
+
+    return run
+
+
+def chosen(test: AppTest) -> dict[str, str]:
+    return {key: test.selectbox(key=key).value for key in ("base", "adapter", "matrix")}
+
+
+def charts(test: AppTest) -> list:
+    return test.get("plotly_chart")
+
+
+def test_start_shows_a_shipped_adapter_at_once(app):
+    test = app()
+    assert not test.exception
+    assert chosen(test)["adapter"] == "BBC headlines · plain"
+    assert [metric.label for metric in test.metric] == ["Trained", "Recovered", "Extra memory"]
+    assert [metric.value for metric in test.metric] == ["0.06%", "97%", "64 MB"]
+    assert len(charts(test)) >= 3  # shapes, wall, curve
+
+
+@pytest.mark.parametrize("pattern", ["plain", "banded", "random", "top_k"])
+@pytest.mark.parametrize("view", selection.VIEWS)
+def test_explore_shows_every_pattern_in_both_views(app, pattern, view):
+    test = app("explore", adapter=f"BBC headlines · {pattern}", view=view, matrix="Layer 2 · value")
+    assert not test.exception
+    assert not test.error
+    assert len(charts(test)) >= 4
+    assert "Layer 2 · value" in " ".join(header.value for header in test.header)
+
+
+def test_every_figure_has_alternative_text(app):
+    for page in ("start", "explore"):
+        for chart in charts(app(page)):
+            assert len(chart.proto.alt) > 20
+
+
+def test_the_url_opens_the_same_selection(app):
+    test = app("explore", adapter="BBC headlines · random", matrix="Layer 4 · MLP up", view=selection.VIEWS[1])
+    assert chosen(test)["adapter"] == "BBC headlines · random"
+    assert chosen(test)["matrix"].endswith("layer.4.intermediate.dense")
+    assert test.session_state["view"] == selection.VIEWS[1]
+
+
+def test_another_adapter_keeps_the_matrix(app):
+    test = app("explore", matrix="Layer 3 · key")
+    test.selectbox(key="adapter").set_value("BBC headlines · banded").run()
+    assert not test.exception
+    assert chosen(test)["matrix"].endswith("layer.3.attention.self.key")
+
+
+def test_an_adapter_of_ones_own_opens_by_its_path_with_its_base(app, tmp_path):
+    own = write_adapter(tmp_path / "own", "banded", base="someone/else")
+    test = app(adapter=str(own))
+    assert not test.exception
+    assert not test.error
+    assert chosen(test)["base"] == "someone/else"
+
+
+def no_config(path):
+    (path / "adapter_config.json").unlink()
+
+
+def no_weights(path):
+    (path / "adapter_model.safetensors").unlink()
+
+
+def truncated(path):
+    file = path / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+
+
+def not_json(path):
+    (path / "adapter_config.json").write_text("{")
+
+
+def other_method(path):
+    config = json.loads((path / "adapter_config.json").read_text())
+    (path / "adapter_config.json").write_text(json.dumps({**config, "peft_type": "LORA"}))
+
+
+def change_coefficients(path, change):
+    file = path / "adapter_model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in sorted(tensors) if name.endswith("layer.0.attention.self.query.svft_coefficients"))
+    tensors[name] = change(tensors[name])
+    save_file(tensors, file)
+
+
+def nan(path):
+    change_coefficients(path, lambda values: np.where(np.arange(len(values)) == 3, np.nan, values).astype(np.float32))
+
+
+def infinite(path):
+    change_coefficients(path, lambda values: np.where(np.arange(len(values)) == 3, np.inf, values).astype(np.float32))
+
+
+def too_short(path):
+    change_coefficients(path, lambda values: values[:-1].copy())
+
+
+@pytest.mark.parametrize("page", ["start", "explore"])
+@pytest.mark.parametrize(
+    "damage", [no_config, no_weights, truncated, not_json, other_method, nan, infinite, too_short]
+)
+def test_a_bad_adapter_gets_a_sentence_and_the_app_goes_on(app, tmp_path, damage, page):
+    path = write_adapter(tmp_path / "bad", "banded")
+    damage(path)
+    test = app(page, adapter=str(path))
+    assert not test.exception
+    assert len(test.error) == 1
+    assert "Traceback" not in test.error[0].value
+    test.selectbox(key="adapter").set_value("BBC headlines · plain").run()
+    assert not test.exception
+    assert not test.error
+
+
+@pytest.mark.parametrize("path", ["/no/such/directory", "."])
+def test_a_directory_that_is_no_adapter_gets_a_sentence(app, path):
+    test = app(adapter=path)
+    assert not test.exception
+    assert len(test.error) == 1
+
+
+def test_a_link_with_unknown_values_opens_the_defaults(app):
+    test = app("explore", matrix="Layer 99 · value", view="nonsense")
+    assert not test.exception
+    assert chosen(test)["matrix"].endswith("layer.0.attention.self.query")
