@@ -1,4 +1,4 @@
-"""The adapted linear layer: U (Σ + M) Vᵀ beside, or instead of, the frozen W."""
+"""State of an adapted weight: its coefficients M by adapter, U and V, and merging."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from peft.tuners._buffer_dict import BufferDict
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from .basis import TOLERANCE, align, report_mismatch, same_weight
-from .coefficients import band_width_worth, dense_coefficients, multiply
+from .coefficients import dense_coefficients
 from .decomposition import decompose, is_randomized
 from .patterns import banded_indices, plain_indices
 
@@ -31,13 +30,6 @@ class CoefficientSpec:
     pattern: str
     rank: int
     off_diag: int | None
-
-
-@torch.compiler.assume_constant_result
-def _tf32_allowed() -> bool:
-    # Two ways to ask for it; reading the older one raises where the newer was used.
-    precision = torch.backends.cuda.matmul.fp32_precision
-    return precision == "tf32" or (precision == "none" and torch.backends.cuda.matmul.allow_tf32)
 
 
 class EmbeddedBasis(nn.Module):
@@ -367,76 +359,3 @@ class SvftLayer(BaseTunerLayer):
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
         """Return True: ΔW is additive."""
         return True
-
-
-class Linear(nn.Module, SvftLayer):
-    """SVFT on a dense layer: `nn.Linear` or transformers' `Conv1D`."""
-
-    def __init__(self, base_layer: nn.Module, adapter_name: str) -> None:
-        super().__init__()
-        SvftLayer.__init__(self, base_layer)
-        self._active_adapter = adapter_name
-        self.update_layer(adapter_name)
-
-    def forward(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
-        """Return the adapted layer's output (..., out) for x (..., in)."""
-        if self.disable_adapters:
-            if self.merged:
-                self.unmerge()
-            return self.base_layer(x, *args, **kwargs)
-        if self.merged:
-            return self.base_layer(x, *args, **kwargs)
-        active = [name for name in self.active_adapters if name in self.svft_coefficients]
-        for name in active:
-            if not self.aligned[name]:
-                self._align_once(name)
-        if len(active) == 1 and self._can_fold(active[0], x):
-            return self._folded(active[0], x)
-        result = self.base_layer(x, *args, **kwargs)
-        for name in active:
-            result = result + self._update(name, x).to(result.dtype)
-        return result
-
-    def _can_fold(self, adapter: str, x: torch.Tensor) -> bool:
-        """Whether U((Σ+M)(Vᵀx)) may stand for Wx + U(M(Vᵀx)): only where both are equal to float32 rounding."""
-        base, weight = self.base_layer, self.get_base_weight()
-        U = self.svft_shared_U
-        return (
-            adapter not in self.svft_U
-            and x.dtype == weight.dtype == U.dtype == torch.float32
-            and self.spec[adapter].rank == min(self.out_features, self.in_features)
-            and not torch.is_autocast_enabled(x.device.type)
-            and not (x.is_cuda and _tf32_allowed())
-            and type(base) in (nn.Linear, Conv1D)
-            and not (base._forward_hooks or base._forward_pre_hooks)
-            and "forward" not in vars(base)  # accelerate's hooks replace it
-        )
-
-    def _product(self, adapter: str, t: torch.Tensor, sigma: torch.Tensor | None) -> torch.Tensor:
-        spec = self.spec[adapter]
-        banded = spec.off_diag is not None and spec.off_diag <= band_width_worth(spec.rank)
-        return multiply(
-            t,
-            self._values(adapter),
-            off_diag=spec.off_diag if banded or spec.off_diag == 0 else None,
-            indices=None if banded or spec.off_diag == 0 else self._block_indices(adapter),
-            sigma=sigma,
-        )
-
-    def _folded(self, adapter: str, x: torch.Tensor) -> torch.Tensor:
-        y = self._product(adapter, x @ self.svft_shared_V, self.svft_sigma[adapter])
-        return F.linear(y, self.svft_shared_U, self.get_base_layer().bias)
-
-    def _update(self, adapter: str, x: torch.Tensor) -> torch.Tensor:
-        U, V = self.get_basis(adapter)
-        x = self._cast_input_dtype(x, U.dtype)
-        return F.linear(self._product(adapter, x @ V, None), U)
-
-    def extra_repr(self) -> str:
-        """Return pattern and size of each adapter."""
-        return ", ".join(
-            f"{name}: {s.pattern}, k={self.svft_coefficients[name].numel()}" for name, s in self.spec.items()
-        )
-
-    def __repr__(self) -> str:
-        return "svft." + super().__repr__()

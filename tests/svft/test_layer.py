@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.pytorch_utils import Conv1D
 
 import svft
-from svft.layer import Linear, SvftLayer, _tf32_allowed
+from svft.layer import SvftLayer
+from svft.linear import Linear, _tf32_allowed
 from tests.svft.tiny import expected_delta, train_by_hand
 
 PATTERNS = {
