@@ -1,5 +1,8 @@
 """The dial: U(Σ + αM)Vᵀ applied to a text, beside the accuracy over α that was computed beforehand."""
 
+import time
+from concurrent.futures import Future
+
 import streamlit as st
 
 from analysis.figures.dial_curve import dial_curve
@@ -14,15 +17,9 @@ EXAMPLES = {
 HEIGHT = 205
 
 
+@st.fragment
 def show(chosen: Selection) -> None:
-    """Draw the text, the dial, what the model predicts, and the dot on the curve."""
-    loading = not data.predictor(chosen.adapter).done()
-    st.fragment(_show, run_every=0.5 if loading else None)(chosen, loading)
-
-
-def _show(chosen: Selection, loading: bool) -> None:
-    if loading and data.predictor(chosen.adapter).done():
-        st.rerun()  # the page once more, without repeating this fragment
+    """Draw the text, the dial, the dot on the curve, and, once the model is there, what it predicts."""
     adapter, look = chosen.adapter, {"pattern": chosen.pattern, "theme": figures.theme()}
     left, middle, right = st.columns([3, 4, 5], gap="medium")
     with left:
@@ -30,24 +27,32 @@ def _show(chosen: Selection, loading: bool) -> None:
             "Text to classify", EXAMPLES.get(adapter.task, ""), key=f"text-{adapter.task}", placeholder="Type a text"
         )
         alpha = st.slider("Dial α", -1.0, 3.0, 1.0, 0.1, format="%.1f", key="alpha", help="Applies U(Σ + αM)Vᵀ.")
-    with middle:
-        if loading:
-            st.caption(":material/hourglass_top: Loading the model …")
-        elif error := data.predictor(adapter).exception():
-            st.warning(str(error), icon=":material/error:")
-        elif text.strip():
-            figure = prediction_bars(data.predictor(adapter).result().predict(text, alpha), **look)
-            figures.draw(figure, key="bars", height=HEIGHT)
     with right:
         measured = data.evaluation(adapter)
         if measured is None or measured.dial is None:
             st.caption("This adapter brings no measured curve of accuracy over α.")
-            return
-        figure = dial_curve(
-            measured.dial,
-            alpha=alpha,
-            head_only=measured.mean_accuracy("head_only"),
-            full=measured.mean_accuracy("full"),
-            **look,
-        )
-        figures.draw(figure, key="curve", height=HEIGHT)
+        else:
+            figure = dial_curve(
+                measured.dial,
+                alpha=alpha,
+                head_only=measured.mean_accuracy("head_only"),
+                full=measured.mean_accuracy("full"),
+                **look,
+            )
+            figures.draw(figure, key="curve", height=HEIGHT)
+    with middle:
+        predictor = _wait(data.predictor(adapter))
+        if error := predictor.exception():
+            st.warning(str(error), icon=":material/error:")
+        elif text.strip():
+            figures.draw(prediction_bars(predictor.result().predict(text, alpha), **look), key="bars", height=HEIGHT)
+
+
+def _wait(predictor: Future) -> Future:
+    """Return `predictor` once it is loaded; meanwhile say so, which lets a click on anything else end this run."""
+    place, began = st.empty(), time.monotonic()
+    while not predictor.done():
+        place.caption(f":material/hourglass_top: Loading the model … {time.monotonic() - began:.0f} s")
+        time.sleep(0.1)
+    place.empty()
+    return predictor

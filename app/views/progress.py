@@ -19,16 +19,13 @@ def show(job: Job, what: str, *, key: str, restart: Callable[[], None], seen: in
         restart: Called where someone starts a stopped or failed job again.
         seen: How many results the page already shows, where it is to be run again for each new one.
     """
-    done, total, following = len(job.results), job.total, f"following-{key}"
-    if job.running and seen is not None and done > seen:
+    done, total = len(job.results), job.total
+    if seen is not None and done > seen:
         st.rerun()
     if job.running:
-        st.session_state[following] = True
         with st.container(horizontal=True, vertical_alignment="center"):
             st.progress(done / max(total, 1), text=f"{what}: {done} of {total or '…'}", width="stretch")
             st.button("Stop", on_click=job.stop, key=f"stop-{key}", icon=":material/stop_circle:")
-    elif st.session_state.pop(following, False):
-        st.rerun()  # the page once more, with the results, and without repeating this fragment
     elif not job.complete:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(job.error or f"{what}: stopped after {done} of {total}.", width="stretch")
