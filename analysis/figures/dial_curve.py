@@ -89,7 +89,8 @@ def dial_curve(
         mode="markers+text",
         marker={"color": color, "size": 14, "line": {"color": theme.background, "width": 2}},
         text=[f"<b>{now:.0%}</b>"],
-        textposition="top center" if now < 0.9 else "bottom center",
+        textposition="top center" if now < 0.8 else "bottom center",
+        cliponaxis=False,
         showlegend=False,
         hovertemplate="α = %{x}: %{y:.1%}<extra></extra>",
     )
