@@ -67,7 +67,7 @@ class SvftModel(BaseTuner):
             target.update_layer(adapter_name)
             target.set_adapter(target.active_adapters)
             return
-        _refuse_unsupported(current_key, target, self.model)
+        _refuse_unsupported(current_key, target, parent, self.model)
         new_module = Linear(target, adapter_name)
         new_module.module_name = current_key
         if adapter_name not in self.active_adapters:
@@ -133,7 +133,7 @@ def _take_out(model: nn.Module, adapter_name: str) -> None:
 # -- refusals
 
 
-def _refuse_unsupported(name: str, target: nn.Module, model: nn.Module) -> None:
+def _refuse_unsupported(name: str, target: nn.Module, parent: nn.Module, model: nn.Module) -> None:
     """Raise a ValueError that says why a module cannot be adapted, where it cannot."""
     if isinstance(target, BaseTunerLayer):
         if target.merged:
@@ -144,6 +144,11 @@ def _refuse_unsupported(name: str, target: nn.Module, model: nn.Module) -> None:
     if resolve_quantization_backend(target) is not None:
         raise ValueError(
             f"{name} is quantized ({type(target).__name__}); SVFT needs its weight in float: load it unquantized."
+        )
+    if isinstance(parent, nn.MultiheadAttention):
+        raise ValueError(
+            f"{name} is read past its forward by nn.MultiheadAttention, so an adapter there would do nothing: "
+            "leave it out of target_modules."
         )
     if not isinstance(target, (nn.Linear, Conv1D)):
         raise ValueError(
@@ -162,8 +167,8 @@ def _refuse_unsupported(name: str, target: nn.Module, model: nn.Module) -> None:
         raise ValueError(
             f"{name} has a weight of type {weight.dtype}; SVFT adapts float32, bfloat16, float16, float64."
         )
-    for parent in model.modules():
-        if isinstance(parent, nn.Embedding) and parent.weight is weight:
+    for other in model.modules():
+        if isinstance(other, nn.Embedding) and other.weight is weight:
             raise ValueError(
                 f"{name} shares its weight with an embedding (tied head): leave it out of target_modules."
             )

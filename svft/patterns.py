@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import structural_rank as _structural_rank
 
 
 @dataclass(frozen=True)
@@ -126,12 +124,6 @@ def banded_indices(n: int, off_diag: int, rank: int | None = None) -> torch.Tens
         i = torch.arange(max(0, -offset), r - max(0, offset))
         diagonals.append(i * n + i + offset)
     return torch.cat(diagonals)
-
-
-def structural_rank(rows: np.ndarray, cols: np.ndarray, n: int) -> int:
-    """Return the generic rank of an n×n matrix with nonzeros at (rows, cols): the bound on rank(ΔW) that Ω sets."""
-    ones = np.ones(len(rows), dtype=np.int8)
-    return int(_structural_rank(coo_array((ones, (rows, cols)), shape=(n, n)).tocsr()))
 
 
 @register_pattern(

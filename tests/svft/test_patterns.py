@@ -18,7 +18,6 @@ from svft.patterns import (
     pattern_size,
     plain_indices,
     spread_budget,
-    structural_rank,
 )
 from tests.svft.tiny import config_for, make_model, svft_layers
 
@@ -164,12 +163,3 @@ def test_custom_indices_must_name_every_adapted_matrix_and_stay_within_the_matri
             make_model(),
             svft.SvftConfig(pattern="custom", custom_indices={"query": [(0, 16)]}, target_modules=["query"]),
         )
-
-
-@given(st.integers(1, 10), st.data())
-def test_structural_rank_is_the_rank_of_generic_values(n, data):
-    k = data.draw(st.integers(1, n * n))
-    flat = draw("random", n, k, seed=data.draw(st.integers(0, 99))).numpy()
-    M = np.zeros(n * n)
-    M[flat] = np.random.default_rng(0).uniform(1, 2, size=k)
-    assert structural_rank(flat // n, flat % n, n) == np.linalg.matrix_rank(M.reshape(n, n))

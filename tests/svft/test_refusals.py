@@ -80,6 +80,10 @@ def test_a_convolution_and_an_embedding():
     refuse(one(nn.Embedding(4, 4)), "layer is a Embedding; SVFT adapts nn.Linear")
 
 
+def test_a_projection_that_multihead_attention_reads_past_its_forward():
+    refuse(one(nn.MultiheadAttention(4, 2)), "layer.out_proj is read past its forward", "out_proj")
+
+
 def test_a_tied_output_head():
     model = make_model("gpt2")
     refuse(model, r"lm_head shares its weight with an embedding \(tied head\)", "c_attn", "lm_head")
