@@ -1,4 +1,4 @@
-"""The basis problem (DESIGN 4.7), by really changing the basis between saving and loading."""
+"""The basis problem, by really changing the basis between saving and loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The adapted layer: start, exactness, types, the dial, and what a training step keeps. DESIGN 4.2 to 4.6."""
+"""The adapted layer: start, exactness, types, the dial, and what a training step keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patterns Ω and how a budget is shared: DESIGN 4.5."""
+"""Patterns Ω and how a budget is shared."""
 
 from __future__ import annotations
 

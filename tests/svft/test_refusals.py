@@ -1,4 +1,4 @@
-"""What SVFT does not adapt, each with one sentence, and the base left as it was. DESIGN 4.12."""
+"""What SVFT does not adapt, each with one sentence, and the base left as it was."""
 
 from __future__ import annotations
 
