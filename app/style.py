@@ -13,6 +13,12 @@ _CSS = """
 .st-key-selection { display: grid; grid-template-columns: 1fr 1.2fr 1fr auto; gap: .75rem; align-items: start; }
 .st-key-view-picker-unseen, .st-key-unseen-link { display: none; }
 
+/* Streamlit's captions are too pale to be read by everyone (WCAG AA asks for a contrast of 4.5). */
+.stMainBlockContainer [data-testid="stCaptionContainer"] { opacity: 1; }
+.stMainBlockContainer [data-testid="stCaptionContainer"] :is(p, span) {
+  color: color-mix(in srgb, var(--text-color, currentColor) 80%, transparent); opacity: 1;
+}
+
 /* "⋯" stands at the right end of a figure's sentence, and needs no arrow. */
 [class*="st-key-foot-"] { flex-wrap: nowrap; }
 [class*="st-key-more-"] button { min-height: 0; padding: 0 .4rem; line-height: 1; }

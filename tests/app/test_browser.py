@@ -48,6 +48,7 @@ class Visitor:
         """Wait until the script has run and the figures stand."""
         self.page.wait_for_timeout(400)
         self.page.wait_for_selector('.stApp[data-test-script-state="notRunning"]', timeout=60_000)
+        self.page.wait_for_function("!document.querySelector('.stMain [data-stale=true]')", timeout=60_000)
         self.page.wait_for_timeout(300)
 
     def selection(self):
