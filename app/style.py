@@ -26,13 +26,18 @@ _CSS = """
 
 .st-key-facts [data-testid="stMetricLabel"] p { white-space: nowrap; }
 
-@media (max-width: 700px) {
-  .stMainBlockContainer { padding: 3.7rem 1rem 1.5rem; }
-  .st-key-selection { grid-template-columns: 1fr 1fr; gap: .5rem; }
+@media (max-width: 1100px) {
   .st-key-facts [data-testid="stHorizontalBlock"] { gap: .25rem; }
   .st-key-facts [data-testid="stColumn"] { min-width: 0; }
   .st-key-facts [data-testid="stMetricValue"] { font-size: 1.35rem; }
   .st-key-facts [data-testid="stMetricDelta"] { font-size: .75rem; padding: 0 .25rem; }
+  .st-key-facts [data-testid="stMetricLabel"] button { display: none; }
+}
+@media (max-width: 700px) {
+  .stMainBlockContainer { padding: 3.7rem 1rem 1.5rem; }
+  .st-key-selection { grid-template-columns: 1fr 1fr; gap: .5rem; }
+  .st-key-view [role="radio"] { padding: .25rem .4rem; font-size: .75rem; }
+  .st-key-view [role="radio"] p { font-size: .75rem; }
 }
 </style>
 """

@@ -20,7 +20,7 @@ _FIVE = {
 
 _number = st.column_config.NumberColumn
 _COLUMNS = {
-    "label": st.column_config.TextColumn("Matrix", pinned=True),
+    "label": st.column_config.TextColumn("Matrix", pinned=True, width="medium"),
     "pattern_label": st.column_config.TextColumn("Pattern"),
     "k": _number("k", help="Trained entries"),
     "relative_norm": _number("‖ΔW‖/‖W‖", format="percent"),

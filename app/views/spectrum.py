@@ -1,5 +1,6 @@
 """The view of what M did to the singular values and vectors of W, and of the rank of the update."""
 
+import pandas as pd
 import streamlit as st
 
 from analysis.figures.cumulative_energy import cumulative_energy
@@ -68,7 +69,24 @@ def show_ranks(chosen: Selection) -> None:
         format_func=lambda value: "that of float32" if value is None else f"{value:.0e}",
         key="tolerance",
     )
-    found = data.table(ranks, chosen.adapter, chosen.matrix, tolerance=tolerance)
-    size = data.table(norms, chosen.adapter, chosen.matrix)
-    table = size.merge(found, on="of").set_index("of").T
-    st.dataframe(table, alt="Norms and ranks of W, W+ΔW and ΔW.")
+    table = data.table(norms, chosen.adapter, chosen.matrix).merge(
+        data.table(ranks, chosen.adapter, chosen.matrix, tolerance=tolerance), on="of"
+    )
+    columns = table.set_index("of")
+    lines = ["| Measure | " + " | ".join(columns.index) + " | noise |", "|:--" + "|--:" * (len(columns) + 1) + "|"]
+    for name, (title, form) in _RANK_ROWS.items():
+        cells = [form.format(value) if pd.notna(value) else "–" for value in columns[name]]
+        noise = columns.loc["ΔW"].get(f"noise_{name}")
+        lines.append(f"| {title} | {' | '.join(cells)} | {'' if noise is None else form.format(noise)} |")
+    st.markdown("\n".join(lines))
+    st.caption("The noise column is Gaussian noise of the same energy on the same entries, in place of ΔW.")
+
+
+_RANK_ROWS = {
+    "spectral": ("Spectral norm", "{:.3f}"),
+    "frobenius": ("Frobenius norm", "{:.3f}"),
+    "nuclear": ("Nuclear norm", "{:.1f}"),
+    "stable_rank": ("Stable rank", "{:.1f}"),
+    "effective_rank": ("Effective rank", "{:.1f}"),
+    "numerical_rank": ("Numerical rank", "{:,}"),
+}
