@@ -273,5 +273,5 @@ def _check_numbers(sigma: np.ndarray, values: np.ndarray, flat: np.ndarray, wher
         raise AdapterError(f"svft_sigma must be singular values, none negative, descending: {where}.")
     if len(flat) and (flat.min() < 0 or flat.max() >= m * m):
         raise AdapterError(f"svft_indices reach outside M ({m}×{m}): {where}.")
-    if len(np.unique(flat)) < len(flat):
+    if (np.diff(np.sort(flat)) == 0).any():  # np.unique takes ten times as long
         raise AdapterError(f"svft_indices names an entry twice: {where}.")
