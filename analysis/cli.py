@@ -29,7 +29,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Default: 100.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: 16.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Default: the method's own.")] = None,
-    head_learning_rate: Annotated[float | None, typer.Option(help="Default: 6e-3.")] = None,
+    head_learning_rate: Annotated[float | None, typer.Option(help="Default: the method's own.")] = None,
     schedule: Annotated[str | None, typer.Option(help="linear (default), cosine or constant.")] = None,
     seed: Annotated[int | None, typer.Option(help="Default: 0.")] = None,
     examples: Annotated[int | None, typer.Option(help="Training examples. Default: the task's own.")] = None,

@@ -48,7 +48,7 @@ class TrainingSpec:
         steps: Optimizer steps.
         batch_size: Examples a step.
         learning_rate: Peak learning rate of everything but the head; None takes the method's own.
-        head_learning_rate: Peak learning rate of the head.
+        head_learning_rate: Peak learning rate of the head; None takes the method's own.
         schedule: A name in `SCHEDULES`, after a warm-up over the first tenth of the steps.
         seed: Of the choice of training examples, the head, the order of batches, dropout and the pattern.
         examples: Training examples, drawn from the train split; None takes the task's own number.
@@ -62,7 +62,7 @@ class TrainingSpec:
     steps: int = 100
     batch_size: int = 16
     learning_rate: float | None = None
-    head_learning_rate: float = 6e-3
+    head_learning_rate: float | None = None
     schedule: str = "linear"
     seed: int = 0
     examples: int | None = None
@@ -98,6 +98,9 @@ class TrainingSpec:
             self,
             size=method.size if self.size is None else self.size,
             learning_rate=method.learning_rate if self.learning_rate is None else self.learning_rate,
+            head_learning_rate=(
+                method.head_learning_rate if self.head_learning_rate is None else self.head_learning_rate
+            ),
             examples=get_task(self.task).examples if self.examples is None else self.examples,
         )
 

@@ -162,6 +162,11 @@ def test_a_specification_survives_json(spec):
 def test_resolving_writes_every_default_out():
     spec = TrainingSpec("airline_tweets", "banded").resolved()
     assert (spec.size, spec.learning_rate, spec.examples) == (2, METHODS["banded"].learning_rate, 600)
+    assert spec.head_learning_rate == 6e-3
+
+
+def test_head_only_has_a_head_learning_rate_of_its_own():
+    assert TrainingSpec("airline_tweets", "head_only").resolved().head_learning_rate == 6e-2
 
 
 def test_the_command_names_what_differs_from_the_defaults():
