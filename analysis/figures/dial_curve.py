@@ -66,9 +66,10 @@ def dial_curve(
         showlegend=False,
         hovertemplate="α = %{x}: %{y:.1%}<extra></extra>",
     )
+    lowest = min((value for _, _, value in known), default=0.0)
     for key, name, value in known:
-        # The label stands at the end of the line that is further from the curve.
-        at_left = abs(accuracy[0] - value) > abs(accuracy[-1] - value)
+        # The labels stand at the end where the curve is further away, the lower line's below it: lines may lie close.
+        at_left = abs(accuracy[0] - lowest) > abs(accuracy[-1] - lowest)
         figure.add_hline(
             y=value,
             line={"color": theme.muted, "width": 1.5, "dash": REFERENCE_DASHES[key]},
@@ -76,7 +77,7 @@ def dial_curve(
                 "text": f"{name} {value:.0%}",
                 "x": 0 if at_left else 1,
                 "xanchor": "left" if at_left else "right",
-                "yanchor": "bottom",
+                "yanchor": "top" if value == lowest and len(known) > 1 else "bottom",
                 "showarrow": False,
                 "bgcolor": fade(theme.background, 0.75),
                 "borderpad": 1,

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.coefficients import concentration, energy_by_offset, entries, entries_for_energy
-from analysis.figures.box import Box, box_around, box_from_square, box_from_strip
+from analysis.figures.box import SIDE, Box, box_around, box_from_square, box_from_strip
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
 from analysis.figures.concentration import concentration as concentration_figure
@@ -54,7 +54,7 @@ def show(chosen: Selection) -> None:
         st.subheader("Where in M", anchor=False)
         small = locator(cells, n=matrix.m, pattern=matrix.pattern, theme=theme, box=box)
         figures.draw(small, key="locator")
-        figures.explain(small, cells[["i", "j"]], key="locator", file_name="pattern.csv")
+        st.caption(small.layout.meta["caption"])
 
     left, right = st.columns(2, gap="medium")
     with left:
@@ -83,8 +83,8 @@ def _box(key: str, n: int, *, strip: bool) -> Box:
         return (box_from_strip if strip else box_from_square)(drawn["x"], drawn["y"], n)
     if chosen["points"]:
         i, j, *_ = figures.customdata(chosen["points"][0])
-        return box_around(int(i), int(j), n)
-    return box_around(0, 0, n)
+        return box_around(int(i), int(j), n, side=16 if strip else SIDE)
+    return box_around(0, 0, n, side=16 if strip else SIDE)
 
 
 def _inside(cells: pd.DataFrame, box: Box) -> pd.DataFrame:

@@ -18,6 +18,7 @@ def show_map(chosen: selection.Selection) -> None:
         if name := figures.clicked(key):
             selection.select_matrix(name)
 
-    st.header("Where it changed", anchor=False)
+    # The table of all measures below has these numbers as CSV.
+    st.header("Where it changed", anchor=False, help=f"${figure.layout.meta['formula']}$")
     figures.draw(figure, key=key, on_select=clicked)
-    figures.explain(figure, table, key="map", file_name="relative_norms.csv")
+    st.caption(figure.layout.meta["caption"])
