@@ -75,20 +75,19 @@ class _Contestant:
     step: Callable[[], None]
 
 
-def training_steps(rounds: int = 15, report: Report = lambda _: None) -> pd.DataFrame:
+def training_steps(rounds: int, report: Report = lambda _: None) -> Iterator[pd.DataFrame]:
     """Measure training steps of every method on the default base, all its 36 matrices adapted.
 
     Args:
         rounds: Measured steps of each method and shape; the medians are compared.
         report: Told what is being measured.
 
-    Returns:
-        One row per shape and method: ``rows``, ``tokens``, ``precision``, ``method``, ``trainable``, ``seconds``
-        (median), ``time_ratio`` (to LoRA r=8), ``peak_bytes``, ``memory_ratio``.
+    Yields:
+        A table for each shape, one row per method: ``rows``, ``tokens``, ``precision``, ``method``, ``trainable``,
+        ``seconds`` (median), ``time_ratio`` (to LoRA r=8), ``peak_bytes``, ``memory_ratio``.
     """
     report("building the models")
     models = _models()
-    tables = []
     for rows, tokens, precision in SHAPES:
         report(f"training steps of {rows}×{tokens} tokens, {precision}")
         contestants = [_contestant(name, model, rows, tokens, precision) for name, model in models.items()]
@@ -96,11 +95,10 @@ def training_steps(rounds: int = 15, report: Report = lambda _: None) -> pd.Data
         table.insert(0, "rows", rows)
         table.insert(1, "tokens", tokens)
         table.insert(2, "precision", precision)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+        yield table
 
 
-def large_layer(rounds: int = 5, report: Report = lambda _: None) -> pd.DataFrame:
+def large_layer(rounds: int, report: Report = lambda _: None) -> pd.DataFrame:
     """Measure one layer of 2048×16384 (out 16384) with d = 16 in every pattern, forward and backward of 512 tokens.
 
     Returns:

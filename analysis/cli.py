@@ -60,10 +60,10 @@ def train_shipped(
 
 @app.command("benchmark")
 def run_benchmark(
-    rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 15,
+    rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 7,
     output: Annotated[Path | None, typer.Option(help="JSON file to write the tables to as well.")] = None,
 ) -> None:
-    """Print what SVFT costs: training steps, memory, decomposition, analysis. Takes some minutes."""
+    """Print what SVFT costs: training steps, memory, decomposition, analysis. Takes about a quarter of an hour."""
     from analysis.commands.benchmark import run_benchmark
 
     run_benchmark(rounds, output)

@@ -40,7 +40,7 @@ class Decomposition:
         V: Right singular vectors (in, m).
         signature: Probes of both bases (2, m, 2), see `svft.basis.signature`.
         fingerprint: Fingerprint of W (33,), see `svft.basis.fingerprint`.
-        error: Largest residual ‖Wvᵢ − σᵢuᵢ‖ / σ₁: rounding for the exact method, stated for the randomized one.
+        error: Largest residual ‖Wvᵢ − σᵢuᵢ‖ / σ₁ of the randomized method; 0 for the exact one.
     """
 
     U: torch.Tensor
@@ -112,16 +112,16 @@ def _compute(weight: torch.Tensor, rank: int | None, mark: torch.Tensor) -> Deco
     keep = torch.float64 if weight.dtype == torch.float64 else torch.float32
     wide = torch.float64 if min(weight.shape) <= FLOAT64_UP_TO else keep
     W = weight.detach().to(wide)
+    residual = 0.0
     if rank is None:
-        U, sigma, Vh = torch.linalg.svd(W, full_matrices=False)
-        V = Vh.mH
+        U, sigma, V = _exact(W)
     else:
         with torch.random.fork_rng(devices=[W.device] if W.is_cuda else []):
             torch.manual_seed(0)
             U, sigma, V = torch.svd_lowrank(W, q=rank + 16, niter=4)
         U, sigma, V = U[:, :rank], sigma[:rank], V[:, :rank]
+        residual = torch.linalg.vector_norm(W @ V - U * sigma, dim=0).max() / sigma[0].clamp_min(1e-30)
     U, V = canonical_signs(U, sigma, V)
-    residual = torch.linalg.vector_norm(W @ V - U * sigma, dim=0).max() / sigma[0].clamp_min(1e-30)
     return Decomposition(
         U=U.to(keep).contiguous(),
         sigma=sigma.to(keep).contiguous(),
@@ -130,6 +130,20 @@ def _compute(weight: torch.Tensor, rank: int | None, mark: torch.Tensor) -> Deco
         fingerprint=mark,
         error=float(residual),
     )
+
+
+def _exact(W: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return U (out, n), sigma (n,), V (in, n) of W (out, in)."""
+    if W.shape[0] < W.shape[1]:
+        V, sigma, U = _exact(W.mT)
+        return U, sigma, V
+    if W.shape[0] < 2 * W.shape[1]:
+        U, sigma, Vh = torch.linalg.svd(W, full_matrices=False)
+        return U, sigma, Vh.mT
+    # Of a tall weight only the triangle of its QR factorisation needs the slow algorithm.
+    Q, R = torch.linalg.qr(W)
+    U, sigma, Vh = torch.linalg.svd(R)
+    return Q @ U, sigma, Vh.mT
 
 
 # The cache: one safetensors file a weight, named by content. Files appear whole (written aside, then renamed), so

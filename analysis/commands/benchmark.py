@@ -30,23 +30,24 @@ def run_benchmark(rounds: int, output: Path | None) -> None:
     console.print(
         f"{torch.get_num_threads()} threads, torch {torch.__version__}; medians of {rounds} interleaved rounds"
     )
-    tables = {}
+    tables = []
+
+    def show(name: str, title: str, table: pd.DataFrame) -> None:
+        _print(console, title, table)
+        tables.append(table.assign(table=name))
+
     with console.status("starting") as status:
-        tables["training_steps"] = benchmark.training_steps(rounds, status.update)
-        for (rows, tokens, precision), table in tables["training_steps"].groupby(
-            ["rows", "tokens", "precision"], sort=False
-        ):
-            _print(console, f"Training step, {rows}×{tokens} tokens, {precision}", table)
-        tables["decomposition"] = benchmark.decomposition_times()
-        _print(console, "Decomposition of the default base", tables["decomposition"])
+        show("decomposition", "Decomposition of the default base", benchmark.decomposition_times())
+        for table in benchmark.training_steps(rounds, status.update):
+            rows, tokens, precision = table.loc[0, ["rows", "tokens", "precision"]]
+            show("training_steps", f"Training step, {rows}×{tokens} tokens, {precision}", table)
         status.update("singular values of the update of one 2048×16384 matrix")
-        tables["singular_values"] = benchmark.singular_values_of_update()
-        _print(console, "Singular values of ΔW, 2048×16384, banded d=16", tables["singular_values"])
-        tables["large_layer"] = benchmark.large_layer(max(3, rounds // 3), status.update)
-        _print(console, "One layer of 2048×16384, 512 tokens, forward and backward", tables["large_layer"])
+        title = "Singular values of ΔW, 2048×16384, banded d=16"
+        show("singular_values", title, benchmark.singular_values_of_update())
+        title = "One layer of 2048×16384, 512 tokens, forward and backward"
+        show("large_layer", title, benchmark.large_layer(rounds, status.update))
     if output is not None:
-        joined = pd.concat({name: table for name, table in tables.items()}, names=["table", "row"])
-        joined.reset_index("table").to_json(output, orient="records", indent=1)
+        pd.concat(tables, ignore_index=True).to_json(output, orient="records", indent=1)
 
 
 def _print(console: Console, title: str, table: pd.DataFrame) -> None:
