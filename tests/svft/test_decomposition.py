@@ -156,6 +156,7 @@ def test_wrong_tensors_in_a_file_are_damage_too():
 
 
 def _decompose_many() -> None:
+    torch.set_num_threads(1)  # a forked process cannot use the threads of its parent
     warnings.simplefilter("error")
     for _ in range(3):
         for seed in range(12):
