@@ -25,6 +25,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from analysis.bases import DEFAULT_BASE, block_linears, load_base
+from analysis.environment import environment
 from analysis.linear_algebra import singular_values, sparse
 from analysis.methods import METHODS
 from svft.coefficients import dense_coefficients
@@ -282,13 +283,5 @@ def _quiet_stderr() -> Iterator[None]:
 @contextmanager
 def _fresh_cache() -> Iterator[None]:
     """Use an empty cache of decompositions, so that the first time is a first time."""
-    before = os.environ.get("SVFT_CACHE_DIR")
-    with tempfile.TemporaryDirectory() as directory:
-        os.environ["SVFT_CACHE_DIR"] = directory
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["SVFT_CACHE_DIR"]
-            else:
-                os.environ["SVFT_CACHE_DIR"] = before
+    with tempfile.TemporaryDirectory() as directory, environment("SVFT_CACHE_DIR", directory):
+        yield

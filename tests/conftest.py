@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from analysis.environment import environment
+
 # Before anything imports the Hub's client.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -13,10 +15,5 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 @pytest.fixture(autouse=True, scope="session")
 def cache_of_its_own(tmp_path_factory):
     """Keep the user's cache of decompositions out of the tests, and the tests out of it."""
-    before = os.environ.get("SVFT_CACHE_DIR")
-    os.environ["SVFT_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if before is None:
-        del os.environ["SVFT_CACHE_DIR"]
-    else:
-        os.environ["SVFT_CACHE_DIR"] = before
+    with environment("SVFT_CACHE_DIR", str(tmp_path_factory.mktemp("cache"))):
+        yield

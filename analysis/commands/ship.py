@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from rich.progress import track
 
 from analysis.cards import write_card
 from analysis.commands.train import evaluate_run
+from analysis.environment import environment
 from analysis.evaluation import Evaluation, recovered_performance
 from analysis.inference import correct, dial_curve, has_dial
 from analysis.tasks import get_task
@@ -46,7 +46,9 @@ def train_shipped(output: Path, tasks: Iterable[str] = SHIPPED_TASKS, **settings
         tasks: Names of tasks.
         settings: Fields of `TrainingSpec` for all runs; what ships is trained with the defaults.
     """
-    with _one_thread(), ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+    # One thread a process; it must be set before they import torch.
+    spawn = multiprocessing.get_context("spawn")
+    with environment("OMP_NUM_THREADS", "1"), ProcessPoolExecutor(os.cpu_count(), spawn) as pool:
         runs: dict[Future[_Measured], tuple[str, str, int]] = {}
         for task in tasks:
             for method in ("full", *SHIPPED_METHODS):
@@ -93,17 +95,3 @@ def _write_evaluation(directory: Path, task: str, method: str, done: dict[tuple[
         )
     evaluation.write(directory)
     write_card(directory, evaluation)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Give processes started inside the block one thread each; it must be set before they import torch."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before

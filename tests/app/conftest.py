@@ -1,4 +1,4 @@
-"""The app as its tests meet it: on adapters with the shapes of the shipped ones, in a process of its own."""
+"""The app as its tests meet it: in a process of its own, in a browser."""
 
 import shutil
 import socket
@@ -9,18 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .synthetic import write_adapter, write_evaluation
-
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def adapters(tmp_path_factory) -> Path:
-    """A directory of adapters as they ship."""
-    directory = tmp_path_factory.mktemp("adapters")
-    for pattern in ("plain", "banded", "random", "top_k"):
-        write_evaluation(write_adapter(directory / f"bbc_headlines-{pattern}", pattern), pattern)
-    return directory
 
 
 @pytest.fixture(scope="session")
