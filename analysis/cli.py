@@ -63,7 +63,10 @@ def run_benchmark(
     rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 7,
     output: Annotated[Path | None, typer.Option(help="JSON file to write the tables to as well.")] = None,
 ) -> None:
-    """Print what SVFT costs: training steps, memory, decomposition, analysis. Up to an hour on a CPU without bfloat16 units."""
+    """Print what SVFT costs: training steps, memory, decomposition, analysis.
+
+    Takes up to an hour on a CPU without bfloat16 units.
+    """
     from analysis.commands.benchmark import run_benchmark
 
     run_benchmark(rounds, output)
