@@ -67,8 +67,8 @@ class Linear(nn.Module, SvftLayer):
         return multiply(
             t,
             self._values(adapter),
-            off_diag=spec.off_diag if banded or spec.off_diag == 0 else None,
-            indices=None if banded or spec.off_diag == 0 else self._block_indices(adapter),
+            off_diag=spec.off_diag if banded else None,
+            indices=None if banded else self._block_indices(adapter),
             sigma=sigma,
         )
 

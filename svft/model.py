@@ -277,7 +277,7 @@ def _announce(layers: dict[str, SvftLayer], plans: dict[str, _Plan], dtype: torc
     )  # fmt: skip
 
 
-# -- loading-
+# -- loading
 
 
 def _aligned_state(

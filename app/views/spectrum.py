@@ -7,7 +7,7 @@ from analysis.figures.cumulative_energy import cumulative_energy
 from analysis.figures.intruders import intruders
 from analysis.figures.overlap import overlap
 from analysis.figures.spectrum import spectrum
-from analysis.ranks import norms, rank_bounds, ranks
+from analysis.ranks import rank_bounds, ranks
 from app import data, figures
 from app.selection import Selection
 
@@ -57,11 +57,11 @@ def show(chosen: Selection) -> None:
     if "ranks" in tables:
         with right:
             st.subheader("Norms and ranks", anchor=False)
-            show_ranks(chosen)
+            show_ranks(chosen, tables)
 
 
 @st.fragment
-def show_ranks(chosen: Selection) -> None:
+def show_ranks(chosen: Selection, tables: dict[str, pd.DataFrame]) -> None:
     """Write norms and ranks of W, W+ΔW and ΔW; the tolerance of the numerical rank can be turned."""
     tolerance = st.select_slider(
         "Tolerance of the numerical rank, as a part of σ₁",
@@ -69,10 +69,11 @@ def show_ranks(chosen: Selection) -> None:
         format_func=lambda value: "that of float32" if value is None else f"{value:.0e}",
         key="tolerance",
     )
-    table = data.table(norms, chosen.adapter, chosen.matrix).merge(
-        data.table(ranks, chosen.adapter, chosen.matrix, tolerance=tolerance), on="of"
+    # The job has computed the ranks at the default tolerance: only another one is worth computing here.
+    chosen_ranks = (
+        tables["ranks"] if tolerance is None else data.table(ranks, chosen.adapter, chosen.matrix, tolerance=tolerance)
     )
-    columns = table.set_index("of")
+    columns = tables["norms"].merge(chosen_ranks, on="of").set_index("of")
     lines = ["| Measure | " + " | ".join(columns.index) + " | noise |", "|:--" + "|--:" * (len(columns) + 1) + "|"]
     for name, (title, form) in _RANK_ROWS.items():
         cells = [form.format(value) if pd.notna(value) else "–" for value in columns[name]]

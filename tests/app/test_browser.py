@@ -221,7 +221,7 @@ def _rgb(color: str) -> list[int]:
     return [int(part, 16) for part in re.findall("..", color.lstrip("#"))]
 
 
-def test_a_click_on_the_map_redraws_within_a_second(server, visitor):
+def test_each_click_on_the_map_redraws_the_matrix(server, visitor):
     walk = visitor().open(f"{server}/explore")
     taken = []
     for row, label in enumerate(["Layer 0 · value", "Layer 1 · value", "Layer 2 · value"]):
