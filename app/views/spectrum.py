@@ -38,7 +38,8 @@ def show(chosen: Selection) -> None:
     if "intruders" in tables:
         with right:
             table = tables["intruders"]
-            st.subheader(f"{int(table['intruder'].sum())} intruders among {len(table)} leading vectors", anchor=False)
+            noise = f", in noise {tables['noise_summary']['intruders']}" if "noise_summary" in tables else ""
+            st.subheader(f"{int(table['intruder'].sum())} intruders among {len(table)} vectors{noise}", anchor=False)
             figure = intruders(table, **look)
             figures.draw(figure, key="intruders")
             figures.explain(figure, table, key="intruders", file_name="intruders.csv")
