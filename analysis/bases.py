@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -52,6 +53,19 @@ def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
             raise BaseModelError(_cannot_load(base)) from error
     model.name_or_path = model.config._name_or_path = base
     return model.eval()
+
+
+Encoder = Callable[[Sequence[Any]], dict[str, torch.Tensor]]
+
+
+def load_encoder(base: str) -> Encoder:
+    """Return what makes the inputs of `base` from texts: input_ids, attention_mask, … each (texts, length)."""
+    tokenizer = load_tokenizer(base)
+
+    def encode(texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        return dict(tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt"))
+
+    return encode
 
 
 @lru_cache(maxsize=4)

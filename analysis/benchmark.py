@@ -28,6 +28,7 @@ from analysis.bases import DEFAULT_BASE, block_linears, load_base
 from analysis.environment import environment
 from analysis.linear_algebra import singular_values, sparse
 from analysis.methods import METHODS
+from analysis.specification import TrainingSpec
 from svft.coefficients import dense_coefficients
 from svft.decomposition import decompose
 from svft.patterns import banded_indices
@@ -187,7 +188,9 @@ def _models() -> dict[str, nn.Module]:
         if name == "head_only":
             continue
         base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
-        models[_title(name, method.size)] = method.build(base, method.size, block_linears(base), seed=0)
+        models[_title(name, method.size)] = method.build(
+            base, TrainingSpec("bbc_headlines", name).resolved(), block_linears(base)
+        )
     base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
     base.requires_grad_(False)
     base.classifier.requires_grad_(True)

@@ -37,7 +37,7 @@ def train(
     """Train one method on one task and write a PEFT adapter directory with a model card."""
     options = {name: value for name, value in locals().items() if name != "output" and value is not None}
     from analysis.commands.train import train_to
-    from analysis.training import TrainingSpec
+    from analysis.specification import TrainingSpec
 
     with _sentences():
         measured = train_to(TrainingSpec(**options), output)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
+from analysis.bases import Encoder
 from analysis.evaluation import wilson_interval
 from analysis.tasks import Examples
 from svft.layer import SvftLayer
@@ -20,21 +21,20 @@ _BATCH = 64
 
 
 @torch.inference_mode()
-def predict_logits(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> np.ndarray:
-    """Return the logits of each text, (len(texts), classes) float32. The model must be in eval mode."""
-    order = np.argsort([len(text) for text in texts], kind="stable")  # texts of like length share a batch
+def predict_logits(model: nn.Module, encode: Encoder, inputs: Sequence[Any]) -> np.ndarray:
+    """Return the logits of each input, (len(inputs), classes) float32. The model must be in eval mode."""
+    order = np.argsort([len(one) for one in inputs], kind="stable")  # texts of like length share a batch
     rows: list[np.ndarray] = []
     for start in range(0, len(order), _BATCH):
-        batch = [texts[i] for i in order[start : start + _BATCH]]
-        inputs = tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
-        rows.append(model(**inputs).logits.float().numpy())
+        batch = encode([inputs[i] for i in order[start : start + _BATCH]])
+        rows.append(model(**batch).logits.float().numpy())
     logits = np.concatenate(rows)
     return logits[np.argsort(order, kind="stable")]
 
 
-def correct(model: nn.Module, tokenizer: PreTrainedTokenizerBase, examples: Examples) -> np.ndarray:
+def correct(model: nn.Module, encode: Encoder, examples: Examples) -> np.ndarray:
     """Return for each example whether its predicted label is right, (n,) bool."""
-    return predict_logits(model, tokenizer, examples.texts).argmax(axis=1) == examples.labels
+    return predict_logits(model, encode, examples.inputs).argmax(axis=1) == examples.labels
 
 
 def has_dial(model: nn.Module) -> bool:
@@ -59,7 +59,7 @@ def dialled(model: nn.Module, alpha: float) -> Iterator[None]:
 
 def dial_curve(
     model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
+    encode: Encoder,
     examples: Examples,
     alphas: Sequence[float] = DIAL,
 ) -> pd.DataFrame:
@@ -70,6 +70,6 @@ def dial_curve(
     rows = []
     for alpha in alphas:
         with dialled(model, alpha):
-            right = correct(model, tokenizer, examples)
+            right = correct(model, encode, examples)
         rows.append((alpha, right.mean(), *wilson_interval(int(right.sum()), len(right))))
     return pd.DataFrame(rows, columns=["alpha", "accuracy", "low", "high"])

@@ -1,19 +1,20 @@
 """Methods of fine-tuning, as data: one entry builds the trainable model from a base.
 
 Adding a method is one entry in `METHODS`. The trainer, the command line and the app read this registry and nothing
-else about a method.
+else about a method. Light: what builds a model imports torch and PEFT when it is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from peft import LoraConfig, PeftConfig, TaskType, VeraConfig, get_peft_model
-from peft.utils.constants import DUMMY_TARGET_MODULES
-from torch import nn
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from torch import nn
 
-import svft
+    from analysis.specification import TrainingSpec
 
 HEAD = "classifier"
 
@@ -29,8 +30,10 @@ class Method:
             validation splits (adapters/README.md); None where it trains nothing else.
         size_name: What its size is called (off_diag d, rank r), None for a method of one size.
         size: The size where a specification names none.
-        config: (size, target modules, seed) -> the PEFT configuration. None for full fine-tuning, which needs none.
+        config: (resolved specification, full names of the target modules) -> the PEFT configuration. None for full
+            fine-tuning, which needs none.
         head_learning_rate: Of the head, where a specification names none.
+        exact: Whether it can have any number of parameters: a specification may then name a `budget`.
     """
 
     name: str
@@ -38,21 +41,24 @@ class Method:
     learning_rate: float | None
     size_name: str | None
     size: int | None
-    config: Callable[[int | None, Sequence[str], int], PeftConfig] | None
+    config: Callable[[TrainingSpec, Sequence[str]], PeftConfig] | None
     head_learning_rate: float = 6e-3
+    exact: bool = False
 
-    def build(self, base: nn.Module, size: int | None, target_modules: Sequence[str], seed: int) -> nn.Module:
+    def build(self, base: nn.Module, spec: TrainingSpec, target_modules: Sequence[str]) -> nn.Module:
         """Return `base` with what this method trains, and only that, requiring gradients.
 
         Args:
             base: A freshly loaded model; it is changed in place.
-            size: The method's size, see `size_name`.
+            spec: Resolved; its size, budget, indices and seed are used. A method's other draws come from torch's
+                global generator.
             target_modules: Full names of the modules to adapt.
-            seed: Seed of what the method draws itself; its other draws come from torch's global generator.
         """
+        from peft import get_peft_model
+
         if self.config is None:
             return base.requires_grad_(True)
-        return get_peft_model(base, self.config(size, target_modules, seed))
+        return get_peft_model(base, self.config(spec, target_modules))
 
 
 def count_budget(model: nn.Module) -> int:
@@ -65,32 +71,44 @@ def is_head(parameter: str) -> bool:
     return HEAD in parameter.split(".")
 
 
-_COMMON = {"task_type": TaskType.SEQ_CLS, "modules_to_save": [HEAD]}
+_COMMON = {"task_type": "SEQ_CLS", "modules_to_save": [HEAD]}
 
 
-def _svft(pattern: str) -> Callable[[int | None, Sequence[str], int], PeftConfig]:
-    def config(size: int | None, target_modules: Sequence[str], seed: int) -> PeftConfig:
-        return svft.SvftConfig(
-            pattern=pattern, off_diag=size, target_modules=list(target_modules), seed=seed, **_COMMON
-        )
+def _svft(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
+    import svft
 
-    return config
-
-
-def _lora(use_dora: bool) -> Callable[[int | None, Sequence[str], int], PeftConfig]:
-    def config(size: int | None, target_modules: Sequence[str], seed: int) -> PeftConfig:
-        return LoraConfig(
-            r=size, lora_alpha=2 * size, use_dora=use_dora, target_modules=list(target_modules), **_COMMON
-        )
-
-    return config
+    return svft.SvftConfig(
+        pattern=spec.method,
+        off_diag=spec.size,
+        budget=spec.budget,
+        target_modules=list(target_modules),
+        seed=spec.seed,
+        **_COMMON,
+    )
 
 
-def _vera(size: int | None, target_modules: Sequence[str], seed: int) -> PeftConfig:
-    return VeraConfig(r=size, projection_prng_key=seed, target_modules=list(target_modules), **_COMMON)
+def _lora(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=spec.size,
+        lora_alpha=2 * spec.size,
+        use_dora=spec.method == "dora",
+        target_modules=list(target_modules),
+        **_COMMON,
+    )
 
 
-def _head_only(size: int | None, target_modules: Sequence[str], seed: int) -> PeftConfig:
+def _vera(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
+    from peft import VeraConfig
+
+    return VeraConfig(r=spec.size, projection_prng_key=spec.seed, target_modules=list(target_modules), **_COMMON)
+
+
+def _head_only(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
+    from peft import LoraConfig
+    from peft.utils.constants import DUMMY_TARGET_MODULES
+
     # PEFT's own way to save modules without adapting any.
     return LoraConfig(target_modules=DUMMY_TARGET_MODULES, **_COMMON)
 
@@ -98,12 +116,12 @@ def _head_only(size: int | None, target_modules: Sequence[str], seed: int) -> Pe
 METHODS = {
     method.name: method
     for method in (
-        Method("plain", "SVFT plain", 5e-2, None, None, _svft("plain")),
-        Method("banded", "SVFT banded", 1e-2, "off_diag", 2, _svft("banded")),
-        Method("random", "SVFT random", 1e-2, "off_diag", 2, _svft("random")),
-        Method("top_k", "SVFT top_k", 1e-2, "off_diag", 2, _svft("top_k")),
-        Method("lora", "LoRA", 1e-3, "r", 8, _lora(use_dora=False)),
-        Method("dora", "DoRA", 1e-3, "r", 8, _lora(use_dora=True)),
+        Method("plain", "SVFT plain", 5e-2, None, None, _svft),
+        Method("banded", "SVFT banded", 1e-2, "off_diag", 2, _svft),
+        Method("random", "SVFT random", 1e-2, "off_diag", 2, _svft, exact=True),
+        Method("top_k", "SVFT top_k", 1e-2, "off_diag", 2, _svft, exact=True),
+        Method("lora", "LoRA", 1e-3, "r", 8, _lora),
+        Method("dora", "DoRA", 1e-3, "r", 8, _lora),
         Method("vera", "VeRA", 2e-2, "r", 256, _vera),
         # A head alone needs a higher rate; at the others' 6e-3 it would be a baseline that is easy to beat.
         Method("head_only", "head only", None, None, None, _head_only, head_learning_rate=6e-2),

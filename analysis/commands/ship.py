@@ -18,8 +18,9 @@ from analysis.commands.train import evaluate_run
 from analysis.environment import environment
 from analysis.evaluation import Evaluation, recovered_performance
 from analysis.inference import correct, dial_curve, has_dial
+from analysis.specification import TrainingSpec
 from analysis.tasks import get_task
-from analysis.training import TrainingSpec, train
+from analysis.training import train
 
 SHIPPED_TASKS = ("bbc_headlines", "airline_tweets")
 SHIPPED_METHODS = ("plain", "banded", "random", "top_k", "head_only")
@@ -68,12 +69,12 @@ def _run(spec: TrainingSpec, directory: Path | None) -> _Measured:
     """Train and test `spec`; what ships is saved to `directory` and tested all along the dial."""
     run = train(spec)
     test = get_task(spec.task).load().test
-    right = correct(run.model, run.tokenizer, test)
+    right = correct(run.model, run.encode, test)
     evaluation = evaluate_run(run, int(right.sum()), len(right), COMMAND)
     if directory is not None:
         run.save(directory)
         if has_dial(run.model):
-            evaluation = replace(evaluation, dial=dial_curve(run.model, run.tokenizer, test))
+            evaluation = replace(evaluation, dial=dial_curve(run.model, run.encode, test))
     return _Measured(right, evaluation)
 
 

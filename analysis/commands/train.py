@@ -11,15 +11,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from analysis.cards import write_card
 from analysis.evaluation import Evaluation, wilson_interval
 from analysis.inference import correct
+from analysis.specification import TrainingSpec
 from analysis.tasks import get_task
-from analysis.training import TrainingRun, TrainingSpec, train
+from analysis.training import TrainingRun, train
 
 
 def train_to(spec: TrainingSpec, output: Path) -> Evaluation:
     """Train `spec` and write the adapter, its `evaluation.json` and its card to `output`."""
     with progress_bar() as progress:
         run = train_with_bar(spec, progress)
-        right = correct(run.model, run.tokenizer, get_task(spec.task).load().test)
+        right = correct(run.model, run.encode, get_task(spec.task).load().test)
     evaluation = evaluate_run(run, int(right.sum()), len(right), spec.command(str(output)))
     write_adapter(run, evaluation, output)
     return evaluation

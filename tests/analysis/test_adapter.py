@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from analysis.adapter import AdapterError, open_adapter
 from analysis.adapter_file import WEIGHTS_FILE
 from analysis.methods import METHODS
+from analysis.specification import TrainingSpec
 from analysis.spectrum import new_singular_values, update_singular_values
 from svft import SvftConfig
 from svft.layer import SvftLayer
@@ -164,7 +165,9 @@ def test_an_adapter_that_peft_saved_says_what_its_model_does(tmp_path, bert, lab
 
 
 def test_a_head_only_checkpoint_that_peft_saved_opens(tmp_path, bert):
-    METHODS["head_only"].build(bert, None, [], seed=0).save_pretrained(tmp_path, save_embedding_layers=False)
+    METHODS["head_only"].build(bert, TrainingSpec("bbc_headlines", "head_only"), []).save_pretrained(
+        tmp_path, save_embedding_layers=False
+    )
     adapter = open_adapter(tmp_path)
     assert adapter.method == "head only"
     assert set(adapter.head) == {f"base_model.model.classifier.{part}" for part in ("weight", "bias")}

@@ -12,8 +12,9 @@ from analysis.commands.train import train_to
 from analysis.evaluation import wilson_interval
 from analysis.inference import correct, dial_curve, dialled, predict_logits
 from analysis.predictor import load_predictor
+from analysis.specification import TrainingSpec
 from analysis.tasks import TASKS, Examples
-from analysis.training import TrainingSpec, train
+from analysis.training import train
 
 TEXT = "Rate rise fears shake markets"
 
@@ -42,12 +43,12 @@ def directory(spec, tmp_path_factory):
 
 
 def test_predictions_do_not_depend_on_order_and_batch(run):
-    texts = list(TASKS["bbc_headlines"].load().test.texts[:150])
-    together = predict_logits(run.model, run.tokenizer, texts)
-    alone = np.concatenate([predict_logits(run.model, run.tokenizer, [text]) for text in texts[:10]])
+    texts = list(TASKS["bbc_headlines"].load().test.inputs[:150])
+    together = predict_logits(run.model, run.encode, texts)
+    alone = np.concatenate([predict_logits(run.model, run.encode, [text]) for text in texts[:10]])
     assert together.shape == (150, 5)
     assert together[:10] == pytest.approx(alone, abs=1e-5)
-    assert predict_logits(run.model, run.tokenizer, texts[::-1]) == pytest.approx(together[::-1], abs=1e-5)
+    assert predict_logits(run.model, run.encode, texts[::-1]) == pytest.approx(together[::-1], abs=1e-5)
 
 
 # ---- the dial
@@ -61,24 +62,24 @@ def test_the_dial_is_the_adapter_with_every_coefficient_scaled(run, directory, s
             if "svft_coefficients" in name:
                 parameter.mul_(alpha)
     with dialled(run.model, alpha):
-        turned = predict_logits(run.model, run.tokenizer, [TEXT])
-    assert turned == pytest.approx(predict_logits(scaled, run.tokenizer, [TEXT]), abs=1e-4)
+        turned = predict_logits(run.model, run.encode, [TEXT])
+    assert turned == pytest.approx(predict_logits(scaled, run.encode, [TEXT]), abs=1e-4)
 
 
 def test_the_dial_goes_back_even_after_an_error(run):
-    before = predict_logits(run.model, run.tokenizer, [TEXT])
+    before = predict_logits(run.model, run.encode, [TEXT])
     with pytest.raises(RuntimeError), dialled(run.model, 3.0):
         raise RuntimeError
-    assert np.array_equal(predict_logits(run.model, run.tokenizer, [TEXT]), before)
+    assert np.array_equal(predict_logits(run.model, run.encode, [TEXT]), before)
 
 
 def test_the_curve_is_the_accuracy_at_each_alpha_with_its_interval(run):
     test = TASKS["bbc_headlines"].load().test
-    few = Examples(test.texts[:60], test.labels[:60])
-    curve = dial_curve(run.model, run.tokenizer, few, alphas=(0.0, 1.0))
+    few = Examples(test.inputs[:60], test.labels[:60])
+    curve = dial_curve(run.model, run.encode, few, alphas=(0.0, 1.0))
     assert curve.columns.tolist() == ["alpha", "accuracy", "low", "high"]
     as_trained = curve.iloc[1]
-    right = correct(run.model, run.tokenizer, few)
+    right = correct(run.model, run.encode, few)
     assert as_trained["accuracy"] == right.mean()
     assert (as_trained["low"], as_trained["high"]) == wilson_interval(int(right.sum()), 60)
 
@@ -90,7 +91,7 @@ def test_a_predictor_gives_the_probability_of_each_label(directory, run):
     table = load_predictor(directory).predict(TEXT)
     assert table["label"].tolist() == list(TASKS["bbc_headlines"].labels)
     assert table["probability"].sum() == pytest.approx(1)
-    logits = torch.from_numpy(predict_logits(run.model, run.tokenizer, [TEXT])[0])
+    logits = torch.from_numpy(predict_logits(run.model, run.encode, [TEXT])[0])
     assert table["probability"].to_numpy() == pytest.approx(logits.softmax(0).numpy(), abs=1e-4)
 
 

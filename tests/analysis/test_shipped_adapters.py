@@ -10,8 +10,8 @@ from analysis.evaluation import read_evaluation, wilson_interval
 from analysis.inference import correct
 from analysis.predictor import load_predictor
 from analysis.shipped import DIRECTORY
+from analysis.specification import TrainingSpec
 from analysis.tasks import Examples, get_task
-from analysis.training import TrainingSpec
 
 ADAPTERS = [f"{task}-{method}" for task in SHIPPED_TASKS for method in SHIPPED_METHODS]
 WITH_M = [name for name in ADAPTERS if not name.endswith("head_only")]
@@ -69,8 +69,8 @@ def test_a_shipped_adapter_reaches_its_stated_accuracy(socket_disabled):
     name = "bbc_headlines-plain"
     predictor = load_predictor(DIRECTORY / name)
     test = get_task("bbc_headlines").load().test
-    few = Examples(test.texts[:200], test.labels[:200])
-    right = correct(predictor._model, predictor._tokenizer, few).mean()
+    few = Examples(test.inputs[:200], test.labels[:200])
+    right = correct(predictor._model, predictor._encode, few).mean()
     assert right == pytest.approx(read_evaluation(DIRECTORY / name).accuracy, abs=0.06)
 
 

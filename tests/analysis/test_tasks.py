@@ -18,7 +18,7 @@ def _all(splits):
 
 @every_task
 def test_no_text_is_in_two_splits(task):
-    texts = [{normalize(text) for text in split.texts} for split in _all(task.load())]
+    texts = [{normalize(text) for text in split.inputs} for split in _all(task.load())]
     assert not any(a & b for a, b in itertools.combinations(texts, 2))
 
 
@@ -28,7 +28,7 @@ def test_splits_have_fixed_sizes_and_every_label(task):
     assert (len(splits.test), len(splits.validation)) == (N_TEST, N_VALIDATION)
     assert len(splits.train) >= task.examples
     for split in _all(splits):
-        assert len(split.texts) == len(split.labels)
+        assert len(split.inputs) == len(split.labels)
         assert set(split.labels) == set(range(len(task.labels)))
 
 
@@ -39,7 +39,7 @@ def test_splits_are_the_same_in_every_run(task):
         "bbc_headlines": "Kluft impressed by Sotherton form",
         "airline_tweets": "can you speed up your flight from AZ to Omaha? I need to see muh boy",
     }
-    assert task.load().test.texts[0] == expected[task.name]
+    assert task.load().test.inputs[0] == expected[task.name]
 
 
 @every_task
@@ -51,7 +51,7 @@ def test_data_is_read_once_and_cannot_be_changed(task):
 
 def test_bbc_has_its_2096_distinct_headlines_of_5_topics():
     splits = TASKS["bbc_headlines"].load()
-    texts = [text for split in _all(splits) for text in split.texts]
+    texts = [text for split in _all(splits) for text in split.inputs]
     assert len(texts) == len(set(texts)) == 2096
     assert any("£" in text for text in texts)
     assert not any("\ufffd" in text for text in texts)
@@ -59,7 +59,7 @@ def test_bbc_has_its_2096_distinct_headlines_of_5_topics():
 
 def test_airline_tweets_are_the_airline_part_alone_without_handles_links_and_duplicates():
     splits = TASKS["airline_tweets"].load()
-    texts = [text for split in _all(splits) for text in split.texts]
+    texts = [text for split in _all(splits) for text in split.inputs]
     assert len(texts) == 14147
     assert all(text.isascii() for text in texts)
     assert not any("http://" in text or "https://" in text or "&amp;" in text for text in texts)

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from analysis.bases import DEFAULT_BASE, load_base
 from analysis.inference import predict_logits
 from analysis.methods import METHODS, count_budget, is_head
+from analysis.specification import SpecificationError, TrainingSpec
 from analysis.tasks import get_task
-from analysis.training import SpecificationError, TrainingSpec, choose_examples, train
+from analysis.training import TrainingSession, choose_examples, train
 
 TEXTS = ["Rate rise fears shake markets", "Wenger rules out new keeper"]
 
@@ -35,7 +36,7 @@ def test_every_method_trains_its_own_parameters_and_the_head_and_nothing_else(sp
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)
         untrained = METHODS[method].build(
-            load_base(spec.base, get_task(spec.task).labels), run.spec.size, _all_targets(spec), spec.seed
+            load_base(spec.base, get_task(spec.task).labels), run.spec, _all_targets(spec)
         )
         start = parameters(untrained)
     for name, end in parameters(run.model).items():
@@ -92,7 +93,7 @@ def test_all_methods_of_a_seed_see_the_same_examples_and_a_smaller_number_is_a_p
     split = get_task(spec.task).load().train
     few = choose_examples(replace(spec, method="lora", examples=10), split)
     many = choose_examples(replace(spec, examples=30), split)
-    assert few.texts == many.texts[:10]
+    assert few.inputs == many.inputs[:10]
     assert np.array_equal(few.labels, many.labels[:10])
 
 
@@ -133,8 +134,8 @@ def test_a_saved_adapter_loads_with_equal_predictions_and_no_network(spec, metho
     run = train(replace(spec, method=method))
     run.save(tmp_path)
     loaded = PeftModel.from_pretrained(load_base(spec.base, get_task(spec.task).labels), str(tmp_path)).eval()
-    expected = predict_logits(run.model, run.tokenizer, TEXTS)
-    assert predict_logits(loaded, run.tokenizer, TEXTS) == pytest.approx(expected, abs=1e-5)
+    expected = predict_logits(run.model, run.encode, TEXTS)
+    assert predict_logits(loaded, run.encode, TEXTS) == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_adapter_of_the_default_base_records_its_hub_id_and_no_path_of_this_machine(tmp_path):
@@ -195,9 +196,9 @@ def test_target_modules_choose_among_the_layers_inside_the_blocks(spec):
         ({"examples": 10**6}, "more than the train split of bbc_headlines has: 896"),
     ],
 )
-def test_an_impossible_specification_is_refused_when_it_is_made(spec, change, message):
+def test_an_impossible_specification_is_refused_before_training(spec, change, message):
     with pytest.raises(ValueError, match=message):
-        replace(spec, **change)
+        replace(spec, **change).resolved()
 
 
 def test_target_modules_that_match_nothing_are_refused_with_the_names_there_are(spec):
@@ -208,3 +209,32 @@ def test_target_modules_that_match_nothing_are_refused_with_the_names_there_are(
 def test_an_unknown_field_is_refused():
     with pytest.raises(SpecificationError, match="no field colour"):
         TrainingSpec.from_dict({"task": "bbc_headlines", "method": "plain", "colour": "red"})
+
+
+# ---- pausing
+
+
+@pytest.mark.parametrize("method", ["plain", "top_k", "dora", "vera", "full"])
+def test_a_session_goes_on_elsewhere_from_its_state_as_if_nothing_had_happened(spec, method):
+    spec = replace(spec, method=method, steps=6)
+    whole = train(spec)
+    first = TrainingSession(spec)
+    for _ in range(2):
+        first.train_step()
+    second = TrainingSession(spec, first.state())
+    while not second.done:
+        second.train_step()
+    run = second.finish()
+    assert run.losses == whole.losses
+    ends = zip(parameters(run.model).items(), parameters(whole.model).items())
+    assert all(torch.equal(a, b) for (_, a), (_, b) in ends)
+
+
+def test_sessions_that_take_turns_do_not_disturb_each_other(spec):
+    specs = [spec, replace(spec, method="lora"), replace(spec, seed=1)]
+    sessions = [TrainingSession(one) for one in specs]
+    for _ in range(spec.steps):
+        for session in sessions:
+            session.train_step()
+            predict_logits(session.model, session.encode, TEXTS)  # nor does a look at the model
+    assert [session.losses for session in sessions] == [train(one).losses for one in specs]
