@@ -1,30 +1,23 @@
 """What SVFT costs: time and memory of training steps, of single layers, of decomposition and of analysis.
 
-All methods of a table run interleaved in one process, one step each in turn, and are compared as ratios of medians,
-so that a busy machine slows all of them alike.
-
-Memory is counted, not sampled: the bytes of tensors that PyTorch's allocator holds. *Resident* is what lives between
-steps (parameters, buffers, optimizer state); *peak* is resident plus the highest sum of what a step allocates.
+All methods of a table are compared within one run (`analysis.cost`).
 """
 
 from __future__ import annotations
 
-import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from peft import get_peft_model
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 from analysis.bases import DEFAULT_BASE, block_linears, load_base
+from analysis.cost import Contestant, interleave
 from analysis.environment import environment
 from analysis.linear_algebra import singular_values, sparse
 from analysis.methods import METHODS
@@ -68,15 +61,6 @@ class DenseRebuild(nn.Module):
         return F.linear(x, weight, self.bias)
 
 
-@dataclass
-class _Contestant:
-    """One method with everything that its step needs."""
-
-    name: str
-    model: nn.Module
-    step: Callable[[], None]
-
-
 def training_steps(rounds: int, report: Report = lambda _: None) -> Iterator[pd.DataFrame]:
     """Measure training steps of every method on the default base, all its 36 matrices adapted.
 
@@ -93,7 +77,7 @@ def training_steps(rounds: int, report: Report = lambda _: None) -> Iterator[pd.
     for rows, tokens, precision in SHAPES:
         report(f"training steps of {rows}×{tokens} tokens, {precision}")
         contestants = [_contestant(name, model, rows, tokens, precision) for name, model in models.items()]
-        table = _interleave(contestants, rounds)
+        table = interleave(contestants, rounds, f"{METHODS[REFERENCE].title} r=8")
         table.insert(0, "rows", rows)
         table.insert(1, "tokens", tokens)
         table.insert(2, "precision", precision)
@@ -119,7 +103,7 @@ def large_layer(rounds: int, report: Report = lambda _: None) -> pd.DataFrame:
         model.linear.weight.data = weight  # shared by all: none of them changes it
         method = METHODS[name]
         size = None if method.size_name is None else (8 if name == "lora" else LARGE_OFF_DIAG)
-        config = method.config(size, ["linear"], 0)
+        config = method.config(TrainingSpec("bbc_headlines", name, size=size), ["linear"])
         config.modules_to_save, config.task_type = None, None
         adapted = get_peft_model(model, config)
         x = torch.randn(512, in_, requires_grad=True)
@@ -127,9 +111,9 @@ def large_layer(rounds: int, report: Report = lambda _: None) -> pd.DataFrame:
         def step(adapted: nn.Module = adapted, x: torch.Tensor = x) -> None:
             adapted(x).sum().backward()
 
-        contestants.append(_Contestant(_title(name, size), adapted, step))
+        contestants.append(Contestant(_title(name, size), adapted, step))
     report(f"one layer of {in_}×{out}: forward and backward")
-    return _interleave(contestants, rounds)
+    return interleave(contestants, rounds, f"{METHODS[REFERENCE].title} r=8")
 
 
 def decomposition_times() -> pd.DataFrame:
@@ -207,7 +191,7 @@ def _title(name: str, size: int | None) -> str:
     return method.title if letter is None else f"{method.title} {letter}={size}"
 
 
-def _contestant(name: str, model: nn.Module, rows: int, tokens: int, precision: str) -> _Contestant:
+def _contestant(name: str, model: nn.Module, rows: int, tokens: int, precision: str) -> Contestant:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 30000, (rows, tokens), generator=generator)
     labels = torch.randint(0, 5, (rows,), generator=generator)
@@ -222,65 +206,7 @@ def _contestant(name: str, model: nn.Module, rows: int, tokens: int, precision: 
         optimizer.step()
         optimizer.zero_grad()
 
-    return _Contestant(name, model, step)
-
-
-def _interleave(contestants: list[_Contestant], rounds: int) -> pd.DataFrame:
-    """Run all contestants in turn, `rounds` times, after one warm-up step whose memory is counted."""
-    peaks = {c.name: _peak_bytes(c) for c in contestants}
-    seconds: dict[str, list[float]] = {c.name: [] for c in contestants}
-    for _ in range(rounds):
-        for contestant in contestants:
-            start = time.perf_counter()
-            contestant.step()
-            seconds[contestant.name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    reference = next(name for name in medians if name.startswith(METHODS[REFERENCE].title + " "))
-    return pd.DataFrame(
-        {
-            "method": c.name,
-            "trainable": sum(p.numel() for p in c.model.parameters() if p.requires_grad),
-            "seconds": medians[c.name],
-            "time_ratio": medians[c.name] / medians[reference],
-            "peak_bytes": peaks[c.name],
-            "memory_ratio": peaks[c.name] / peaks[reference],
-        }
-        for c in contestants
-    )
-
-
-def _peak_bytes(contestant: _Contestant) -> int:
-    """Return resident bytes plus the highest sum that one step allocates."""
-    contestant.step()  # the optimizer's state exists from here on
-    with _quiet_stderr(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        contestant.step()
-    level = highest = 0
-    for event in profiler.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            level += event.nbytes()
-            highest = max(highest, level)
-    return _resident_bytes(contestant.model) + highest
-
-
-def _resident_bytes(model: nn.Module) -> int:
-    storages = {}
-    for tensor in (*model.parameters(), *model.buffers()):
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    return sum(storages.values()) + 2 * trained  # AdamW keeps two moments of every trained parameter
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep the profiler's native library, which knows no log level, from writing over the progress display."""
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    return Contestant(name, model, step)
 
 
 @contextmanager
