@@ -19,9 +19,13 @@ app = typer.Typer(
 @app.command()
 def train(
     task: Annotated[str, typer.Option(help="bbc_headlines or airline_tweets.")],
-    method: Annotated[str, typer.Option(help="plain, banded, random, top_k, lora, dora, vera, head_only, full.")],
+    method: Annotated[
+        str, typer.Option(help="plain, banded, random, top_k, lora, dora, vera, boft, head_only, full.")
+    ],
     output: Annotated[Path, typer.Option(help="Directory to write the adapter to.")],
-    size: Annotated[int | None, typer.Option(help="off_diag d, or rank r. Default: the method's own.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="off_diag d, rank r or block size. Default: the method's own.")
+    ] = None,
     base: Annotated[str | None, typer.Option(help="Hub id or path. Default: all-MiniLM-L6-v2.")] = None,
     target_modules: Annotated[
         list[str] | None, typer.Option(help="Linear layers to adapt, repeatable. Default: all in the blocks.")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from analysis.specification import TrainingSpec
 
-HEAD = "classifier"
+# What transformers call the head of a classifier. PEFT trains and saves these in text classifiers by itself.
+HEADS = ("classifier", "score")
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Method:
         title: The name on screen.
         learning_rate: Of its parameters other than the head, where a specification names none. Chosen on the
             validation splits (adapters/README.md); None where it trains nothing else.
-        size_name: What its size is called (off_diag d, rank r), None for a method of one size.
+        size_name: What its size is called (off_diag d, rank r, block size b), None for a method of one size.
         size: The size where a specification names none.
-        config: (resolved specification, full names of the target modules) -> the PEFT configuration. None for full
-            fine-tuning, which needs none.
+        config: (resolved specification, full names of the target modules) -> the PEFT configuration, without the
+            head. None for full fine-tuning, which needs none.
         head_learning_rate: Of the head, where a specification names none.
         exact: Whether it can have any number of parameters: a specification may then name a `budget`.
     """
@@ -53,12 +54,20 @@ class Method:
             spec: Resolved; its size, budget, indices and seed are used. A method's other draws come from torch's
                 global generator.
             target_modules: Full names of the modules to adapt.
+
+        Raises:
+            ValueError: Where a matrix cannot have what the specification asks for; the sentence names it.
         """
         from peft import get_peft_model
 
         if self.config is None:
             return base.requires_grad_(True)
-        return get_peft_model(base, self.config(spec, target_modules))
+        config = self.config(spec, target_modules)
+        if base.main_input_name == "pixel_values":  # no task type of PEFT's: SEQ_CLS passes input_ids on
+            config.modules_to_save = list(HEADS)
+        else:
+            config.task_type = "SEQ_CLS"
+        return get_peft_model(base, config)
 
 
 def count_budget(model: nn.Module) -> int:
@@ -68,10 +77,18 @@ def count_budget(model: nn.Module) -> int:
 
 def is_head(parameter: str) -> bool:
     """Whether a parameter, by its full name, belongs to the head: not in the budget, with its own learning rate."""
-    return HEAD in parameter.split(".")
+    return not set(HEADS).isdisjoint(parameter.split("."))
 
 
-_COMMON = {"task_type": "SEQ_CLS", "modules_to_save": [HEAD]}
+def keep_boft_from_compiling() -> None:
+    """Make PEFT build, and load, BOFT layers without its CUDA extension, in this process.
+
+    Otherwise the first layer compiles it, with output on the terminal and warnings where that fails. It is there for
+    several butterfly factors, of which we use one, and does not take CPU tensors.
+    """
+    from peft.tuners.boft import layer
+
+    layer._FBD_CUDA = False  # None stands for "not tried yet"
 
 
 def _svft(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
@@ -82,9 +99,16 @@ def _svft(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
         off_diag=spec.size,
         budget=spec.budget,
         target_modules=list(target_modules),
+        custom_indices=_custom_indices(spec, target_modules),
         seed=spec.seed,
-        **_COMMON,
     )
+
+
+def _custom_indices(spec: TrainingSpec, target_modules: Sequence[str]) -> dict[str, list] | None:
+    """Return the same entries for every matrix, keyed by the ends of the modules' names."""
+    if spec.custom_indices is None:
+        return None
+    return {name.rpartition(".")[2]: list(spec.custom_indices) for name in target_modules}
 
 
 def _lora(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
@@ -95,14 +119,20 @@ def _lora(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
         lora_alpha=2 * spec.size,
         use_dora=spec.method == "dora",
         target_modules=list(target_modules),
-        **_COMMON,
     )
 
 
 def _vera(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
     from peft import VeraConfig
 
-    return VeraConfig(r=spec.size, projection_prng_key=spec.seed, target_modules=list(target_modules), **_COMMON)
+    return VeraConfig(r=spec.size, projection_prng_key=spec.seed, target_modules=list(target_modules))
+
+
+def _boft(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
+    from peft import BOFTConfig
+
+    keep_boft_from_compiling()
+    return BOFTConfig(boft_block_size=spec.size, boft_n_butterfly_factor=1, target_modules=list(target_modules))
 
 
 def _head_only(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
@@ -110,7 +140,7 @@ def _head_only(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
     from peft.utils.constants import DUMMY_TARGET_MODULES
 
     # PEFT's own way to save modules without adapting any.
-    return LoraConfig(target_modules=DUMMY_TARGET_MODULES, **_COMMON)
+    return LoraConfig(target_modules=DUMMY_TARGET_MODULES)
 
 
 METHODS = {
@@ -120,9 +150,11 @@ METHODS = {
         Method("banded", "SVFT banded", 1e-2, "off_diag", 2, _svft),
         Method("random", "SVFT random", 1e-2, "off_diag", 2, _svft, exact=True),
         Method("top_k", "SVFT top_k", 1e-2, "off_diag", 2, _svft, exact=True),
+        Method("custom", "SVFT custom", 1e-2, None, None, _svft),
         Method("lora", "LoRA", 1e-3, "r", 8, _lora),
         Method("dora", "DoRA", 1e-3, "r", 8, _lora),
         Method("vera", "VeRA", 2e-2, "r", 256, _vera),
+        Method("boft", "BOFT", 1e-3, "block size", 8, _boft),
         # A head alone needs a higher rate; at the others' 6e-3 it would be a baseline that is easy to beat.
         Method("head_only", "head only", None, None, None, _head_only, head_learning_rate=6e-2),
         Method("full", "full fine-tuning", 1e-4, None, None, None),

@@ -17,6 +17,7 @@ from analysis.adapter import AdapterError
 from analysis.bases import Encoder, load_base, load_encoder
 from analysis.evaluation import read_evaluation
 from analysis.inference import dialled, has_dial, predict_logits
+from analysis.methods import keep_boft_from_compiling
 
 
 class Predictor:
@@ -64,6 +65,7 @@ def load_predictor(directory: str | Path) -> Predictor:
         config = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
         base = config["base_model_name_or_path"]
         model = load_base(base, evaluation.labels)
+        keep_boft_from_compiling()
         model = PeftModel.from_pretrained(model, str(directory)).eval()
     except (OSError, KeyError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
         raise AdapterError(f"{directory.name} cannot be loaded as a PEFT adapter: {error}") from error

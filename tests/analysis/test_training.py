@@ -22,6 +22,10 @@ def spec(tiny_base):
     return TrainingSpec("bbc_headlines", "plain", base=tiny_base, steps=3, batch_size=4, examples=16)
 
 
+def with_method(spec, method):
+    return replace(spec, method=method, custom_indices=((0, 0), (1, 2)) if method == "custom" else None)
+
+
 def parameters(model):
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
@@ -31,7 +35,7 @@ def parameters(model):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_its_own_parameters_and_the_head_and_nothing_else(spec, method):
-    run = train(replace(spec, method=method))
+    run = train(with_method(spec, method))
     start = {}
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)
@@ -131,7 +135,7 @@ def test_training_stopped_before_the_first_step_is_the_untrained_model(spec):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "full"])
 def test_a_saved_adapter_loads_with_equal_predictions_and_no_network(spec, method, tmp_path, socket_disabled):
-    run = train(replace(spec, method=method))
+    run = train(with_method(spec, method))
     run.save(tmp_path)
     loaded = PeftModel.from_pretrained(load_base(spec.base, get_task(spec.task).labels), str(tmp_path)).eval()
     expected = predict_logits(run.model, run.encode, TEXTS)
