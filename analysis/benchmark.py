@@ -21,6 +21,7 @@ from analysis.cost import Contestant, interleave
 from analysis.environment import environment
 from analysis.linear_algebra import singular_values, sparse
 from analysis.methods import METHODS
+from analysis.sizing import size_label
 from analysis.specification import TrainingSpec
 from svft.coefficients import dense_coefficients
 from svft.decomposition import decompose
@@ -77,7 +78,7 @@ def training_steps(rounds: int, report: Report = lambda _: None) -> Iterator[pd.
     for rows, tokens, precision in SHAPES:
         report(f"training steps of {rows}×{tokens} tokens, {precision}")
         contestants = [_contestant(name, model, rows, tokens, precision) for name, model in models.items()]
-        table = interleave(contestants, rounds, f"{METHODS[REFERENCE].title} r=8")
+        table = interleave(contestants, rounds, size_label(REFERENCE, 8))
         table.insert(0, "rows", rows)
         table.insert(1, "tokens", tokens)
         table.insert(2, "precision", precision)
@@ -110,9 +111,9 @@ def large_layer(rounds: int, report: Report = lambda _: None) -> pd.DataFrame:
         def step(adapted: nn.Module = adapted, x: torch.Tensor = x) -> None:
             adapted(x).sum().backward()
 
-        contestants.append(Contestant(_title(name, size), adapted, step))
+        contestants.append(Contestant(size_label(name, size), adapted, step))
     report(f"one layer of {in_}×{out}: forward and backward")
-    return interleave(contestants, rounds, f"{METHODS[REFERENCE].title} r=8")
+    return interleave(contestants, rounds, size_label(REFERENCE, 8))
 
 
 def decomposition_times() -> pd.DataFrame:
@@ -171,7 +172,7 @@ def _models() -> dict[str, nn.Module]:
         if name in ("head_only", "custom"):
             continue
         base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
-        models[_title(name, method.size)] = method.build(
+        models[size_label(name, method.size)] = method.build(
             base, TrainingSpec("bbc_headlines", name).resolved(), block_linears(base)
         )
     base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
@@ -180,14 +181,8 @@ def _models() -> dict[str, nn.Module]:
     for name in block_linears(base):
         parent, _, child = name.rpartition(".")
         setattr(base.get_submodule(parent), child, DenseRebuild(base.get_submodule(name), METHODS["banded"].size))
-    models[f"SVFT banded d=2, {DENSE_REBUILD}"] = base
+    models[f"{size_label('banded', METHODS['banded'].size)}, {DENSE_REBUILD}"] = base
     return models
-
-
-def _title(name: str, size: int | None) -> str:
-    method = METHODS[name]
-    letter = {"off_diag": "d", "r": "r"}.get(method.size_name)
-    return method.title if letter is None else f"{method.title} {letter}={size}"
 
 
 def _contestant(name: str, model: nn.Module, rows: int, tokens: int, precision: str) -> Contestant:

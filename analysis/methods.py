@@ -154,7 +154,7 @@ METHODS = {
         Method("lora", "LoRA", 1e-3, "r", 8, _lora),
         Method("dora", "DoRA", 1e-3, "r", 8, _lora),
         Method("vera", "VeRA", 2e-2, "r", 256, _vera),
-        Method("boft", "BOFT", 1e-3, "block size", 8, _boft),
+        Method("boft", "BOFT", 1e-2, "block size", 8, _boft),
         # A head alone needs a higher rate; at the others' 6e-3 it would be a baseline that is easy to beat.
         Method("head_only", "head only", None, None, None, _head_only, head_learning_rate=6e-2),
         Method("full", "full fine-tuning", 1e-4, None, None, None),
