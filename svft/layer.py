@@ -263,7 +263,8 @@ class SvftLayer(BaseTunerLayer):
         if parameter.device.type == "meta":
             raise ValueError(f"The adapter {adapter_name} on {self.module_name} has no values yet: load them first.")
         mark, seen = self.svft_fingerprint[adapter_name], self.svft_signature[adapter_name]
-        with torch.no_grad():
+        # Tensors made in inference mode could not be trained with later.
+        with torch.inference_mode(False), torch.no_grad():
             values, error = self.align_adapter(adapter_name, parameter, mark, seen)
             if error is not None:
                 report_mismatch({self.module_name: error}, 1, mark, self.own_fingerprint)

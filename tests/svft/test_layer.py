@@ -342,3 +342,14 @@ def test_cuda_gives_what_the_cpu_gives(options, dtype):
     assert relative(on_cuda.cpu(), on_cpu) < ROUNDING[dtype]
     layer.merge()
     assert relative(layer(x.cuda()).cpu(), on_cpu) < ROUNDING[dtype]
+
+
+@every_pattern
+def test_a_model_that_predicted_first_can_be_trained_after(options):
+    _, layer = adapt(make_weight(24, 24), **options)
+    x = torch.randn(3, 24)
+    with torch.inference_mode():
+        before = layer(x).clone()
+    layer(x).square().sum().backward()
+    assert layer.svft_coefficients["default"].grad.abs().max() > 0
+    assert torch.equal(layer(x), before)
