@@ -62,6 +62,72 @@ def train_shipped(
     train_shipped(output)
 
 
+@app.command()
+def trial(
+    task: Annotated[str | None, typer.Option(help="bbc_headlines, airline_tweets or digits.")] = None,
+    methods: Annotated[str, typer.Option(help="Names, or name=size: plain,banded,lora=1,full.")] = "",
+    budgets: Annotated[str, typer.Option(help="Trainable parameters, the head not counted: 41472,331776.")] = "",
+    seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
+    study: Annotated[Path | None, typer.Option(help="A study's JSON file instead of the options above.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Default: 100.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: 16.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Training examples. Default: the task's own.")] = None,
+    base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
+    target_modules: Annotated[
+        list[str] | None, typer.Option(help="Linear layers to adapt, repeatable. Default: all in the blocks.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file to write study and results to.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one a core.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(envvar="SVFT_SCHEDULER", help="Address of a Dask scheduler to use instead.")
+    ] = None,
+) -> None:
+    """Train methods × budgets × seeds side by side, with a live table; the same command continues what it left."""
+    from analysis.commands import trial as body
+    from analysis.trials.study import Study, StudyError
+
+    with _sentences():
+        if study is not None:
+            chosen = body.read_study_file(study)
+        elif task is None:
+            raise StudyError("Name a task (--task), or a study's file (--study).")
+        else:
+            names, sizes = body.parse_methods(methods)
+            given = {"steps": steps, "batch_size": batch_size, "examples": examples, "base": base}
+            chosen = Study(
+                task,
+                names,
+                budgets=body.parse_numbers(budgets),
+                sizes=sizes,
+                seeds=body.parse_numbers(seeds),
+                target_modules=target_modules and tuple(target_modules),
+                **{key: value for key, value in given.items() if value is not None},
+            )
+        store, id = body.run_study(chosen, name=f"{chosen.task}, command line", workers=workers, scheduler=scheduler)
+        body.finish(store, id, output)
+
+
+@app.command()
+def sweep(
+    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
+    methods: Annotated[str, typer.Option(help="Names, or name=size: plain,banded,lora=1,full.")],
+    rates: Annotated[str, typer.Option(help="Learning rates. Default: five around each method's own.")] = "",
+    seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
+    base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one a core.")] = None,
+) -> None:
+    """Find learning rates: train each method at several, and compare on the validation split."""
+    from analysis.commands import trial as body
+
+    with _sentences():
+        names, sizes = body.parse_methods(methods)
+        chosen = body.sweep_study(
+            task, names, sizes, body.parse_numbers(rates, float), body.parse_numbers(seeds), base
+        )
+        store, id = body.run_study(chosen, name=f"{task}, learning rates", workers=workers, scheduler=None)
+        body.print_sweep(body.sweep_table(store, id))
+
+
 @app.command("benchmark")
 def run_benchmark(
     rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 7,

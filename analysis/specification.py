@@ -136,3 +136,9 @@ class TrainingSpec:
         if unknown:
             raise SpecificationError(f"A training specification has no field {', '.join(sorted(unknown))}.")
         return cls(**values)
+
+
+def own_learning_rate(method: str, task: Task) -> float:
+    """Return the learning rate that a method has on a task where none is named: the head's for head only."""
+    entry = METHODS[method]
+    return getattr(task, "learning_rates", {}).get(method) or entry.learning_rate or entry.head_learning_rate

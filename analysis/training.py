@@ -122,17 +122,23 @@ class TrainingSession:
             group["lr"] = group["peak"] * share
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self._random_state)
-            self.model.train()
-            batch = next(self._batches)
-            inputs = self.encode([self._examples.inputs[i] for i in batch])
-            loss = self.model(**inputs, labels=torch.from_numpy(self._examples.labels[batch])).loss
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self._optimizer.step()
+            loss = self._step_on(next(self._batches))
             self._random_state = torch.get_rng_state()
-        self.model.eval()
         self.losses.append(loss.item())
         return Step(self.step, self.spec.steps, self.losses[-1], self._optimizer.param_groups[0]["lr"])
+
+    def repeat_first_step(self) -> None:
+        """Do the first step without counting it: only its cost is of interest, the model is of no use afterwards."""
+        self._step_on(next(_batches(self.spec, len(self._examples), start=0)))
+
+    def state_bytes(self) -> int:
+        """Return about how large `state` is: trained values and AdamW's two moments of each."""
+        return 3 * sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
+
+    def resident_bytes(self) -> int:
+        """Return about how much memory the session takes between steps."""
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        return self.state_bytes() + sum(t.untyped_storage().nbytes() for t in tensors)
 
     def state(self) -> bytes:
         """Return all that another session needs to go on from here: trained values, optimizer, random generator."""
@@ -149,6 +155,17 @@ class TrainingSession:
         return TrainingRun(
             self.spec, self.model, self.encode, count_budget(self.model), list(self.losses), not self.done
         )
+
+    def _step_on(self, batch: np.ndarray) -> torch.Tensor:
+        """Step on the given examples, leaving the model in eval mode; return the loss."""
+        self.model.train()
+        inputs = self.encode([self._examples.inputs[i] for i in batch])
+        loss = self.model(**inputs, labels=torch.from_numpy(self._examples.labels[batch])).loss
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self.model.eval()
+        return loss.detach()
 
     def _restore(self, state: bytes) -> None:
         values = torch.load(io.BytesIO(state), weights_only=True)

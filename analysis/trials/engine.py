@@ -1,0 +1,505 @@
+"""The engine: it sends the trials of all studies to worker processes, turn by turn, and writes down what they report.
+
+One turn is one evaluation interval. All trials of a study advance together: none takes its next turn before the
+others have had theirs. Studies take turns as they came; cores that the first leaves idle go to the next.
+
+The workers are those of a Dask scheduler: a local cluster of this machine's cores, or an existing one. Everything
+travels through the scheduler. The engine's thread is the only writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import dask
+import psutil
+from distributed import Client, LocalCluster, fire_and_forget
+from distributed.client import Future as DaskFuture
+
+from analysis.trials import messages
+from analysis.trials.messages import Report, StateMissingError, Turn
+from analysis.trials.store import Store
+from analysis.trials.study import Study, Trial
+
+_log = logging.getLogger(__name__)
+
+_TICK = 0.25  # seconds between two looks at the workers
+_LOST = 3.0  # seconds that a worker may be unseen before its turn is given up
+_WORKER_DIED = (
+    "Its worker process died while training it: it was killed, or the machine ran out of memory. "
+    "A smaller batch, fewer methods at once or a smaller base model need less."
+)
+_OUT_OF_MEMORY = "It ran out of memory: take a smaller batch, or a smaller base model."
+
+
+@dataclass
+class _Running:
+    """A trial that has turns to take."""
+
+    study: str
+    number: int
+    trial: Trial
+    step: int = 0
+    turns: int = 0
+    home: str | None = None  # the worker that holds it
+    future: DaskFuture | None = None
+    worker: str | None = None  # where the turn is
+    evaluated: int | None = None  # step of its last point
+    sent_state: bool = False
+    unseen_since: float | None = None
+
+
+@dataclass
+class _StudyRun:
+    """A study with its trials that have turns to take."""
+
+    id: str
+    study: Study
+    data: bytes | None
+    trials: dict[int, _Running] = field(default_factory=dict)
+    to_measure: dict[str, dict] | None = None  # label -> specification, once all trials have ended
+    cost: DaskFuture | None = None
+
+
+class Engine:
+    """Runs studies on workers, in a thread of its own.
+
+    Args:
+        store: Where everything is written. Trials of an engine that is gone are marked as interrupted.
+        scheduler: Address of an existing Dask scheduler; None starts a local cluster, one worker process a core.
+        workers: Number of local worker processes, None for one a core.
+    """
+
+    def __init__(self, store: Store, scheduler: str | None = None, workers: int | None = None) -> None:
+        self.store = store
+        self.name = f"{os.getpid()}:{psutil.Process().create_time()}:{id(self)}"
+        self._scheduler = scheduler
+        self._n_workers = workers
+        self._commands: queue.Queue[tuple[Callable[[], Any], Future] | None] = queue.Queue()
+        self._runs: dict[str, _StudyRun] = {}
+        self._client: Client | None = None
+        self._cluster: LocalCluster | None = None
+        self._workers_started: list[subprocess.Popen] = []
+        self._ready = threading.Event()
+        self._error: str | None = None
+        self._mark_interrupted()
+        self._thread = threading.Thread(target=self._live, name="trials", daemon=True)
+        self._thread.start()
+
+    # -- what others ask for; each call returns when it is written down
+
+    def start(
+        self, study: Study, *, owner: str = "", name: str = "", bet: dict | None = None, data: bytes | None = None
+    ) -> str:
+        """Queue a study; return its id in the store.
+
+        Raises:
+            TaskError, SpecificationError, StudyError: Where it cannot be trained as specified.
+        """
+        study = study.resolved()
+        trials, _ = study.plan()
+
+        def begin() -> str:
+            added = self.store.add_study(study, trials, engine=self.name, owner=owner, name=name, bet=bet, data=data)
+            self._take_up(added)
+            return added
+
+        return self._ask(begin)
+
+    def add_seeds(self, id: str, more: int) -> None:
+        """Extend a study by `more` seeds after its last and queue it again."""
+        record = self.store.study(id)
+        last = max(record.study.seeds)
+        study = replace(record.study, seeds=(*record.study.seeds, *range(last + 1, last + 1 + more)))
+        trials, _ = study.plan()
+
+        def extend() -> None:
+            self.store.extend_study(id, study, trials, self.name)
+            self._take_up(id)
+
+        self._ask(extend)
+
+    def stop(self, id: str, number: int | None = None) -> None:
+        """Stop a study, or one of its trials. Its points stay; a turn that is under way is not waited for."""
+        self._ask(lambda: self._stop(id, number))
+
+    def resume(self, id: str) -> None:
+        """Go on with the interrupted, stopped and failed trials of a study, from their last evaluation."""
+
+        def go_on() -> None:
+            for record in self.store.trials(id):
+                if record.state in ("interrupted", "stopped", "failed"):
+                    self.store.set_trial_state(id, record.number, "waiting")
+            self._take_up(id)
+
+        self._ask(go_on)
+
+    def queue_length(self, id: str) -> int:
+        """Return how many studies stand before this one."""
+        ids = list(self._runs)
+        return ids.index(id) if id in ids else 0
+
+    def runs(self, id: str) -> bool:
+        """Return whether this engine has turns of the study to take, or measures its cost."""
+        return id in self._runs
+
+    @property
+    def ready(self) -> bool:
+        """Whether workers are there and warm."""
+        return self._ready.is_set()
+
+    @property
+    def error(self) -> str | None:
+        """Why no trial can run, one sentence; None where all is well."""
+        return self._error
+
+    def wait(self, id: str, seconds: float | None = None) -> bool:
+        """Wait until a study has ended or `seconds` have passed; return whether it has."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while self.runs(id):
+            if not self._thread.is_alive() or (end is not None and time.monotonic() > end):
+                return False
+            time.sleep(0.05)
+        return True
+
+    def close(self) -> None:
+        """Mark what runs as interrupted, and end the local workers."""
+        self._commands.put(None)
+        self._thread.join(60)
+
+    # -- the engine's thread
+
+    def _ask(self, work: Callable[[], Any]) -> Any:
+        if threading.current_thread() is self._thread:
+            return work()
+        answer: Future = Future()
+        self._commands.put((work, answer))
+        return answer.result(timeout=60)
+
+    def _live(self) -> None:
+        connecting = threading.Thread(target=self._connect, name="trials-workers", daemon=True)
+        connecting.start()
+        try:
+            while True:
+                try:
+                    command = self._commands.get(timeout=_TICK)
+                    if command is None:
+                        break
+                    self._obey(*command)
+                except queue.Empty:
+                    pass
+                if self._client is not None:
+                    try:
+                        self._collect()
+                        self._assign()
+                    except OSError as error:  # the scheduler went away
+                        _log.warning("the scheduler does not answer: %s", error)
+                        time.sleep(_TICK)
+        finally:
+            for run in list(self._runs.values()):
+                self._interrupt(run)
+            connecting.join(30)
+            with contextlib.suppress(Exception):
+                if self._client is not None:
+                    self._client.close(timeout=5)
+                if self._cluster is not None:
+                    self._cluster.close(timeout=10)
+            for worker in self._workers_started:
+                worker.terminate()
+            for worker in self._workers_started:
+                worker.wait(10)
+
+    def _obey(self, work: Callable[[], Any], answer: Future) -> None:
+        try:
+            answer.set_result(work())
+        except Exception as error:
+            answer.set_exception(error)
+
+    def _connect(self) -> None:
+        """Start or find the workers, and have them load what a first turn needs."""
+        try:
+            if self._scheduler is None:
+                cluster = self._start_cluster()
+                client = Client(cluster, set_as_default=False)
+            else:
+                cluster, client = None, Client(self._scheduler, timeout=20, set_as_default=False)
+            self._cluster, self._client = cluster, client
+            client.wait_for_workers(max(1, len(self._workers_started)), timeout=60)
+            warming = [client.submit(messages.warm_up, workers=[worker], pure=False) for worker in self._workers()]
+            client.gather(warming, errors="skip")
+            self._ready.set()
+        except Exception as error:
+            where = "on this machine" if self._scheduler is None else f"at {self._scheduler}"
+            self._error = f"No workers could be reached {where}: {error}"
+            _log.exception("no workers")
+
+    def _start_cluster(self) -> LocalCluster:
+        """Start a scheduler in this process, and workers as any other worker of a scheduler starts.
+
+        Dask's own way to start local workers imports this process's main script again, which in an app is a page.
+        """
+        # A trial whose worker dies is not tried elsewhere: it may be what killed it.
+        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+            cluster = LocalCluster(n_workers=0, dashboard_address=None, silence_logs=logging.ERROR)
+        for _ in range(self._n_workers or os.cpu_count() or 1):
+            self._workers_started.append(start_worker(cluster.scheduler_address))
+        return cluster
+
+    def _workers(self) -> list[str]:
+        return list(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def _take_up(self, id: str) -> None:
+        """Give the waiting trials of a study their turns."""
+        record = self.store.study(id)
+        run = self._runs.setdefault(id, _StudyRun(id, record.study, self.store.data(id)))
+        run.study = record.study
+        for trial in self.store.trials(id):
+            if trial.state != "waiting" or trial.number in run.trials:
+                continue
+            running = _Running(id, trial.number, trial.trial)
+            if trial.turns:
+                kept = self.store.state(id, trial.number)
+                if kept is None:
+                    self.store.begin_again(id, trial.number)
+                else:
+                    running.step, running.turns, running.evaluated = kept[0], trial.turns, trial.step
+            run.trials[trial.number] = running
+        run.to_measure = None
+        self.store.set_study_state(id, "queued", self.name)
+
+    def _stop(self, id: str, number: int | None) -> None:
+        run = self._runs.get(id)
+        if run is None:
+            return
+        for trial in list(run.trials.values()):
+            if number is None or trial.number == number:
+                self._give_up(run, trial, "stopped")
+        if number is None and run.cost is not None:
+            run.cost.cancel()
+            run.cost = None
+            self._end(run)
+        elif not run.trials and run.cost is None:
+            self._end(run)
+
+    def _interrupt(self, run: _StudyRun) -> None:
+        for trial in list(run.trials.values()):
+            self._give_up(run, trial, "interrupted")
+        self.store.set_study_state(run.id, "interrupted")
+        del self._runs[run.id]
+
+    def _give_up(self, run: _StudyRun, trial: _Running, state: str, reason: str | None = None) -> None:
+        if trial.future is not None:
+            with contextlib.suppress(Exception):
+                trial.future.cancel(force=True)
+        self._forget(trial)
+        self.store.set_trial_state(run.id, trial.number, state, reason)
+        run.trials.pop(trial.number, None)
+
+    def _forget(self, trial: _Running) -> None:
+        """Let the worker that holds a trial drop it."""
+        if trial.home is not None and self._client is not None:
+            fire_and_forget(self._client.submit(messages.forget, _key(trial), workers=[trial.home], pure=False))
+
+    # -- turns
+
+    def _collect(self) -> None:
+        """Take in what the workers have finished."""
+        alive = None
+        for run in list(self._runs.values()):
+            for trial in list(run.trials.values()):
+                if trial.future is None:
+                    continue
+                if trial.future.done():
+                    self._take_in(run, trial)
+                else:
+                    alive = self._workers() if alive is None else alive
+                    self._look_after(run, trial, alive)
+            if run.cost is not None:
+                if run.cost.done():
+                    self._take_in_cost(run)
+            elif not run.trials and run.to_measure is None:
+                run.to_measure = self._to_measure(run)
+                if not run.to_measure:
+                    self._end(run)
+
+    def _look_after(self, run: _StudyRun, trial: _Running, alive: list[str]) -> None:
+        """Give a turn up whose worker is gone: a scheduler that we did not start may wait for it for ever."""
+        if trial.worker in alive:
+            trial.unseen_since = None
+        elif trial.unseen_since is None:
+            trial.unseen_since = time.monotonic()
+        elif time.monotonic() - trial.unseen_since > _LOST:
+            self._give_up(run, trial, "failed", _WORKER_DIED)
+
+    def _take_in(self, run: _StudyRun, trial: _Running) -> None:
+        future, trial.future, trial.worker = trial.future, None, None
+        if future.status != "finished":
+            self._take_in_failure(run, trial, future)
+            return
+        report: Report = future.result()
+        future.release()
+        self.store.add_report(run.id, trial.number, report)
+        trial.step = trial.evaluated = report.step
+        trial.turns, trial.sent_state = trial.turns + 1, False
+        if report.outcome is not None:
+            del run.trials[trial.number]
+
+    def _take_in_failure(self, run: _StudyRun, trial: _Running, future: DaskFuture) -> None:
+        error = future.exception() if future.status == "error" else None
+        trial.home = None
+        if isinstance(error, StateMissingError) and not trial.sent_state:
+            kept = self.store.state(run.id, trial.number)
+            if kept is None:
+                self.store.begin_again(run.id, trial.number)
+                trial.step, trial.turns, trial.evaluated = 0, 0, None
+            else:
+                trial.step = kept[0]
+            return
+        self._give_up(run, trial, "failed", _reason(error))
+
+    def _assign(self) -> None:
+        """Send each idle worker the turn that is most due."""
+        if not self._runs:
+            return
+        in_flight = [trial for run in self._runs.values() for trial in run.trials.values() if trial.future is not None]
+        if any(run.cost is not None for run in self._runs.values()):
+            return
+        workers = self._workers()
+        if not workers:
+            return
+        waiting = [run for run in self._runs.values() if run.to_measure]
+        if waiting:  # alone on the machine: as soon as the turns under way have ended
+            if not in_flight:
+                run = waiting[0]
+                arguments = (run.to_measure, run.study.threads, run.data)
+                run.cost = self._client.submit(messages.measure_cost, *arguments, workers=workers[:1], pure=False)
+            return
+        idle = [worker for worker in workers if worker not in {trial.worker for trial in in_flight}]
+        for run in self._runs.values():
+            self._assign_study(run, workers, idle)
+            if not idle:
+                return
+
+    def _assign_study(self, run: _StudyRun, workers: list[str], idle: list[str]) -> None:
+        least = min((trial.turns for trial in run.trials.values()), default=0)
+        due = [t for t in run.trials.values() if t.future is None and t.turns == least]
+        for trial in due:
+            if trial.home is not None and trial.home not in workers:
+                trial.home = None
+        homes = [trial.home for trial in run.trials.values()]
+        for trial in sorted(due, key=lambda t: t.home is None):  # first those whose worker is known
+            if trial.home in idle:
+                self._send(run, trial, trial.home)
+                idle.remove(trial.home)
+            elif trial.home is None and idle:
+                worker = min(idle, key=homes.count)
+                self._send(run, trial, worker)
+                homes.append(worker)
+                idle.remove(worker)
+        # A worker that has nothing left to do in this round takes over from one that has.
+        for trial in [t for t in due if t.future is None][1:]:
+            if idle and self.store.state(run.id, trial.number) is not None:
+                self._send(run, trial, idle.pop())
+
+    def _send(self, run: _StudyRun, trial: _Running, worker: str) -> None:
+        study = run.study
+        at_home = trial.home == worker
+        if trial.home is not None and not at_home:
+            self._forget(trial)
+        state = None if at_home or trial.step == 0 else self.store.state(run.id, trial.number)
+        spec = trial.trial.spec
+        last = trial.step if trial.evaluated != trial.step else min(trial.step + study.evaluate_every, spec.steps)
+        turn = Turn(
+            _key(trial),
+            spec.to_dict(),
+            trial.step,
+            last,
+            study.final_split,
+            study.threads,
+            None if state is None else state[1],
+            run.data,
+        )
+        trial.sent_state = state is not None
+        trial.home = trial.worker = worker
+        trial.unseen_since = None
+        trial.future = self._client.submit(messages.take_turn, turn, workers=[worker], pure=False, retries=0)
+        if trial.turns == 0:
+            self.store.set_trial_state(run.id, trial.number, "running")
+            self.store.set_study_state(run.id, "running")
+
+    # -- the end of a study
+
+    def _to_measure(self, run: _StudyRun) -> dict[str, dict]:
+        """Return the specifications whose cost is still to be measured, by label: none where all are known."""
+        if run.study.final_split != "test":  # a sweep: one method at many rates costs the same
+            return {}
+        known = self.store.study(run.id).cost
+        done = [record.trial for record in self.store.trials(run.id) if record.state == "done"]
+        specs = {trial.label: trial.spec.to_dict() for trial in reversed(done) if trial.spec.method != "head_only"}
+        return {} if known is not None and set(specs) <= set(known["label"]) else specs
+
+    def _take_in_cost(self, run: _StudyRun) -> None:
+        if run.cost.status == "finished":
+            self.store.set_cost(run.id, run.cost.result())
+        else:
+            _log.warning("the cost of study %s was not measured: %s", run.id, run.cost.exception())
+        run.cost = None
+        self._end(run)
+
+    def _end(self, run: _StudyRun) -> None:
+        states = {record.state for record in self.store.trials(run.id)}
+        self.store.set_study_state(run.id, "stopped" if "stopped" in states else "done")
+        del self._runs[run.id]
+
+    def _mark_interrupted(self) -> None:
+        """Mark what an engine left behind that is gone."""
+        for record in self.store.studies():
+            if record.state in ("queued", "running") and not _alive(record.engine):
+                for trial in self.store.trials(record.id):
+                    if trial.state in ("waiting", "running"):
+                        self.store.set_trial_state(record.id, trial.number, "interrupted")
+                self.store.set_study_state(record.id, "interrupted")
+
+
+def start_worker(scheduler: str) -> subprocess.Popen:
+    """Start a worker process of one thread for the scheduler at this address, in a directory of its own."""
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler]
+    options = ["--nthreads", "1", "--no-dashboard", "--death-timeout", "30", "--memory-limit", "auto"]
+    quiet = {"OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}
+    return subprocess.Popen([*command, *options], env={**os.environ, **quiet}, stdout=subprocess.DEVNULL)
+
+
+def _alive(engine: str) -> bool:
+    """Whether the process of an engine still runs."""
+    try:
+        process, created, _ = engine.split(":")
+        return abs(psutil.Process(int(process)).create_time() - float(created)) < 1
+    except (ValueError, psutil.Error):
+        return False
+
+
+def _key(trial: _Running) -> str:
+    return f"{trial.study}/{trial.number}"
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return why a trial failed, in one sentence for people."""
+    name = type(error).__name__
+    if error is None or name in ("KilledWorker", "CancelledError", "FutureCancelledError"):
+        return _WORKER_DIED
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return _OUT_OF_MEMORY
+    if isinstance(error, ValueError) and str(error):
+        return str(error)
+    return f"It failed: {name}: {error}"

@@ -1,0 +1,132 @@
+"""What goes between the engine and its workers. Light: the engine's process needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+class StateMissingError(Exception):
+    """A worker does not hold the trial, and no state came with the turn."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What is asked of a worker.
+
+    Attributes:
+        key: Identifies the trial among all that workers may hold.
+        spec: `TrainingSpec.to_dict`.
+        step: Where the trial stands; its state must be of this step.
+        until: Train up to this step, then evaluate.
+        final_split: "test" or "validation", on which the trial is judged at its last step.
+        threads: Of torch.
+        state: Where the worker may not hold the trial; None at step 0.
+        data: `OwnData.to_bytes` where the task is a person's own.
+    """
+
+    key: str
+    spec: dict
+    step: int
+    until: int
+    final_split: str
+    threads: int
+    state: bytes | None = None
+    data: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the values of M stand: for each adapted matrix its name, n, and the flat indices i·n + j, (k,) int64."""
+
+    names: list[str]
+    n: list[int]
+    indices: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial came to.
+
+    Attributes:
+        predicted: Predicted label of each example of the final split, (n,) int16.
+        accuracy: On the final split.
+        macro_f1: On the final split.
+        loss: Mean cross-entropy on the final split.
+        parameters: Trainable parameters, the head not counted.
+        file_bytes: Size of the adapter's weights file (of the whole checkpoint for full fine-tuning).
+        rank: Of ΔW, mean over the adapted matrices.
+        stable_rank: The same of the stable rank.
+        effective_rank: The same of the entropy effective rank.
+        adapter: The adapter's directory as a zip file; None for full fine-tuning.
+    """
+
+    predicted: np.ndarray
+    accuracy: float
+    macro_f1: float
+    loss: float
+    parameters: int
+    file_bytes: int
+    rank: float
+    stable_rank: float
+    effective_rank: float
+    adapter: bytes | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker answers.
+
+    Attributes:
+        step: Where the trial stands now.
+        train_losses: Loss of each step of this turn.
+        loss: Mean cross-entropy on the fixed part of the validation split.
+        accuracy: On the same.
+        macro_f1: On the same.
+        seconds: That the turn took on this worker.
+        layout: Of M at the first turn, None where there is no M.
+        coefficients: Values of M in the order of the layout, (entries,) float16 (3 digits: for pictures).
+        state: None where it is larger than `LARGEST_STATE`, or the trial is done.
+        outcome: At the last step.
+    """
+
+    step: int
+    train_losses: list[float]
+    loss: float
+    accuracy: float
+    macro_f1: float
+    seconds: float
+    layout: Layout | None = None
+    coefficients: np.ndarray | None = None
+    state: bytes | None = None
+    outcome: Outcome | None = None
+
+
+def take_turn(turn: Turn) -> Report:
+    """Run `analysis.trials.worker.take_turn` where this is called: in a worker."""
+    from analysis.trials import worker
+
+    return worker.take_turn(turn)
+
+
+def measure_cost(specs: dict[str, dict], threads: int, data: bytes | None) -> pd.DataFrame:
+    """Run `analysis.trials.worker.measure_cost` where this is called: in a worker."""
+    from analysis.trials import worker
+
+    return worker.measure_cost(specs, threads, data)
+
+
+def forget(key: str) -> None:
+    """Run `analysis.trials.worker.forget` where this is called: in a worker."""
+    from analysis.trials import worker
+
+    worker.forget(key)
+
+
+def warm_up() -> None:
+    """Run `analysis.trials.worker.warm_up` where this is called: in a worker."""
+    from analysis.trials import worker
+
+    worker.warm_up()

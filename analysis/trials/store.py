@@ -1,0 +1,388 @@
+"""Where studies live: an SQLite file, written by the engine alone as things happen, read by whoever shows them.
+
+Adapters and the states of unfinished trials are files beside it. Light: no torch.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.trials.messages import Layout, Report
+from analysis.trials.study import Study, Trial
+
+ENDED = ("done", "failed", "stopped")
+# Trials: waiting, running, done, failed, stopped, interrupted. Studies: queued, running, done, stopped, interrupted.
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS studies (
+  id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, created REAL NOT NULL, study TEXT NOT NULL,
+  state TEXT NOT NULL, engine TEXT NOT NULL, bet TEXT, cost TEXT, data BLOB
+);
+CREATE TABLE IF NOT EXISTS trials (
+  study TEXT NOT NULL REFERENCES studies (id) ON DELETE CASCADE, number INTEGER NOT NULL, trial TEXT NOT NULL,
+  state TEXT NOT NULL, reason TEXT, step INTEGER NOT NULL DEFAULT 0, turns INTEGER NOT NULL DEFAULT 0,
+  layout BLOB, outcome TEXT, predicted BLOB, PRIMARY KEY (study, number)
+);
+CREATE TABLE IF NOT EXISTS points (
+  study TEXT NOT NULL REFERENCES studies (id) ON DELETE CASCADE, number INTEGER NOT NULL, step INTEGER NOT NULL,
+  train_loss REAL, loss REAL, accuracy REAL, macro_f1 REAL, seconds REAL, at REAL, coefficients BLOB,
+  PRIMARY KEY (study, number, step)
+);
+"""
+POINT_COLUMNS = ("trial", "step", "train_loss", "loss", "accuracy", "macro_f1", "seconds", "at")
+OUTCOME_COLUMNS = ("accuracy", "macro_f1", "loss", "file_bytes", "rank", "stable_rank", "effective_rank")
+
+
+def data_directory() -> Path:
+    """Return where studies are kept: SVFT_DATA_DIR, else the user's data directory."""
+    if given := os.environ.get("SVFT_DATA_DIR"):
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "svft-explorer"
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A stored study.
+
+    Attributes:
+        id: Its name in the store.
+        owner: Whose it is; "" belongs to everyone who uses this store (the command line's).
+        name: For people.
+        created: Seconds since the epoch.
+        study: What is compared, resolved.
+        state: "queued", "running", "done", "stopped" or "interrupted".
+        engine: Which engine runs it, or ran it last.
+        bet: What its owner bet before it began, None without a bet.
+        cost: `analysis.trials.worker.measure_cost`'s table, None where it was not measured.
+    """
+
+    id: str
+    owner: str
+    name: str
+    created: float
+    study: Study
+    state: str
+    engine: str
+    bet: dict | None
+    cost: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A stored trial.
+
+    Attributes:
+        number: Its place in the study.
+        trial: What is trained.
+        state: "waiting", "running", "done", "failed", "stopped" or "interrupted".
+        reason: Why it failed, one sentence.
+        step: Steps done at its last evaluation.
+        turns: Evaluations so far.
+    """
+
+    number: int
+    trial: Trial
+    state: str
+    reason: str | None
+    step: int
+    turns: int
+
+
+class Store:
+    """The studies of one data directory. Safe to use from several threads and processes."""
+
+    def __init__(self, directory: str | Path | None = None) -> None:
+        self.directory = Path(directory or data_directory())
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(self.directory / "studies.sqlite", timeout=30, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._lock = threading.RLock()
+        with self._writing() as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    # -- what the engine writes
+
+    def add_study(
+        self,
+        study: Study,
+        trials: list[Trial],
+        *,
+        engine: str,
+        owner: str = "",
+        name: str = "",
+        bet: dict | None = None,
+        data: bytes | None = None,
+    ) -> str:
+        """Add a study with all its trials waiting; return its id."""
+        id = secrets.token_hex(6)
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO studies (id, owner, name, created, study, state, engine, bet, data)"
+                " VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
+                (id, owner, name, time.time(), json.dumps(study.to_dict()), engine, bet and json.dumps(bet), data),
+            )
+            self._add_trials(connection, id, 0, trials)
+        return id
+
+    def extend_study(self, id: str, study: Study, trials: list[Trial], engine: str) -> None:
+        """Add trials to a study that now compares more: `trials` are all of the extended study."""
+        with self._writing() as connection:
+            (first,) = connection.execute("SELECT COUNT(*) FROM trials WHERE study = ?", (id,)).fetchone()
+            self._add_trials(connection, id, first, trials[first:])
+            connection.execute(
+                "UPDATE studies SET study = ?, state = 'queued', engine = ? WHERE id = ?",
+                (json.dumps(study.to_dict()), engine, id),
+            )
+
+    def _add_trials(self, connection: sqlite3.Connection, id: str, first: int, trials: list[Trial]) -> None:
+        connection.executemany(
+            "INSERT INTO trials (study, number, trial, state) VALUES (?, ?, ?, 'waiting')",
+            [(id, first + place, json.dumps(trial.to_dict())) for place, trial in enumerate(trials)],
+        )
+
+    def set_study_state(self, id: str, state: str, engine: str | None = None) -> None:
+        """Record what a study is doing, and which engine does it."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE studies SET state = ?, engine = COALESCE(?, engine) WHERE id = ?", (state, engine, id)
+            )
+
+    def set_trial_state(self, id: str, number: int, state: str, reason: str | None = None) -> None:
+        """Record what a trial is doing, with the reason where it failed."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE trials SET state = ?, reason = ? WHERE study = ? AND number = ?", (state, reason, id, number)
+            )
+
+    def add_report(self, id: str, number: int, report: Report) -> None:
+        """Add what a turn came to: a point, and at the end the outcome and the adapter's directory."""
+        state_file = self._state_file(id, number)
+        if report.state is not None:  # before the point: a state ahead of its point is recognised by its step
+            state_file.parent.mkdir(parents=True, exist_ok=True)
+            beside = state_file.with_suffix(".part")
+            beside.write_bytes(report.step.to_bytes(8, "little") + report.state)
+            beside.replace(state_file)
+        if report.outcome is not None and report.outcome.adapter is not None:
+            directory = self.adapter_directory(id, number)
+            shutil.rmtree(directory, ignore_errors=True)
+            with zipfile.ZipFile(io.BytesIO(report.outcome.adapter)) as archive:  # packed by our own worker
+                archive.extractall(directory)
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    id,
+                    number,
+                    report.step,
+                    float(np.mean(report.train_losses)) if report.train_losses else None,
+                    report.loss,
+                    report.accuracy,
+                    report.macro_f1,
+                    report.seconds,
+                    time.time(),
+                    None if report.coefficients is None else report.coefficients.tobytes(),
+                ),
+            )
+            (turns,) = connection.execute(
+                "SELECT COUNT(*) FROM points WHERE study = ? AND number = ?", (id, number)
+            ).fetchone()
+            connection.execute(
+                "UPDATE trials SET step = ?, turns = ?, layout = COALESCE(?, layout) WHERE study = ? AND number = ?",
+                (report.step, turns, report.layout and _pack_layout(report.layout), id, number),
+            )
+            if report.outcome is not None:
+                values = {name: getattr(report.outcome, name) for name in (*OUTCOME_COLUMNS, "parameters")}
+                connection.execute(
+                    "UPDATE trials SET state = 'done', reason = NULL, outcome = ?, predicted = ?"
+                    " WHERE study = ? AND number = ?",
+                    (json.dumps(values), report.outcome.predicted.astype(np.int16).tobytes(), id, number),
+                )
+        if report.outcome is not None:
+            state_file.unlink(missing_ok=True)
+
+    def begin_again(self, id: str, number: int) -> None:
+        """Take a trial back to step 0: its state is lost."""
+        self._state_file(id, number).unlink(missing_ok=True)
+        with self._writing() as connection:
+            connection.execute("DELETE FROM points WHERE study = ? AND number = ?", (id, number))
+            connection.execute("UPDATE trials SET step = 0, turns = 0 WHERE study = ? AND number = ?", (id, number))
+
+    def set_cost(self, id: str, cost: pd.DataFrame) -> None:
+        """Record what the methods of a study cost."""
+        with self._writing() as connection:
+            connection.execute("UPDATE studies SET cost = ? WHERE id = ?", (cost.to_json(orient="records"), id))
+
+    # -- what a person changes
+
+    def rename(self, id: str, name: str) -> None:
+        """Give a study another name."""
+        with self._writing() as connection:
+            connection.execute("UPDATE studies SET name = ? WHERE id = ?", (name, id))
+
+    def delete(self, id: str) -> None:
+        """Delete a study that does not run, with its adapters."""
+        with self._writing() as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("DELETE FROM studies WHERE id = ?", (id,))
+        for kind in ("adapters", "states"):
+            shutil.rmtree(self.directory / kind / id, ignore_errors=True)
+
+    # -- what is shown
+
+    def studies(self, owner: str | None = None) -> list[StudyRecord]:
+        """Return the studies, the newest first: all, or an owner's and everyone's."""
+        where = "" if owner is None else "WHERE owner IN (?, '')"
+        rows = self._read(
+            f"SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies {where}"
+            " ORDER BY created DESC, rowid DESC",
+            () if owner is None else (owner,),
+        )
+        return [_study_record(row) for row in rows]
+
+    def study(self, id: str) -> StudyRecord | None:
+        """Return a study, None where there is none of this id."""
+        rows = self._read(
+            "SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies WHERE id = ?", (id,)
+        )
+        return _study_record(rows[0]) if rows else None
+
+    def data(self, id: str) -> bytes | None:
+        """Return the person's own data of a study (`OwnData.to_bytes`), None where its task is one of ours."""
+        return self._read("SELECT data FROM studies WHERE id = ?", (id,))[0]["data"]
+
+    def trials(self, id: str) -> list[TrialRecord]:
+        """Return the trials of a study, in their order."""
+        rows = self._read(
+            "SELECT number, trial, state, reason, step, turns FROM trials WHERE study = ? ORDER BY number", (id,)
+        )
+        return [TrialRecord(**{**dict(row), "trial": Trial.from_dict(json.loads(row["trial"]))}) for row in rows]
+
+    def points(self, id: str) -> pd.DataFrame:
+        """Return every point of a study.
+
+        Columns:
+            trial: Number of the trial.
+            step: Optimizer steps done.
+            train_loss: Mean loss of the steps since the last point, NaN at step 0.
+            loss, accuracy, macro_f1: On a fixed part of the validation split.
+            seconds: That the turn took, while other trials shared the machine.
+            at: When it was recorded, seconds since the epoch.
+        """
+        rows = self._read(
+            "SELECT number, step, train_loss, loss, accuracy, macro_f1, seconds, at FROM points WHERE study = ?"
+            " ORDER BY step, number",
+            (id,),
+        )
+        return pd.DataFrame([tuple(row) for row in rows], columns=POINT_COLUMNS).astype({"train_loss": float})
+
+    def results(self, id: str) -> pd.DataFrame:
+        """Return the finished trials, one row each.
+
+        Columns:
+            trial, task, method, label, seed, parameters: What was trained.
+            accuracy, macro_f1, loss: On the final split.
+            file_bytes: Of the adapter's weights file.
+            rank, stable_rank, effective_rank: Of ΔW, means over the adapted matrices.
+            predicted: Predicted label of each example of the final split, (n,) int16.
+        """
+        rows = self._read(
+            "SELECT number, trial, outcome, predicted FROM trials WHERE study = ? AND outcome IS NOT NULL"
+            " ORDER BY number",
+            (id,),
+        )
+        found = []
+        for row in rows:
+            trial = Trial.from_dict(json.loads(row["trial"]))
+            found.append(
+                {
+                    "trial": row["number"],
+                    "task": trial.spec.task,
+                    "method": trial.spec.method,
+                    "label": trial.label,
+                    "seed": trial.spec.seed,
+                    **json.loads(row["outcome"]),
+                    "predicted": np.frombuffer(row["predicted"], dtype=np.int16),
+                }
+            )
+        columns = ("trial", "task", "method", "label", "seed", "parameters", *OUTCOME_COLUMNS, "predicted")
+        return pd.DataFrame(found, columns=columns)
+
+    def coefficients(self, id: str, number: int) -> tuple[Layout, pd.Series] | None:
+        """Return where a trial's M stands, and its values at each evaluation: step -> (entries,) float16.
+
+        None for a method without M, or before the first point.
+        """
+        (trial,) = self._read("SELECT layout FROM trials WHERE study = ? AND number = ?", (id, number))
+        if trial["layout"] is None:
+            return None
+        rows = self._read(
+            "SELECT step, coefficients FROM points WHERE study = ? AND number = ? ORDER BY step", (id, number)
+        )
+        values = [np.frombuffer(row["coefficients"], dtype=np.float16) for row in rows]
+        return _unpack_layout(trial["layout"]), pd.Series(values, index=[row["step"] for row in rows], dtype=object)
+
+    def adapter_directory(self, id: str, number: int) -> Path:
+        """Return where the adapter of a trial is, once it is done."""
+        return self.directory / "adapters" / id / str(number)
+
+    def state(self, id: str, number: int) -> tuple[int, bytes] | None:
+        """Return (step, state) of an unfinished trial, None where none was kept."""
+        try:
+            content = self._state_file(id, number).read_bytes()
+        except OSError:
+            return None
+        return int.from_bytes(content[:8], "little"), content[8:]
+
+    def _state_file(self, id: str, number: int) -> Path:
+        return self.directory / "states" / id / f"{number}.pt"
+
+    def _read(self, query: str, values: tuple = ()) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._connection:
+            yield self._connection
+
+
+def _study_record(row: sqlite3.Row) -> StudyRecord:
+    values = dict(row)
+    values["study"] = Study.from_dict(json.loads(values["study"]))
+    values["bet"] = values["bet"] and json.loads(values["bet"])
+    values["cost"] = values["cost"] and pd.DataFrame(json.loads(values["cost"]))
+    return StudyRecord(**values)
+
+
+def _pack_layout(layout: Layout) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, names=layout.names, n=layout.n, **{f"i{k}": i for k, i in enumerate(layout.indices)})
+    return file.getvalue()
+
+
+def _unpack_layout(packed: bytes) -> Layout:
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        names = arrays["names"].tolist()
+        return Layout(names, arrays["n"].tolist(), [arrays[f"i{k}"] for k in range(len(names))])

@@ -1,0 +1,235 @@
+"""A study: methods × budgets × seeds on one task, as plain data, and the trials that it is made of.
+
+Light: no torch, so that a page can plan without waiting for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from analysis.shapes import block_shapes
+from analysis.sizing import Shapes, SizeError, choose_size, count_parameters, size_label
+
+from analysis.methods import METHODS
+from analysis.overview import base_parameters
+from analysis.specification import TrainingSpec, own_learning_rate
+from analysis.tasks import get_task
+
+FINAL_SPLITS = ("test", "validation")
+LARGEST_LINK = 2**20  # bytes unpacked
+
+
+class StudyError(ValueError):
+    """A study that cannot be planned or read, in one sentence for people."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial.
+
+    Attributes:
+        spec: What is trained, resolved.
+        label: Method and size for people; trials that differ by their seed alone share it.
+        parameters: Trainable parameters, the head not counted.
+    """
+
+    spec: TrainingSpec
+    label: str
+    parameters: int
+
+    def to_dict(self) -> dict:
+        """Return the trial as JSON types."""
+        return {"spec": self.spec.to_dict(), "label": self.label, "parameters": self.parameters}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Trial:
+        """Return the trial that `to_dict` wrote."""
+        return cls(TrainingSpec.from_dict(values["spec"]), values["label"], values["parameters"])
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A method that cannot come near a budget."""
+
+    method: str
+    budget: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared; `to_dict` is JSON, `to_link` fits into a URL.
+
+    Attributes:
+        task: A name in `analysis.tasks.TASKS`, or of a person's own data.
+        methods: Names in `analysis.methods.METHODS`: those of one size once a seed, the others at each budget.
+        budgets: Numbers of trainable parameters, the head not counted. Each method gets the size that comes nearest.
+        sizes: Method -> sizes that it is tried at instead.
+        seeds: Each is one more trial of everything.
+        learning_rates: Method -> rates that it is tried at instead of its own (for head only: the head's rate).
+        base: Hub id or local path; None takes the task's own.
+        target_modules: As in `TrainingSpec`.
+        steps: As in `TrainingSpec`.
+        batch_size: As in `TrainingSpec`.
+        examples: As in `TrainingSpec`.
+        custom_indices: Of the method custom.
+        evaluate_every: Steps between two evaluations.
+        final_split: "test", or "validation" where rates are chosen by the result.
+        threads: Of torch, in each trial: with another number, the last digits of a result differ.
+    """
+
+    task: str
+    methods: tuple[str, ...]
+    budgets: tuple[int, ...] = ()
+    sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+    learning_rates: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    base: str | None = None
+    target_modules: tuple[str, ...] | None = None
+    steps: int = 100
+    batch_size: int = 16
+    examples: int | None = None
+    custom_indices: tuple[tuple[int, int], ...] | None = None
+    evaluate_every: int = 10
+    final_split: str = "test"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("methods", "budgets", "seeds", "target_modules"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        for name in ("sizes", "learning_rates"):
+            object.__setattr__(self, name, {key: tuple(value) for key, value in getattr(self, name).items()})
+        unknown = [method for method in (*self.methods, *self.sizes, *self.learning_rates) if method not in METHODS]
+        if unknown:
+            raise StudyError(f"There is no method {unknown[0]!r}; the methods are {', '.join(METHODS)}.")
+        if not self.methods or not self.seeds:
+            raise StudyError("A study needs at least one method and one seed.")
+        for name in ("budgets", "steps", "batch_size", "evaluate_every", "threads"):
+            value = getattr(self, name)
+            if not all(one > 0 for one in (value if isinstance(value, tuple) else (value,))):
+                raise StudyError(f"{name}={value!r} must be greater than 0.")
+        if self.final_split not in FINAL_SPLITS:
+            raise StudyError(f"final_split={self.final_split!r} must be one of {', '.join(FINAL_SPLITS)}.")
+        sized = [method for method in self.methods if METHODS[method].size_name and method not in self.sizes]
+        if sized and not self.budgets:
+            raise StudyError(f"{', '.join(METHODS[method].title for method in sized)}: name a budget, or a size.")
+
+    def resolved(self) -> Study:
+        """Return the same study with base, examples and learning rates written out, as it is stored and shared.
+
+        Raises:
+            TaskError: Where there is no such task here.
+        """
+        task = get_task(self.task)
+        rates = {
+            method: self.learning_rates.get(method) or (own_learning_rate(method, task),) for method in self.methods
+        }
+        return replace(
+            self,
+            base=self.base or task.base,
+            examples=self.examples or min(task.examples, len(task.load().train)),
+            learning_rates=rates,
+        )
+
+    def plan(self) -> tuple[list[Trial], list[LeftOut]]:
+        """Return the trials, all of a seed before those of the next, and what had to be left out.
+
+        Raises:
+            TaskError, SpecificationError, StudyError: Where a trial cannot be trained as specified.
+        """
+        study = self.resolved()
+        shapes = list(block_shapes(study.base, study.target_modules).values())
+        trials: list[Trial] = []
+        left_out: list[LeftOut] = []
+        for method in study.methods:
+            for options, parameters in study._sizes(method, shapes, left_out):
+                for rate in study.learning_rates[method]:
+                    name = "head_learning_rate" if method == "head_only" else "learning_rate"
+                    spec = TrainingSpec(
+                        task=study.task,
+                        method=method,
+                        base=study.base,
+                        target_modules=study.target_modules,
+                        steps=study.steps,
+                        batch_size=study.batch_size,
+                        examples=study.examples,
+                        **options,
+                        **{name: rate},
+                    ).resolved()
+                    label = size_label(method, spec.size, spec.budget)
+                    if len(study.learning_rates[method]) > 1:
+                        label = f"{label}, rate {rate:g}"
+                    trials.append(Trial(spec, label, parameters))
+        if not trials:
+            raise StudyError("No method comes near the budget: choose another budget, or more methods.")
+        seeds = [[replace(trial, spec=replace(trial.spec, seed=seed)) for trial in trials] for seed in study.seeds]
+        return [trial for of_seed in seeds for trial in of_seed], left_out
+
+    def _sizes(self, method: str, shapes: Shapes, left_out: list[LeftOut]) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield (fields of the specification, trainable parameters) for each size of a method."""
+        given = {"custom_indices": self.custom_indices if method == "custom" else None}
+        counted = {**given, "whole": base_parameters(self.base) if method == "full" else None}
+        if METHODS[method].size_name is None:
+            yield given, count_parameters(method, shapes, **counted)
+        elif method in self.sizes:
+            for size in self.sizes[method]:
+                yield {"size": size}, count_parameters(method, shapes, size=size)
+        else:
+            for budget in self.budgets:
+                try:
+                    found = choose_size(method, budget, shapes)
+                except SizeError as error:
+                    left_out.append(LeftOut(method, budget, str(error)))
+                else:
+                    yield {"size": found.size, "budget": found.budget}, found.count
+
+    def to_dict(self) -> dict:
+        """Return the study as JSON types, without what has its default."""
+        return {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if getattr(self, one.name) != (one.default_factory() if callable(one.default_factory) else one.default)
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Study:
+        """Return the study that `to_dict` wrote.
+
+        Raises:
+            StudyError: Where it is none.
+        """
+        if not isinstance(values, Mapping):
+            raise StudyError("This is no study: a JSON object with a task and methods is expected.")
+        unknown = set(values) - {one.name for one in fields(cls)}
+        if unknown:
+            raise StudyError(f"A study has no field {', '.join(sorted(unknown))}.")
+        try:
+            return cls(**values)
+        except (TypeError, AttributeError) as error:
+            raise StudyError(f"This study cannot be read: {error}.") from error
+
+    def to_link(self) -> str:
+        """Return the study as letters that stand in a URL as they are."""
+        packed = zlib.compress(json.dumps(self.to_dict()).encode(), 9)
+        return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+    @classmethod
+    def from_link(cls, link: str) -> Study:
+        """Return the study that `to_link` wrote.
+
+        Raises:
+            StudyError: Where the letters are damaged, or longer than a study is.
+        """
+        try:
+            packed = base64.urlsafe_b64decode(link + "=" * (-len(link) % 4))
+            text = zlib.decompressobj().decompress(packed, max_length=LARGEST_LINK)
+            return cls.from_dict(json.loads(text))
+        except (binascii.Error, zlib.error, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise StudyError("This link to a study is damaged: copy it whole, or open the study's file.") from error

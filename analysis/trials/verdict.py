@@ -1,0 +1,189 @@
+"""What finished trials say, in words. Light: no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.trials.results import MORE_SEEDS, Answers, Difference, points, seeds_needed
+
+SVFT_PATTERNS = ("plain", "banded", "random", "top_k", "custom")
+LORA_FAMILY = ("lora", "dora")
+
+HOLDS, DOES_NOT_HOLD, OPEN = "holds", "does not hold", "not distinguishable"
+
+_LEVEL = math.log(1.1)  # budgets within 10 % count as equal
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a study says.
+
+    Attributes:
+        headline: The comparison that the budgets alone choose, before any result: the SVFT configuration and the LoRA
+            one that are nearest in parameters.
+        details: Further sentences.
+        more_seeds: About how many more seeds the headline's comparison needs; None where it is clear, or hopeless.
+    """
+
+    headline: str
+    details: list[str]
+    more_seeds: int | None = None
+
+
+def verdict(summary: pd.DataFrame, trials: pd.DataFrame, truth: np.ndarray) -> Verdict:
+    """Return the verdict on a study.
+
+    Args:
+        summary: Of `analysis.trials.results.summarize`.
+        trials: See `analysis.trials.results`.
+        truth: See there.
+    """
+    if summary.empty:
+        return Verdict("No trial has finished yet.", [])
+    answers, table = Answers(trials, truth), summary.set_index("label")
+    pair = _declared_pair(table, answers)
+    if pair is None:
+        best = table["accuracy"].idxmax()
+        return Verdict(
+            f"{best} has the highest accuracy, {table.at[best, 'accuracy']:.1%}.",
+            ["A verdict on SVFT needs an SVFT pattern and LoRA with the same seed.", *_on_full(table, answers)],
+        )
+    label, reference = pair
+    found = answers.difference(label, reference)
+    more = None if found.clear else seeds_needed(trials, truth, label, reference)
+    declared = (
+        f"They train {table.at[label, 'parameters']:,} and {table.at[reference, 'parameters']:,} parameters: of all "
+        "SVFT and LoRA configurations the nearest, chosen by their budgets and not by their results."
+    )
+    details = [declared, *_on_best(table, answers, label), *_on_full(table, answers)]
+    return Verdict(_headline(label, reference, found, more), details, more)
+
+
+def claim(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
+    """Return where the paper's central claim holds: at equal or smaller budget, SVFT recovers more than LoRA or DoRA.
+
+    Recovered performance rises with accuracy, between the same head only and full fine-tuning: so one row compares the
+    accuracies of an SVFT configuration and of one of LoRA or DoRA with at least as many parameters.
+
+    Columns:
+        label, parameters: The SVFT configuration.
+        reference, reference_parameters: The one of LoRA or DoRA.
+        difference, low, high: Accuracy of the former minus that of the latter, in points, with the 95 % interval.
+        seeds: That both have.
+        outcome: "holds" where the interval lies above 0, "does not hold" where it lies below, else "not
+            distinguishable".
+        corrected: Whether it still excludes 0 at the level 1 − 0.05/rows (Bonferroni).
+    """
+    answers = Answers(trials, truth)
+    configurations = trials.drop_duplicates("label").sort_values("parameters", kind="stable")
+    patterns = configurations[configurations["method"].isin(SVFT_PATTERNS)]
+    family = configurations[configurations["method"].isin(LORA_FAMILY)]
+    found = [
+        (label, parameters, reference, most, difference)
+        for label, parameters in zip(patterns["label"], patterns["parameters"])
+        for reference, most in zip(family["label"], family["parameters"])
+        if most >= parameters and (difference := answers.difference(label, reference)) is not None
+    ]
+    rows = [(*pair, d.value, d.low, d.high, d.seeds, _outcome(d), d.clear_among(len(found))) for *pair, d in found]
+    columns = ["label", "parameters", "reference", "reference_parameters"]
+    return pd.DataFrame(rows, columns=[*columns, "difference", "low", "high", "seeds", "outcome", "corrected"])
+
+
+def claim_sentence(table: pd.DataFrame) -> str:
+    """Return the table of `claim` in words, with how many comparisons were made."""
+    if table.empty:
+        return "No SVFT pattern finished beside a LoRA or DoRA of equal or larger budget with the same seed."
+    made, counts = len(table), table["outcome"].value_counts().reindex([HOLDS, DOES_NOT_HOLD, OPEN], fill_value=0)
+    kept = int(((table["outcome"] == HOLDS) & table["corrected"]).sum())
+    alone = " Some have one seed: their intervals cover the test examples alone." if table["seeds"].min() == 1 else ""
+    return (
+        f"At equal or smaller budget SVFT is above LoRA or DoRA in {counts[HOLDS]} of {made} comparisons, below in "
+        f"{counts[DOES_NOT_HOLD]}, and cannot be told apart in {counts[OPEN]}. Of {made} comparisons, chance alone makes "
+        f"about {0.05 * made:.1f} look clear; corrected for their number, {kept} of the {counts[HOLDS]} stay above.{alone}"
+    )
+
+
+def _outcome(found: Difference) -> str:
+    return OPEN if not found.clear else HOLDS if found.value > 0 else DOES_NOT_HOLD
+
+
+def _declared_pair(table: pd.DataFrame, answers: Answers) -> tuple[str, str] | None:
+    """Return the SVFT configuration and the LoRA one nearest in parameters, by nothing that was measured.
+
+    DoRA stands in where there is no LoRA. Of pairs within 10 %, the one of fewest parameters is taken, and of those
+    the first pattern in the order of `SVFT_PATTERNS`.
+    """
+    for method in LORA_FAMILY:
+        pairs = [
+            (max(abs(math.log(of.parameters / to.parameters)), _LEVEL), to.parameters, SVFT_PATTERNS.index(of.method))
+            + (of.Index, to.Index)
+            for of in table[table["method"].isin(SVFT_PATTERNS)].itertuples()
+            for to in table[table["method"] == method].itertuples()
+            if answers.seeds(of.Index, to.Index)
+        ]
+        if pairs:
+            return min(pairs)[-2:]
+    return None
+
+
+def _headline(label: str, reference: str, found: Difference, more: int | None) -> str:
+    alone = " There is one seed: the interval covers the test examples alone." if found.seeds == 1 else ""
+    return f"{_compare(label, reference, found)}{'' if found.clear else _advice(more)}.{alone}"
+
+
+def _compare(label: str, reference: str, found: Difference) -> str:
+    """Return how two configurations compare, without a full stop."""
+    if not found.clear:
+        between = f"the difference is between {points(found.low)} and {points(found.high)} points"
+        return f"{label} and {reference} cannot be told apart: {between}"
+    low, high = sorted((abs(found.low), abs(found.high)))
+    return (
+        f"{label} is {'above' if found.value > 0 else 'below'} {reference} by {points(low)} to {points(high)} points"
+    )
+
+
+def _advice(more: int | None) -> str:
+    if more is None:
+        return f"; {MORE_SEEDS} more seeds would not change that"
+    return f"; about {more} more {'seed is' if more == 1 else 'seeds are'} needed"
+
+
+def _on_best(table: pd.DataFrame, answers: Answers, declared: str) -> list[str]:
+    """Return the sentence on the best SVFT configuration against the LoRA nearest to it, where it is another one."""
+    patterns = table[table["method"].isin(SVFT_PATTERNS)]
+    best = patterns["accuracy"].idxmax()
+    nearest = _declared_pair(pd.concat([table.loc[[best]], table[table["method"].isin(LORA_FAMILY)]]), answers)
+    if best == declared or nearest is None:
+        return []
+    found = answers.difference(*nearest)
+    still = "stays clear" if found.clear_among(len(patterns)) else "is no longer clear"
+    ending = f"; it {still} when corrected for that" if found.clear else ""
+    return [f"{_compare(*nearest, found)}. It is the best of {len(patterns)} patterns, chosen by the result{ending}."]
+
+
+def _on_full(table: pd.DataFrame, answers: Answers) -> list[str]:
+    """Return the sentences on the best SVFT configuration against full fine-tuning, and what it recovers of it."""
+    patterns, full = table[table["method"].isin(SVFT_PATTERNS)], table.index[table["method"] == "full"]
+    if patterns.empty:
+        return []
+    best = patterns["accuracy"].idxmax()
+    row = table.loc[best]
+    sentences = []
+    if len(full) and (found := answers.difference(best, full[0])) is not None:
+        share = row["parameters"] / table.at[full[0], "parameters"]
+        sentences.append(f"{_compare(best, full[0], found)}; it trains {share:.2%} of its parameters.")
+    if not math.isnan(row["recovered"]):
+        recovered = (f"{row[name]:.0%}".replace("-", "−") for name in ("recovered", "recovered_low", "recovered_high"))
+        value, low, high = recovered
+        sentences.append(
+            f"{best} recovers {value} of what full fine-tuning gains over head only (95 % interval {low} to {high})."
+        )
+    elif len(full) and (table["method"] == "head_only").any():
+        sentences.append("Recovered performance is not defined: full fine-tuning is not clearly above head only.")
+    else:
+        sentences.append("Recovered performance needs head only and full fine-tuning in the study.")
+    return sentences

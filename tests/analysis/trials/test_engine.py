@@ -1,0 +1,267 @@
+"""Trials advance together, survive each other's accidents, and are written down as they happen.
+
+Each engine here has real worker processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+from analysis.specification import TrainingSpec
+from analysis.training import TrainingSession
+from analysis.trials.engine import Engine, start_worker
+from analysis.trials.store import Store
+from analysis.trials.study import Study
+from tests.analysis.trials.processes import run_engine_until_killed
+
+pytestmark = pytest.mark.enable_socket  # the scheduler and its workers speak TCP on this machine
+
+PATIENCE = 240
+
+
+@pytest.fixture
+def store(tmp_path):
+    one = Store(tmp_path / "data")
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """The address of a scheduler with two workers, each started by hand in a directory of its own."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        workers = [start_worker(cluster.scheduler_address) for _ in range(2)]
+        yield cluster.scheduler_address
+        for worker in workers:
+            worker.terminate()
+            worker.wait(20)
+
+
+@pytest.fixture
+def engine(store, scheduler):
+    one = Engine(store, scheduler=scheduler)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def study(tiny_base):
+    return Study(
+        "bbc_headlines",
+        ("head_only", "plain", "lora"),
+        sizes={"lora": (1,)},
+        base=tiny_base,
+        steps=6,
+        batch_size=4,
+        examples=16,
+        evaluate_every=2,
+    )
+
+
+def wait_until(condition, seconds=PATIENCE):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
+
+
+def states(store, id):
+    return [trial.state for trial in store.trials(id)]
+
+
+# ---- a study
+
+
+def test_a_study_runs_to_its_end_and_everything_is_recorded(engine, store, study):
+    id = engine.start(study, owner="ada", name="mine", bet={"winner": "plain"})
+    assert engine.wait(id, PATIENCE)
+    record = store.study(id)
+    assert (record.state, record.owner, record.name, record.bet) == ("done", "ada", "mine", {"winner": "plain"})
+    assert states(store, id) == ["done"] * 3
+    points = store.points(id)
+    for _, curve in points.groupby("trial"):
+        assert curve["step"].tolist() == [0, 2, 4, 6]
+        assert curve["train_loss"].isna().tolist() == [True, False, False, False]
+        assert curve[["loss", "accuracy", "macro_f1"]].notna().all(axis=None)
+    results = store.results(id)
+    assert results["label"].tolist() == [trial.trial.label for trial in store.trials(id)]
+    assert results["parameters"].tolist() == [trial.trial.parameters for trial in store.trials(id)]
+    assert all(len(predicted) == 800 for predicted in results["predicted"])
+    assert results["rank"].tolist()[0] == 0
+    assert (results["rank"][1:] > 0).all()
+    assert set(record.cost["label"]) == set(results["label"][1:])  # head only adapts nothing
+
+
+def test_a_trial_is_the_same_training_as_by_itself(engine, store, study):
+    id = engine.start(replace(study, evaluate_every=3))
+    assert engine.wait(id, PATIENCE)
+    for trial in store.trials(id):
+        session = TrainingSession(trial.trial.spec)
+        losses = [session.train_step().loss for _ in range(6)]
+        curve = store.points(id).query("trial == @trial.number")
+        means = [np.mean(losses[:3]), np.mean(losses[3:])]
+        assert curve["train_loss"].tolist()[1:] == pytest.approx(means, rel=1e-6)
+
+
+def test_no_trial_is_more_than_one_evaluation_ahead_of_another(engine, store, study):
+    id = engine.start(replace(study, seeds=(0, 1)))
+    assert engine.wait(id, PATIENCE)
+    turns = dict.fromkeys(range(6), 0)
+    for _, point in store.points(id).sort_values("at").iterrows():
+        turns[point["trial"]] += 1
+        assert max(turns.values()) - min(turns.values()) <= 1
+
+
+def test_the_values_of_m_are_recorded_at_every_evaluation(engine, store, study):
+    id = engine.start(study)
+    assert engine.wait(id, PATIENCE)
+    assert store.coefficients(id, 0) is None  # head only
+    layout, values = store.coefficients(id, 1)
+    assert values.index.tolist() == [0, 2, 4, 6]
+    assert len(layout.names) == 12  # two blocks of six
+    assert sum(map(len, layout.indices)) == len(values[0])
+    assert not values[0].any()
+    from safetensors.numpy import load_file
+
+    saved = load_file(store.adapter_directory(id, 1) / "adapter_model.safetensors")
+    first = saved[next(key for key in saved if layout.names[0] in key and "svft_coefficients" in key)]
+    assert values[6][: len(first)].tolist() == first.astype(np.float16).tolist()
+
+
+def test_two_studies_at_once_both_end(engine, store, study):
+    ids = [engine.start(replace(study, seeds=(seed,))) for seed in (0, 1)]
+    assert engine.queue_length(ids[1]) == 1
+    assert all(engine.wait(id, PATIENCE) for id in ids)
+    assert [states(store, id) for id in ids] == [["done"] * 3] * 2
+
+
+def test_more_seeds_extend_a_study(engine, store, study):
+    study = replace(study, methods=("plain",))
+    id = engine.start(study)
+    assert engine.wait(id, PATIENCE)
+    first = store.results(id)["predicted"][0]
+    engine.add_seeds(id, 2)
+    assert engine.wait(id, PATIENCE)
+    results = store.results(id)
+    assert results["seed"].tolist() == [0, 1, 2]
+    assert np.array_equal(results["predicted"][0], first)
+    assert store.study(id).study.seeds == (0, 1, 2)
+
+
+# ---- stopping, and what goes wrong
+
+
+def test_one_trial_can_be_stopped_and_the_others_go_on(engine, store, study):
+    id = engine.start(study)
+    engine.stop(id, 1)
+    assert engine.wait(id, PATIENCE)
+    assert states(store, id) == ["done", "stopped", "done"]
+    assert store.study(id).state == "stopped"
+
+
+def test_a_stopped_study_keeps_its_points_and_goes_on_where_it_was(engine, store, study, scheduler):
+    whole = engine.start(study)
+    assert engine.wait(whole, PATIENCE)
+    id = engine.start(replace(study, steps=6))
+    wait_until(lambda: len(store.points(id)) >= 5)
+    engine.stop(id)
+    assert engine.wait(id, 10)
+    kept = store.points(id)
+    assert set(states(store, id)) <= {"stopped", "done"}
+    engine.resume(id)
+    assert engine.wait(id, PATIENCE)
+    assert states(store, id) == ["done"] * 3
+    columns = ["trial", "step", "train_loss", "loss", "accuracy", "macro_f1"]
+    assert store.points(id)[columns].equals(store.points(whole)[columns])
+    again = store.points(id).set_index(["trial", "step"])["at"]
+    assert (again[kept.set_index(["trial", "step"]).index] == kept.set_index(["trial", "step"])["at"]).all()
+
+
+def test_a_trial_that_cannot_be_trained_says_why_and_the_others_go_on(engine, store, study, tiny_base, tmp_path):
+    import shutil
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    id = engine.start(replace(study, base=str(base), target_modules=("query",), methods=("plain",)))
+    assert engine.wait(id, PATIENCE)
+    shutil.rmtree(base)
+    engine.add_seeds(id, 1)
+    assert engine.wait(id, PATIENCE)
+    assert states(store, id) == ["done", "failed"]
+    assert "could not be loaded" in store.trials(id)[1].reason
+
+
+def test_a_killed_worker_costs_only_the_trial_that_it_trained(store, study):
+    engine = Engine(store, workers=2)
+    try:
+        id = engine.start(replace(study, steps=60, evaluate_every=2))
+        wait_until(lambda: len(store.points(id)) >= 6)
+        victim = worker_processes()[0]
+        victim.send_signal(signal.SIGKILL)
+        assert engine.wait(id, PATIENCE)
+        failed = [trial for trial in store.trials(id) if trial.state == "failed"]
+        assert len(failed) <= 1  # none where the worker was idle at that moment
+        assert all("worker process died" in trial.reason for trial in failed)
+        assert states(store, id).count("done") == 3 - len(failed)
+        engine.resume(id)
+        assert engine.wait(id, PATIENCE)
+        assert states(store, id) == ["done"] * 3
+    finally:
+        engine.close()
+    assert not worker_processes()
+
+
+def worker_processes() -> list[psutil.Process]:
+    """The processes of this one that train: those that multiprocessing started for a nanny."""
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "multiprocessing.spawn" in " ".join(child.cmdline())
+    ]
+
+
+def test_running_out_of_memory_is_that_trials_result(store, study):
+    engine = Engine(store, workers=1)
+    try:
+        id = engine.start(replace(study, methods=("plain", "lora"), batch_size=4, steps=2))
+        assert engine.wait(id, PATIENCE)
+        assert states(store, id) == ["done", "done"]
+    finally:
+        engine.close()
+
+
+# ---- the server
+
+
+def test_a_study_whose_server_is_killed_is_interrupted_and_goes_on(tmp_path, study):
+    id = run_engine_until_killed(tmp_path / "data", replace(study, steps=20), points=6)
+    store = Store(tmp_path / "data")
+    kept = store.points(id)
+    assert len(kept) >= 6
+    engine = Engine(store, workers=1)
+    try:
+        assert store.study(id).state == "interrupted"
+        assert set(states(store, id)) == {"interrupted"}
+        engine.resume(id)
+        assert engine.wait(id, PATIENCE)
+        assert states(store, id) == ["done"] * 3
+        assert (store.points(id)["at"].isin(kept["at"])).sum() == len(kept)
+        for trial in store.trials(id):
+            session = TrainingSession(trial.trial.spec)
+            losses = np.array([session.train_step().loss for _ in range(20)]).reshape(-1, 2).mean(axis=1)
+            curve = store.points(id).query("trial == @trial.number")
+            assert curve["train_loss"].tolist()[1:] == pytest.approx(losses.tolist(), rel=1e-6)
+    finally:
+        engine.close()
+        store.close()
