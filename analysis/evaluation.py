@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.resampling import interval, resampled_means
+
 EVALUATION_FILE = "evaluation.json"
 DIAL_NOTE = (
     "alpha = 0 is the same head with M off, not the head-only baseline, whose head was trained without M; "
@@ -17,7 +19,6 @@ DIAL_NOTE = (
 )
 
 _Z95 = 1.959963984540054  # 97.5 % point of the normal distribution
-_DRAWS = 4000
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
@@ -50,9 +51,8 @@ def recovered_performance(
 ) -> RecoveredPerformance:
     """Return how much of the way from head only to full fine-tuning a method goes.
 
-    The interval is a paired bootstrap: each draw takes seeds and test examples with replacement, the same ones for
-    all three (Efron & Tibshirani 1993). "Clearly above" means that the 95 % interval of full − head only, from the
-    same draws, lies above 0.
+    The interval is a paired bootstrap over seeds and test examples (`resampling.resampled_means`). "Clearly above"
+    means that the 95 % interval of full − head only, from the same draws, lies above 0.
 
     Args:
         method: Right or wrong, (seeds, test examples) bool.
@@ -68,20 +68,13 @@ def recovered_performance(
             "Recovered performance compares like with like: method, head only and full fine-tuning need the same "
             f"seeds and test examples, not {method.shape}, {head_only.shape} and {full.shape}."
         )
-    gain = method.astype(np.float64) - head_only
-    room = full.astype(np.float64) - head_only
-    seeds, n = gain.shape
-    generator = np.random.default_rng(seed)
-    # A draw is a weight for each seed and each example, how often it was taken.
-    seed_weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=_DRAWS) / seeds
-    example_weights = generator.multinomial(n, np.full(n, 1 / n), size=_DRAWS) / n
-    gains = ((seed_weights @ gain) * example_weights).sum(axis=1)
-    rooms = ((seed_weights @ room) * example_weights).sum(axis=1)
-    if np.quantile(rooms, 0.025) <= 0:
+    answers = np.stack([method, head_only, full]).astype(np.int8)
+    means, values = resampled_means(answers, seed), answers.mean(axis=(1, 2))
+    rooms = means[:, 2] - means[:, 1]
+    if interval(rooms)[0] <= 0:
         return RecoveredPerformance(None, None, None)
-    ratios = gains / np.where(rooms > 0, rooms, np.nan)
-    low, high = np.nanquantile(ratios, [0.025, 0.975])
-    return RecoveredPerformance(float(gain.mean() / room.mean()), float(low), float(high))
+    low, high = interval((means[:, 0] - means[:, 1]) / np.where(rooms > 0, rooms, np.nan))
+    return RecoveredPerformance(float((values[0] - values[1]) / (values[2] - values[1])), low, high)
 
 
 @dataclass(frozen=True)

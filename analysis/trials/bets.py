@@ -77,4 +77,5 @@ def score_bet(bet: Mapping[str, str], trials: pd.DataFrame, truth: np.ndarray) -
     else:
         outcome = "wrong"
         ending = f"the bet on {picked} was wrong, it is {points(behind.value)} points below ({behind.words})"
-    return BetScore(outcome, f"{said}; {ending}.", winner, runner_up, lead, margin_right)
+    sentence = f"{said}; {ending}."
+    return BetScore(outcome, sentence[0].upper() + sentence[1:], winner, runner_up, lead, margin_right)

@@ -206,14 +206,14 @@ def seeds_needed(trials: pd.DataFrame, truth: np.ndarray, label: str, reference:
     of examples lets an accuracy scatter. With the number returned, the chances to exclude 0 are about even.
 
     Returns:
-        0 where the interval excludes 0 already; None where more than `MORE_SEEDS` would be needed, where no number
-        would do, and where the two share no seed.
+        0 where the interval of two seeds or more excludes 0 already; None where more than `MORE_SEEDS` would be
+        needed, where no number would do, and where the two share no seed.
     """
     answers = Answers(trials, truth)
     found = answers.difference(label, reference)
     if found is None:
         return None
-    if found.clear:
+    if found.clear and found.seeds > 1:
         return 0
     pair = answers.right(label, reference)
     gain = (pair[0] - pair[1]).astype(float)

@@ -15,8 +15,6 @@ LORA_FAMILY = ("lora", "dora")
 
 HOLDS, DOES_NOT_HOLD, OPEN = "holds", "does not hold", "not distinguishable"
 
-_LEVEL = math.log(1.1)  # budgets within 10 % count as equal
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -26,7 +24,8 @@ class Verdict:
         headline: The comparison that the budgets alone choose, before any result: the SVFT configuration and the LoRA
             one that are nearest in parameters.
         details: Further sentences.
-        more_seeds: About how many more seeds the headline's comparison needs; None where it is clear, or hopeless.
+        more_seeds: About how many more seeds the headline's comparison needs; None where it is clear with
+            two seeds or more, and where 50 would not do.
     """
 
     headline: str
@@ -54,7 +53,7 @@ def verdict(summary: pd.DataFrame, trials: pd.DataFrame, truth: np.ndarray) -> V
         )
     label, reference = pair
     found = answers.difference(label, reference)
-    more = None if found.clear else seeds_needed(trials, truth, label, reference)
+    more = seeds_needed(trials, truth, label, reference) or None
     declared = (
         f"They train {table.at[label, 'parameters']:,} and {table.at[reference, 'parameters']:,} parameters: of all "
         "SVFT and LoRA configurations the nearest, chosen by their budgets and not by their results."
@@ -102,8 +101,9 @@ def claim_sentence(table: pd.DataFrame) -> str:
     alone = " Some have one seed: their intervals cover the test examples alone." if table["seeds"].min() == 1 else ""
     return (
         f"At equal or smaller budget SVFT is above LoRA or DoRA in {counts[HOLDS]} of {made} comparisons, below in "
-        f"{counts[DOES_NOT_HOLD]}, and cannot be told apart in {counts[OPEN]}. Of {made} comparisons, chance alone makes "
-        f"about {0.05 * made:.1f} look clear; corrected for their number, {kept} of the {counts[HOLDS]} stay above.{alone}"
+        f"{counts[DOES_NOT_HOLD]}, and cannot be told apart in {counts[OPEN]}. Among {made}, chance alone would make "
+        f"about {0.05 * made:.1f} look clear; corrected for their number, {kept} of the {counts[HOLDS]} stay above."
+        f"{alone}"
     )
 
 
@@ -117,10 +117,13 @@ def _declared_pair(table: pd.DataFrame, answers: Answers) -> tuple[str, str] | N
     DoRA stands in where there is no LoRA. Of pairs within 10 %, the one of fewest parameters is taken, and of those
     the first pattern in the order of `SVFT_PATTERNS`.
     """
+
+    def distance(of: tuple, to: tuple) -> float:
+        return max(abs(math.log(of.parameters / to.parameters)), math.log(1.1))
+
     for method in LORA_FAMILY:
         pairs = [
-            (max(abs(math.log(of.parameters / to.parameters)), _LEVEL), to.parameters, SVFT_PATTERNS.index(of.method))
-            + (of.Index, to.Index)
+            (distance(of, to), to.parameters, SVFT_PATTERNS.index(of.method), of.Index, to.Index)
             for of in table[table["method"].isin(SVFT_PATTERNS)].itertuples()
             for to in table[table["method"] == method].itertuples()
             if answers.seeds(of.Index, to.Index)
@@ -131,8 +134,13 @@ def _declared_pair(table: pd.DataFrame, answers: Answers) -> tuple[str, str] | N
 
 
 def _headline(label: str, reference: str, found: Difference, more: int | None) -> str:
-    alone = " There is one seed: the interval covers the test examples alone." if found.seeds == 1 else ""
-    return f"{_compare(label, reference, found)}{'' if found.clear else _advice(more)}.{alone}"
+    said = _compare(label, reference, found)
+    seeds = f"about {more} more {'seed' if more == 1 else 'seeds'}"
+    if found.seeds == 1:
+        said += " on these test examples, with one seed"
+    if found.clear:
+        return f"{said}; {seeds} would show whether it holds for others." if found.seeds == 1 else f"{said}."
+    return f"{said}; {seeds} would be needed." if more else f"{said}; {MORE_SEEDS} more seeds would not change that."
 
 
 def _compare(label: str, reference: str, found: Difference) -> str:
@@ -146,12 +154,6 @@ def _compare(label: str, reference: str, found: Difference) -> str:
     )
 
 
-def _advice(more: int | None) -> str:
-    if more is None:
-        return f"; {MORE_SEEDS} more seeds would not change that"
-    return f"; about {more} more {'seed is' if more == 1 else 'seeds are'} needed"
-
-
 def _on_best(table: pd.DataFrame, answers: Answers, declared: str) -> list[str]:
     """Return the sentence on the best SVFT configuration against the LoRA nearest to it, where it is another one."""
     patterns = table[table["method"].isin(SVFT_PATTERNS)]
@@ -162,7 +164,8 @@ def _on_best(table: pd.DataFrame, answers: Answers, declared: str) -> list[str]:
     found = answers.difference(*nearest)
     still = "stays clear" if found.clear_among(len(patterns)) else "is no longer clear"
     ending = f"; it {still} when corrected for that" if found.clear else ""
-    return [f"{_compare(*nearest, found)}. It is the best of {len(patterns)} patterns, chosen by the result{ending}."]
+    chosen = f"It is the best of {len(patterns)} SVFT configurations, chosen by the result{ending}."
+    return [f"{_compare(*nearest, found)}. {chosen}"]
 
 
 def _on_full(table: pd.DataFrame, answers: Answers) -> list[str]:
