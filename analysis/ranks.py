@@ -53,7 +53,7 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
         All ranks are 0 for a matrix of zeros.
     """
     if tolerance is None:
-        tolerance = rounding(matrix)
+        tolerance = rounding(matrix.shape)
     rows = []
     for of, values, complete in _spectra(matrix):
         if complete:
@@ -69,9 +69,9 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
     return table
 
 
-def rounding(matrix: AdaptedMatrix) -> float:
-    """Return max(shape)·eps of float32, the type in which M and sigma are stored: what is rounding, relative to σ₁."""
-    return max(matrix.shape) * float(np.finfo(np.float32).eps)
+def rounding(shape: tuple[int, int]) -> float:
+    """Return max(shape)·eps of float32, in which all that is trained is stored: what is rounding, relative to σ₁."""
+    return max(shape) * float(np.finfo(np.float32).eps)
 
 
 def stable_rank(values: np.ndarray) -> float:

@@ -54,7 +54,7 @@ def summarize(matrix: AdaptedMatrix) -> dict:
         "update_nuclear": float(values.sum()),
         "stable_rank": stable_rank(values),
         "effective_rank": effective_rank(values),
-        "numerical_rank": int((values > rounding(matrix) * values[0]).sum()),
+        "numerical_rank": int((values > rounding(matrix.shape) * values[0]).sum()),
         **rank_bounds(matrix),
         "off_diagonal_share": float(shares.at["off_diagonal", "share"]),
         "noise_off_diagonal_share": float(shares.at["off_diagonal", "noise_share"]),
