@@ -13,6 +13,7 @@ from rich.text import Text
 
 from analysis.evaluation import wilson_interval
 from analysis.methods import METHODS
+from analysis.sizing import size_label
 from analysis.trials.engine import Engine
 from analysis.trials.files import export_study, read_study
 from analysis.trials.store import Store, TrialRecord
@@ -154,17 +155,17 @@ def sweep_table(store: Store, id: str) -> pd.DataFrame:
     """Return what each rate came to.
 
     Columns:
-        method, rate, seeds: What was tried.
+        method: Method and size for people.
+        rate, seeds: What was tried.
         accuracy: On the whole validation split, mean over the seeds.
         low, high: 95 % Wilson interval of the examples of all seeds together.
         best: Whether no other rate of the method was better.
     """
     results = store.results(id)
     specs = {record.number: record.trial.spec for record in store.trials(id)}
-    results["rate"] = [
-        specs[number].head_learning_rate if method == "head_only" else specs[number].learning_rate
-        for number, method in zip(results["trial"], results["method"], strict=True)
-    ]
+    tried = [specs[number] for number in results["trial"]]
+    results["rate"] = [spec.head_learning_rate if spec.method == "head_only" else spec.learning_rate for spec in tried]
+    results["method"] = [size_label(spec.method, spec.size, spec.budget) for spec in tried]
     rows = []
     for (method, rate), group in results.groupby(["method", "rate"], sort=False):
         examples = len(group["predicted"].iloc[0]) * len(group)
@@ -180,9 +181,7 @@ def print_sweep(table: pd.DataFrame) -> None:
     shown = Table("method", "learning rate", "accuracy on validation", "95 % interval", "")
     for row in table.itertuples():
         interval = f"{row.low:.1%} to {row.high:.1%}"
-        shown.add_row(
-            METHODS[row.method].title, f"{row.rate:g}", f"{row.accuracy:.1%}", interval, "best" if row.best else ""
-        )
+        shown.add_row(row.method, f"{row.rate:g}", f"{row.accuracy:.1%}", interval, "best" if row.best else "")
     Console().print(shown)
 
 

@@ -472,10 +472,15 @@ class Engine:
                 self.store.set_study_state(record.id, "interrupted")
 
 
-def start_worker(scheduler: str) -> subprocess.Popen:
-    """Start a worker process of one thread for the scheduler at this address, in a directory of its own."""
+def start_worker(scheduler: str, memory_limit: str = "auto") -> subprocess.Popen:
+    """Start a worker process of one thread for the scheduler at this address.
+
+    Args:
+        scheduler: Address.
+        memory_limit: Where the process takes more it is killed and started anew; "auto" is its share of the machine's.
+    """
     command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler]
-    options = ["--nthreads", "1", "--no-dashboard", "--death-timeout", "30", "--memory-limit", "auto"]
+    options = ["--nthreads", "1", "--no-dashboard", "--death-timeout", "30", "--memory-limit", memory_limit]
     quiet = {"OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}
     return subprocess.Popen([*command, *options], env={**os.environ, **quiet}, stdout=subprocess.DEVNULL)
 

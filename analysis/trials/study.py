@@ -13,11 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from analysis.shapes import block_shapes
-from analysis.sizing import Shapes, SizeError, choose_size, count_parameters, size_label
-
 from analysis.methods import METHODS
 from analysis.overview import base_parameters
+from analysis.shapes import block_shapes
+from analysis.sizing import Shapes, SizeError, choose_size, count_parameters, size_label
 from analysis.specification import TrainingSpec, own_learning_rate
 from analysis.tasks import get_task
 

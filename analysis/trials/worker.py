@@ -28,8 +28,9 @@ from analysis.cost import Contestant, interleave
 from analysis.inference import predict_logits
 from analysis.specification import TrainingSpec
 from analysis.tasks import Examples, get_task
-from analysis.training import TrainingSession, choose_targets
+from analysis.training import TrainingSession
 from analysis.trials.messages import Layout, Outcome, Report, StateMissingError, Turn
+from analysis.updates import update_measures
 from svft.layer import SvftLayer
 
 logging.disable_progress_bar()
@@ -175,13 +176,7 @@ def _finish(session: TrainingSession, split: Examples) -> Outcome:
     """Judge a trained model on a whole split, measure its update and pack its adapter."""
     run = session.finish()
     accuracy, macro_f1, loss, predicted = _judge(session, split)
-    from types import SimpleNamespace
-
-    try:
-        from analysis.updates import update_measures
-    except ImportError:
-        update_measures = lambda *a: SimpleNamespace(rank=0.0, stable_rank=0.0, effective_rank=0.0)
-    measures = update_measures(run.model, run.spec, choose_targets(run.model, run.spec.target_modules))
+    measures = update_measures(run.model, run.spec)
     adapter = None
     with tempfile.TemporaryDirectory() as directory:
         run.save(directory)

@@ -6,6 +6,7 @@ Each engine here has real worker processes.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ import numpy as np
 import psutil
 import pytest
 
-from analysis.specification import TrainingSpec
 from analysis.training import TrainingSession
 from analysis.trials.engine import Engine, start_worker
 from analysis.trials.store import Store
@@ -41,7 +41,11 @@ def scheduler(tmp_path_factory):
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
-        workers = [start_worker(cluster.scheduler_address) for _ in range(2)]
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--nthreads", "1"]
+        elsewhere = [tmp_path_factory.mktemp("worker") for _ in range(2)]
+        # They know neither the repository's directory nor where the app keeps its data.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("SVFT_")}
+        workers = [subprocess.Popen([*command, "--no-dashboard"], cwd=cwd, env=environment) for cwd in elsewhere]
         yield cluster.scheduler_address
         for worker in workers:
             worker.terminate()
@@ -189,8 +193,6 @@ def test_a_stopped_study_keeps_its_points_and_goes_on_where_it_was(engine, store
 
 
 def test_a_trial_that_cannot_be_trained_says_why_and_the_others_go_on(engine, store, study, tiny_base, tmp_path):
-    import shutil
-
     base = tmp_path / "base"
     shutil.copytree(tiny_base, base)
     id = engine.start(replace(study, base=str(base), target_modules=("query",), methods=("plain",)))
@@ -232,13 +234,23 @@ def worker_processes() -> list[psutil.Process]:
 
 
 def test_running_out_of_memory_is_that_trials_result(store, study):
-    engine = Engine(store, workers=1)
-    try:
-        id = engine.start(replace(study, methods=("plain", "lora"), batch_size=4, steps=2))
-        assert engine.wait(id, PATIENCE)
-        assert states(store, id) == ["done", "done"]
-    finally:
-        engine.close()
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        worker = start_worker(cluster.scheduler_address, memory_limit="1.5 GB")
+        engine = Engine(store, scheduler=cluster.scheduler_address)
+        try:
+            greedy = engine.start(replace(study, methods=("full",), batch_size=200_000, steps=2))
+            modest = engine.start(replace(study, methods=("plain",)))
+            assert engine.wait(modest, PATIENCE)
+            assert engine.wait(greedy, PATIENCE)
+            assert states(store, modest) == ["done"]
+            assert states(store, greedy) == ["failed"]
+            assert "out of memory" in store.trials(greedy)[0].reason
+        finally:
+            engine.close()
+            worker.terminate()
+            worker.wait(20)
 
 
 # ---- the server
