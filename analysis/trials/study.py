@@ -6,7 +6,6 @@ Light: no torch, so that a page can plan without waiting for it.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import zlib
 from collections.abc import Iterator, Mapping
@@ -105,6 +104,8 @@ class Study:
                 object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
         for name in ("sizes", "learning_rates"):
             object.__setattr__(self, name, {key: tuple(value) for key, value in getattr(self, name).items()})
+        if self.custom_indices is not None:
+            object.__setattr__(self, "custom_indices", tuple((int(i), int(j)) for i, j in self.custom_indices))
         unknown = [method for method in (*self.methods, *self.sizes, *self.learning_rates) if method not in METHODS]
         if unknown:
             raise StudyError(f"There is no method {unknown[0]!r}; the methods are {', '.join(METHODS)}.")
@@ -211,7 +212,9 @@ class Study:
             raise StudyError(f"A study has no field {', '.join(sorted(unknown))}.")
         try:
             return cls(**values)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, StudyError):
+                raise
             raise StudyError(f"This study cannot be read: {error}.") from error
 
     def to_link(self) -> str:
@@ -228,7 +231,7 @@ class Study:
         """
         try:
             packed = base64.urlsafe_b64decode(link + "=" * (-len(link) % 4))
-            text = zlib.decompressobj().decompress(packed, max_length=LARGEST_LINK)
-            return cls.from_dict(json.loads(text))
-        except (binascii.Error, zlib.error, json.JSONDecodeError, UnicodeDecodeError) as error:
+            values = json.loads(zlib.decompressobj().decompress(packed, max_length=LARGEST_LINK))
+        except (ValueError, zlib.error) as error:  # what base64, JSON and text decoding raise are ValueErrors
             raise StudyError("This link to a study is damaged: copy it whole, or open the study's file.") from error
+        return cls.from_dict(values)

@@ -1,0 +1,190 @@
+"""Everything is written as it happens, and comes back as it was."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.trials.files import committed_studies, export_study, read_study
+from analysis.trials.messages import Layout, Outcome, Report
+from analysis.trials.store import Store
+from analysis.trials.study import Study, StudyError
+
+STUDY = Study("bbc_headlines", ("head_only", "plain"), steps=4).resolved()
+
+
+@pytest.fixture
+def store(tmp_path):
+    one = Store(tmp_path)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def id(store):
+    return store.add_study(STUDY, STUDY.plan()[0], engine="me", owner="ada", name="first")
+
+
+def report(step, **more):
+    return Report(step, [1.0, 3.0] if step else [], 0.5, 0.75, 0.7, 2.0, **more)
+
+
+def outcome(**more):
+    adapter = io.BytesIO()
+    with zipfile.ZipFile(adapter, "w") as archive:
+        archive.writestr("adapter_config.json", "{}")
+    values = {
+        "predicted": np.array([0, 4, 2], dtype=np.int16), "accuracy": 0.8, "macro_f1": 0.7, "loss": 0.6,
+        "parameters": 13_824, "file_bytes": 99, "rank": 3.0, "stable_rank": 2.0, "effective_rank": 2.5,
+        "adapter": adapter.getvalue(),
+    }  # fmt: skip
+    return Outcome(**{**values, **more})
+
+
+def test_a_new_study_waits_with_all_its_trials(store, id):
+    record = store.study(id)
+    assert (record.name, record.owner, record.state, record.study) == ("first", "ada", "queued", STUDY)
+    assert [(trial.number, trial.state, trial.step, trial.turns) for trial in store.trials(id)] == [
+        (0, "waiting", 0, 0),
+        (1, "waiting", 0, 0),
+    ]
+    assert [trial.trial for trial in store.trials(id)] == STUDY.plan()[0]
+
+
+def test_a_point_is_there_as_soon_as_it_is_reported(store, id):
+    store.add_report(id, 1, report(0))
+    store.add_report(id, 1, report(2))
+    points = store.points(id)
+    assert points[["trial", "step"]].values.tolist() == [[1, 0], [1, 2]]
+    assert np.isnan(points["train_loss"][0])
+    assert points["train_loss"][1] == 2.0
+    assert points.loc[1, ["loss", "accuracy", "macro_f1", "seconds"]].tolist() == [0.5, 0.75, 0.7, 2.0]
+    assert (store.trials(id)[1].step, store.trials(id)[1].turns) == (2, 2)
+
+
+def test_a_point_reported_twice_stands_once(store, id):
+    store.add_report(id, 0, report(0))
+    store.add_report(id, 0, report(0))
+    assert len(store.points(id)) == 1
+    assert store.trials(id)[0].turns == 1
+
+
+def test_another_process_sees_what_is_written(store, id, tmp_path):
+    store.add_report(id, 0, report(0))
+    other = Store(tmp_path)
+    assert len(other.points(id)) == 1
+    other.close()
+
+
+def test_coefficients_come_back_with_their_places(store, id):
+    layout = Layout(["a", "b"], [3, 2], [np.array([0, 4, 8], np.int32), np.array([0, 3], np.int32)])
+    values = np.arange(5, dtype=np.float16)
+    store.add_report(id, 1, report(0, layout=layout, coefficients=0 * values))
+    store.add_report(id, 1, report(2, coefficients=values))
+    found, by_step = store.coefficients(id, 1)
+    assert (found.names, found.n) == (layout.names, layout.n)
+    assert [indices.tolist() for indices in found.indices] == [[0, 4, 8], [0, 3]]
+    assert by_step.index.tolist() == [0, 2]
+    assert by_step[2].tolist() == values.tolist()
+    assert store.coefficients(id, 0) is None
+
+
+def test_the_state_of_a_trial_is_kept_until_it_is_done(store, id):
+    assert store.state(id, 1) is None
+    store.add_report(id, 1, report(2, state=b"abc"))
+    assert store.state(id, 1) == (2, b"abc")
+    store.add_report(id, 1, report(4, outcome=outcome()))
+    assert store.state(id, 1) is None
+
+
+def test_an_outcome_ends_the_trial_and_unpacks_the_adapter(store, id):
+    store.add_report(id, 1, report(4, outcome=outcome()))
+    assert store.trials(id)[1].state == "done"
+    (row,) = store.results(id).to_dict("records")
+    assert (row["trial"], row["label"], row["seed"], row["parameters"]) == (1, "SVFT plain", 0, 13_824)
+    assert (row["accuracy"], row["rank"], row["predicted"].tolist()) == (0.8, 3.0, [0, 4, 2])
+    assert (store.adapter_directory(id, 1) / "adapter_config.json").read_text() == "{}"
+
+
+def test_an_outcome_without_an_adapter_has_no_directory(store, id):
+    store.add_report(id, 0, report(4, outcome=outcome(adapter=None)))
+    assert not store.adapter_directory(id, 0).exists()
+
+
+def test_a_trial_that_begins_again_has_no_points(store, id):
+    store.add_report(id, 1, report(2, state=b"abc"))
+    store.begin_again(id, 1)
+    assert store.points(id).empty
+    assert store.state(id, 1) is None
+    assert store.trials(id)[1].turns == 0
+
+
+def test_an_extended_study_has_its_old_trials_and_the_new_ones(store, id):
+    store.add_report(id, 0, report(4, outcome=outcome()))
+    more = replace(STUDY, seeds=(0, 1))
+    store.extend_study(id, more, more.plan()[0], "me")
+    assert [trial.state for trial in store.trials(id)] == ["done", "waiting", "waiting", "waiting"]
+    assert store.study(id).study == more
+
+
+def test_people_see_their_own_studies_and_everyones(store, id):
+    shared = store.add_study(STUDY, [], engine="me")
+    other = store.add_study(STUDY, [], engine="me", owner="bob")
+    assert [record.id for record in store.studies("ada")] == [shared, id]
+    assert [record.id for record in store.studies("bob")] == [other, shared]
+    assert len(store.studies()) == 3
+
+
+def test_a_deleted_study_leaves_nothing(store, id):
+    store.add_report(id, 1, report(2, state=b"abc"))
+    store.add_report(id, 1, report(4, outcome=outcome()))
+    store.delete(id)
+    assert store.study(id) is None
+    assert store.trials(id) == []
+    assert store.points(id).empty
+    assert not store.adapter_directory(id, 1).exists()
+
+
+def test_a_study_can_be_renamed(store, id):
+    store.rename(id, "second")
+    assert store.study(id).name == "second"
+
+
+def test_costs_are_kept(store, id):
+    cost = pd.DataFrame({"label": ["SVFT plain"], "seconds": [0.5], "time_ratio": [1.0]})
+    store.set_cost(id, cost)
+    pd.testing.assert_frame_equal(store.study(id).cost, cost)
+
+
+# ---- a study's file
+
+
+def test_a_study_and_its_results_come_back_from_their_file(store, id):
+    store.add_report(id, 0, report(4, outcome=outcome(adapter=None)))
+    store.add_report(id, 1, report(4, outcome=outcome()))
+    store.set_cost(id, pd.DataFrame({"label": ["SVFT plain"], "seconds": [0.5]}))
+    file = read_study(export_study(store, id))
+    assert file.study == STUDY
+    assert file.cost.to_dict("records") == [{"label": "SVFT plain", "seconds": 0.5}]
+    expected = store.results(id)
+    assert file.results.drop(columns="predicted").equals(expected.drop(columns="predicted"))
+    assert [p.tolist() for p in file.results["predicted"]] == [p.tolist() for p in expected["predicted"]]
+    assert file.command.startswith("svft trial --task bbc_headlines --methods head_only,plain")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"study": 3}', '{"study": {"task": "x"}}', b"\xff\xfe"])
+def test_what_is_no_studys_file_is_refused_with_a_sentence(content):
+    with pytest.raises(StudyError):
+        read_study(content)
+
+
+def test_every_committed_study_can_be_read_and_planned():
+    for task, file in committed_studies().items():
+        assert file.study.task == task
+        planned = {trial.label for trial in file.study.plan()[0]}
+        assert set(file.results["label"]) <= planned
