@@ -76,6 +76,7 @@ def trial(
     target_modules: Annotated[
         list[str] | None, typer.Option(help="Linear layers to adapt, repeatable. Default: all in the blocks.")
     ] = None,
+    evaluate_every: Annotated[int | None, typer.Option(help="Steps between two evaluations. Default: 10.")] = None,
     output: Annotated[Path | None, typer.Option(help="JSON file to write study and results to.")] = None,
     workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one a core.")] = None,
     scheduler: Annotated[
@@ -93,7 +94,13 @@ def trial(
             raise StudyError("Name a task (--task), or a study's file (--study).")
         else:
             names, sizes = body.parse_methods(methods)
-            given = {"steps": steps, "batch_size": batch_size, "examples": examples, "base": base}
+            given = {
+                "steps": steps,
+                "batch_size": batch_size,
+                "examples": examples,
+                "base": base,
+                "evaluate_every": evaluate_every,
+            }
             chosen = Study(
                 task,
                 names,
