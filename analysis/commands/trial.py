@@ -148,7 +148,16 @@ def sweep_study(
     sizes = {method: (METHODS[method].size,) for method in known if METHODS[method].size_name} | sizes
     own = Study(task, methods, sizes=sizes).resolved().learning_rates
     tried = {method: rates or tuple(float(f"{own[method][0] * share:.2g}") for share in SWEEP) for method in methods}
-    return Study(task, methods, sizes=sizes, seeds=seeds, learning_rates=tried, base=base, final_split="validation")
+    return Study(
+        task,
+        methods,
+        sizes=sizes,
+        seeds=seeds,
+        learning_rates=tried,
+        base=base,
+        evaluate_every=Study.steps,  # only the end matters
+        final_split="validation",
+    )
 
 
 def sweep_table(store: Store, id: str) -> pd.DataFrame:
