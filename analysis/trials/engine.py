@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import queue
+import statistics
 import subprocess
 import sys
 import threading
@@ -93,6 +94,7 @@ class Engine:
         self._workers_started: list[subprocess.Popen] = []
         self._ready = threading.Event()
         self._error: str | None = None
+        self._step_seconds: float | None = None
         self._mark_interrupted()
         self._thread = threading.Thread(target=self._live, name="trials", daemon=True)
         self._thread.start()
@@ -158,6 +160,16 @@ class Engine:
     def ready(self) -> bool:
         """Whether workers are there and warm."""
         return self._ready.is_set()
+
+    @property
+    def workers(self) -> int:
+        """Number of worker processes, 0 before they are there."""
+        return len(self._workers()) if self.ready else 0
+
+    @property
+    def step_seconds(self) -> float | None:
+        """What a training step took when the workers warmed up (`worker.warm_up`); None before that."""
+        return self._step_seconds
 
     @property
     def error(self) -> str | None:
@@ -237,7 +249,8 @@ class Engine:
             self._cluster, self._client = cluster, client
             client.wait_for_workers(max(1, len(self._workers_started)), timeout=60)
             warming = [client.submit(messages.warm_up, workers=[worker], pure=False) for worker in self._workers()]
-            client.gather(warming, errors="skip")
+            if measured := client.gather(warming, errors="skip"):
+                self._step_seconds = statistics.median(measured)
             self._ready.set()
         except Exception as error:
             where = "on this machine" if self._scheduler is None else f"at {self._scheduler}"

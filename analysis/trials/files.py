@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.tasks import get_task
 from analysis.trials.store import OUTCOME_COLUMNS, Store
 from analysis.trials.study import Study, StudyError
 
@@ -73,6 +74,36 @@ def read_study(content: str | bytes) -> StudyFile:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
         raise StudyError("This is no study's file: it must be the JSON file that a study was saved as.") from error
+
+
+def import_study(store: Store, file: StudyFile, *, owner: str, name: str) -> str:
+    """Add a study that ran elsewhere, with its results; return its id. Trials without a result are interrupted.
+
+    Raises:
+        TaskError, SpecificationError, StudyError: Where it cannot be planned here, or the results are not of its plan.
+    """
+    trials, _ = file.study.plan()
+    numbers = {(trial.label, trial.spec.seed): number for number, trial in enumerate(trials)}
+    task = get_task(file.study.task)
+    n = len(getattr(task.load(), file.study.final_split))
+    rows = []
+    try:
+        for row in file.results.to_dict("records"):
+            number = numbers[row["label"], int(row["seed"])]
+            measured = {column: float(row[column]) for column in OUTCOME_COLUMNS}
+            predicted = row["predicted"]
+            known = len(predicted) == n and predicted.min() >= 0 and predicted.max() < len(task.labels)
+            if not known or not np.isfinite(list(measured.values())).all():
+                raise ValueError
+            rows.append({**row, **measured, "trial": number, "parameters": trials[number].parameters})
+    except (KeyError, TypeError, ValueError) as error:
+        raise StudyError("The results in this file are not those of its study: it was changed, or damaged.") from error
+    id = store.add_study(file.study, trials, engine="", owner=owner, name=name)
+    store.add_outcomes(id, pd.DataFrame(rows, columns=["trial", *_RESULT_COLUMNS, "predicted"]), file.cost)
+    for number in set(range(len(trials))) - {row["trial"] for row in rows}:
+        store.set_trial_state(id, number, "interrupted")
+    store.set_study_state(id, "done" if len(rows) == len(trials) else "interrupted")
+    return id
 
 
 def committed_studies() -> dict[str, StudyFile]:

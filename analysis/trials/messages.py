@@ -125,8 +125,8 @@ def forget(key: str) -> None:
     worker.forget(key)
 
 
-def warm_up() -> None:
+def warm_up() -> float:
     """Run `analysis.trials.worker.warm_up` where this is called: in a worker."""
     from analysis.trials import worker
 
-    worker.warm_up()
+    return worker.warm_up()

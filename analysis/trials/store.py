@@ -222,6 +222,25 @@ class Store:
         if report.outcome is not None:
             state_file.unlink(missing_ok=True)
 
+    def add_outcomes(self, id: str, results: pd.DataFrame, cost: pd.DataFrame | None) -> None:
+        """Record what came of the trials of a study elsewhere.
+
+        Args:
+            id: Of the study.
+            results: As `results` returns them; ``trial`` says which ones.
+            cost: As in `StudyRecord`.
+        """
+        with self._writing() as connection:
+            for row in results.to_dict("records"):
+                values = {name: row[name] for name in (*OUTCOME_COLUMNS, "parameters")}
+                connection.execute(
+                    "UPDATE trials SET state = 'done', step = json_extract(trial, '$.spec.steps'), outcome = ?,"
+                    " predicted = ? WHERE study = ? AND number = ?",
+                    (json.dumps(values), row["predicted"].astype(np.int16).tobytes(), id, row["trial"]),
+                )
+        if cost is not None:
+            self.set_cost(id, cost)
+
     def begin_again(self, id: str, number: int) -> None:
         """Take a trial back to step 0: its state is lost."""
         self._state_file(id, number).unlink(missing_ok=True)
@@ -296,6 +315,26 @@ class Store:
             (id,),
         )
         return pd.DataFrame([tuple(row) for row in rows], columns=POINT_COLUMNS).astype({"train_loss": float})
+
+    def turns(self, task: str, base: str) -> pd.DataFrame:
+        """Return how long the latest turns on a task and base took.
+
+        Columns:
+            study, trial: Whose turn it was.
+            method, batch_size, steps: Of the trial.
+            step: Where the turn ended.
+            seconds: As in `points`.
+        """
+        rows = self._read(
+            "SELECT p.study, p.number, json_extract(trial, '$.spec.method'), json_extract(trial, '$.spec.batch_size'),"
+            " json_extract(trial, '$.spec.steps'), p.step, p.seconds"
+            " FROM points p JOIN trials t ON t.study = p.study AND t.number = p.number"
+            " WHERE json_extract(trial, '$.spec.task') = ? AND json_extract(trial, '$.spec.base') = ?"
+            " ORDER BY p.at DESC LIMIT 2000",
+            (task, base),
+        )
+        columns = ("study", "trial", "method", "batch_size", "steps", "step", "seconds")
+        return pd.DataFrame([tuple(row) for row in rows], columns=columns)
 
     def results(self, id: str) -> pd.DataFrame:
         """Return the finished trials, one row each.

@@ -1,0 +1,103 @@
+"""How long a study takes here, from how long the turns of earlier trials took. Light: no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.trials.files import StudyFile
+from analysis.trials.study import Study, Trial
+
+# Building, evaluating and waiting for the other trials, as a share of the time of a trial's steps. Only for a guess.
+OVERHEAD = 1.5
+
+
+@dataclass(frozen=True)
+class Duration:
+    """An expected time.
+
+    Attributes:
+        seconds: For all trials.
+        measured: Whether turns of such trials were measured; otherwise it follows from a step of another one.
+    """
+
+    seconds: float
+    measured: bool
+
+    @property
+    def words(self) -> str:
+        """For people: "about 2 min"."""
+        if self.seconds < 55:
+            return f"about {max(5, 5 * round(self.seconds / 5))} s"
+        minutes = round(self.seconds / 60)
+        return f"about {minutes} min" if minutes < 90 else f"about {self.seconds / 3600:.1f} h"
+
+
+def expected_duration(
+    study: Study,
+    trials: Sequence[Trial],
+    turns: pd.DataFrame,
+    workers: int,
+    step_seconds: float | None,
+    committed: Mapping[str, StudyFile],
+) -> Duration | None:
+    """Return how long the trials of a study take, None where nothing is known.
+
+    Args:
+        study: The study.
+        trials: Its trials.
+        turns: `Store.turns` of its task and base.
+        workers: Processes that train side by side.
+        step_seconds: `Engine.step_seconds`.
+        committed: `committed_studies()`: what methods cost, relative to each other.
+    """
+    measured = _of_methods(turns, study.batch_size, study.evaluate_every)
+    if measured:
+        each = [_trial_seconds(trial, measured, study.evaluate_every) for trial in trials]
+    elif step_seconds is not None:
+        shares = _relative_steps(committed)
+        batches = study.steps * study.batch_size / 16  # of the step that was measured
+        each = [
+            OVERHEAD * batches * step_seconds * shares.get((study.task, trial.spec.method), 1.0) for trial in trials
+        ]
+    else:
+        return None
+    return Duration(max(sum(each) / max(workers, 1), max(each)), bool(measured))
+
+
+def _of_methods(turns: pd.DataFrame, batch_size: int, every: int) -> dict[str, pd.Series]:
+    """Return method -> median seconds of a "first" turn, one in the "middle" and the "last" one."""
+    turns = turns[turns["batch_size"] == batch_size].sort_values(["study", "trial", "step"])
+    kind = pd.Series("middle", turns.index)
+    kind[turns["step"] == turns["steps"]] = "last"
+    kind[turns["step"] == 0] = "first"
+    of_this_length = (kind == "first") | (turns.groupby(["study", "trial"])["step"].diff() == every)
+    found = turns[of_this_length].groupby(["method", kind])["seconds"].median().unstack()
+    if "middle" not in found:
+        return {}
+    found = found.reindex(columns=["first", "middle", "last"])
+    # A trial that was stopped has no last turn, and a method that was never tried is like the others.
+    filled = found.fillna(found.median()).apply(lambda row: row.fillna(row["middle"]), axis=1)
+    return {method: filled.loc[method] for method in filled.index}
+
+
+def _trial_seconds(trial: Trial, measured: Mapping[str, pd.Series], every: int) -> float:
+    seconds = measured.get(trial.spec.method)
+    if seconds is None:
+        seconds = pd.DataFrame(measured).median(axis=1)
+    return seconds["first"] + (math.ceil(trial.spec.steps / every) - 1) * seconds["middle"] + seconds["last"]
+
+
+def _relative_steps(committed: Mapping[str, StudyFile]) -> dict[tuple[str, str], float]:
+    """Return (task, method) -> step time relative to a plain adapter on the first task, from the committed costs."""
+    steps = {}
+    for task, file in committed.items():
+        if file.cost is not None:
+            methods = file.results.drop_duplicates("label").set_index("label")["method"]
+            of_method = file.cost.assign(method=file.cost["label"].map(methods)).groupby("method")["seconds"].median()
+            steps |= {(task, method): seconds for method, seconds in of_method.items()}
+    one = steps.get(("bbc_headlines", "plain"))
+    return {} if one is None else {key: seconds / one for key, seconds in steps.items()}

@@ -1,0 +1,79 @@
+"""The expected time of a study follows from measured turns, and says so where it does not."""
+
+import pandas as pd
+import pytest
+
+from analysis.trials.duration import OVERHEAD, Duration, expected_duration
+from analysis.trials.files import StudyFile
+from analysis.trials.study import Study
+
+STUDY = Study("bbc_headlines", ("head_only", "plain", "full"), steps=30)
+TRIALS, _ = STUDY.plan()
+COLUMNS = ["study", "trial", "method", "batch_size", "steps", "step", "seconds"]
+NONE = pd.DataFrame([], columns=COLUMNS)
+
+
+def turns(*rows):
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def trial(method, seconds, *, study="a", number=0, steps=30, batch_size=16, every=10):
+    return [(study, number, method, batch_size, steps, step * every, second) for step, second in enumerate(seconds)]
+
+
+def test_the_time_is_that_of_turns_measured_before():
+    known = turns(
+        *trial("head_only", [1, 2, 2, 5]), *trial("plain", [2, 4, 4, 9], number=1), *trial("full", [3] * 4, number=2)
+    )
+    found = expected_duration(STUDY, TRIALS, known, 1, None, {})
+    assert found == Duration(1 + 2 + 2 + 5 + 2 + 4 + 4 + 9 + 12, measured=True)
+
+
+def test_more_steps_take_more_turns():
+    known = turns(*trial("plain", [2, 4, 4, 9]))
+    study = Study("bbc_headlines", ("plain",), steps=95)
+    assert expected_duration(study, study.plan()[0], known, 1, None, {}).seconds == 2 + 9 * 4 + 9
+
+
+def test_a_method_without_turns_is_taken_to_be_like_the_others():
+    known = turns(*trial("plain", [2, 4, 4, 9]))
+    assert expected_duration(STUDY, TRIALS, known, 1, None, {}).seconds == 3 * 19
+
+
+def test_a_trial_that_was_stopped_counts_as_far_as_it_came():
+    known = turns(*trial("plain", [2, 4, 6]))
+    study = Study("bbc_headlines", ("plain",), steps=30)
+    assert expected_duration(study, study.plan()[0], known, 1, None, {}).seconds == 2 + 5 + 5 + 5
+
+
+@pytest.mark.parametrize("other", [{"batch_size": 8}, {"every": 5}])
+def test_turns_of_another_kind_do_not_count(other):
+    known = turns(*trial("plain", [2, 4, 4, 9], **other))
+    assert expected_duration(STUDY, TRIALS, known, 1, None, {}) is None
+
+
+def test_workers_share_the_trials_but_not_one_trial():
+    known = turns(*trial("head_only", [1] * 4), *trial("plain", [1] * 4, number=1), *trial("full", [9] * 4, number=2))
+    assert expected_duration(STUDY, TRIALS, known, 2, None, {}).seconds == 36
+    assert expected_duration(STUDY, TRIALS, known, 1, None, {}).seconds == 44
+
+
+def test_without_turns_it_follows_from_one_measured_step_and_the_committed_costs():
+    results = pd.DataFrame({"label": ["SVFT plain", "full fine-tuning"], "method": ["plain", "full"]})
+    cost = pd.DataFrame({"label": ["SVFT plain", "full fine-tuning"], "seconds": [0.2, 0.6]})
+    committed = {"bbc_headlines": StudyFile(STUDY, results, cost, "")}
+    found = expected_duration(STUDY, TRIALS, NONE, 1, 0.1, committed)
+    assert not found.measured
+    assert found.seconds == pytest.approx(OVERHEAD * 30 * 0.1 * (1 + 1 + 3))
+
+
+def test_nothing_is_said_where_nothing_is_known():
+    assert expected_duration(STUDY, TRIALS, NONE, 2, None, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(1, "about 5 s"), (33, "about 35 s"), (58, "about 1 min"), (150, "about 2 min"), (9000, "about 2.5 h")],
+)
+def test_it_is_said_in_round_numbers(seconds, words):
+    assert Duration(seconds, measured=True).words == words
