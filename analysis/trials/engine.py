@@ -232,6 +232,10 @@ class Engine:
             for worker in self._workers_started:
                 worker.wait(10)
 
+    def _wake(self, _: DaskFuture) -> None:
+        """Have the thread look at once, not at its next tick."""
+        self._commands.put((lambda: None, Future()))
+
     def _obey(self, work: Callable[[], Any], answer: Future) -> None:
         try:
             answer.set_result(work())
@@ -447,6 +451,7 @@ class Engine:
         trial.home = trial.worker = worker
         trial.unseen_since = None
         trial.future = self._client.submit(messages.take_turn, turn, workers=[worker], pure=False, retries=0)
+        trial.future.add_done_callback(self._wake)
         if trial.turns == 0:
             self.store.set_trial_state(run.id, trial.number, "running")
             self.store.set_study_state(run.id, "running")

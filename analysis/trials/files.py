@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,11 @@ def committed_studies() -> dict[str, StudyFile]:
     return {one.study.task: one for one in found}
 
 
-def command(study: Study) -> str:
-    """Return the `svft trial` command that runs a study again."""
+def command(study: Study, file: str = "study.json") -> str:
+    """Return the `svft trial` command that runs a study again: from `file` where options cannot say all of it."""
+    expressed = replace(study, learning_rates={}, custom_indices=None, final_split="test", threads=1)
+    if expressed.resolved() != study.resolved():
+        return f"svft trial --study {shlex.quote(file)}"
     options = {
         "task": study.task,
         "methods": ",".join(
@@ -123,11 +127,14 @@ def command(study: Study) -> str:
         ),
         "budgets": ",".join(map(str, study.budgets)),
         "seeds": ",".join(map(str, study.seeds)),
-        "steps": study.steps,
-        "batch-size": study.batch_size,
-        "examples": study.examples,
     }
-    return " ".join(["svft trial", *(f"--{name} {value}" for name, value in options.items() if value)])
+    defaults = Study(study.task, study.methods, study.budgets, study.sizes, study.seeds).resolved()
+    for name in ("base", "steps", "batch_size", "examples", "evaluate_every"):
+        if getattr(study, name) not in (None, getattr(defaults, name)):
+            options[name.replace("_", "-")] = getattr(study, name)
+    words = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
+    words += [f"--target-modules {shlex.quote(target)}" for target in study.target_modules or ()]
+    return " ".join(["svft trial", *words])
 
 
 def _pack(predicted: np.ndarray) -> str:

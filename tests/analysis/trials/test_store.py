@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.trials.files import committed_studies, export_study, read_study
+from analysis.trials.files import command, committed_studies, export_study, read_study
 from analysis.trials.messages import Layout, Outcome, Report
 from analysis.trials.store import Store
 from analysis.trials.study import Study, StudyError
@@ -174,7 +174,17 @@ def test_a_study_and_its_results_come_back_from_their_file(store, id):
     expected = store.results(id)
     assert file.results.drop(columns="predicted").equals(expected.drop(columns="predicted"))
     assert [p.tolist() for p in file.results["predicted"]] == [p.tolist() for p in expected["predicted"]]
-    assert file.command.startswith("svft trial --task bbc_headlines --methods head_only,plain")
+    assert file.command == "svft trial --task bbc_headlines --methods head_only,plain --seeds 0 --steps 4"
+
+
+def test_the_command_of_a_study_has_all_that_differs_from_the_defaults():
+    study = Study("bbc_headlines", ("lora", "random"), (900,), {"lora": (1, 8)}, (0, 3), target_modules=("query",))
+    assert command(study) == (
+        "svft trial --task bbc_headlines --methods lora=1,lora=8,random --budgets 900 --seeds 0,3"
+        " --target-modules query"
+    )
+    swept = replace(study, learning_rates={"lora": (1e-4, 1e-3)})
+    assert command(swept, "my study.json") == "svft trial --study 'my study.json'"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"study": 3}', '{"study": {"task": "x"}}', b"\xff\xfe"])
