@@ -21,6 +21,7 @@ from analysis.tasks import get_task
 
 FINAL_SPLITS = ("test", "validation")
 LARGEST_LINK = 2**20  # bytes unpacked
+MOST_TRIALS = 1000  # of a study: one comes from a link, and is planned as soon as that is opened
 
 
 class StudyError(ValueError):
@@ -106,6 +107,9 @@ class Study:
             object.__setattr__(self, name, {key: tuple(value) for key, value in getattr(self, name).items()})
         if self.custom_indices is not None:
             object.__setattr__(self, "custom_indices", tuple((int(i), int(j)) for i, j in self.custom_indices))
+            if outside := [pair for pair in self.custom_indices if min(pair) < 0]:
+                raise StudyError(f"custom_indices has the entry {outside[0]}: rows and columns count from 0.")
+        self._check_types()
         unknown = [method for method in (*self.methods, *self.sizes, *self.learning_rates) if method not in METHODS]
         if unknown:
             raise StudyError(f"There is no method {unknown[0]!r}; the methods are {', '.join(METHODS)}.")
@@ -120,6 +124,21 @@ class Study:
         sized = [method for method in self.methods if METHODS[method].size_name and method not in self.sizes]
         if sized and not self.budgets:
             raise StudyError(f"{', '.join(METHODS[method].title for method in sized)}: name a budget, or a size.")
+
+    def _check_types(self) -> None:
+        """Check what a link or file may hold in place of names and numbers."""
+        names = [self.task, *self.methods, *(self.target_modules or ()), *([] if self.base is None else [self.base])]
+        whole = [*self.budgets, *self.seeds, *(size for sizes in self.sizes.values() for size in sizes)]
+        whole += [self.steps, self.batch_size, self.evaluate_every, self.threads]
+        whole += [] if self.examples is None else [self.examples]
+        rates = [rate for rates in self.learning_rates.values() for rate in rates]
+        for values, kind, what in (
+            (names, str, "name"),
+            (whole, int, "whole number"),
+            (rates, (int, float), "number"),
+        ):
+            if wrong := [value for value in values if not isinstance(value, kind)]:
+                raise StudyError(f"This study cannot be read: {wrong[0]!r} is no {what}.")
 
     def resolved(self) -> Study:
         """Return the same study with base, examples and learning rates written out, as it is stored and shared.
@@ -148,6 +167,12 @@ class Study:
         shapes = list(block_shapes(study.base, study.target_modules).values())
         trials: list[Trial] = []
         left_out: list[LeftOut] = []
+        sizes = max(len(study.budgets), *map(len, study.sizes.values()), 1)
+        rates = max(map(len, study.learning_rates.values()))
+        if (most := len(study.methods) * len(study.seeds) * sizes * rates) > MOST_TRIALS:
+            raise StudyError(
+                f"A study can have up to {MOST_TRIALS:,} trials, not {most:,}: take fewer seeds or budgets."
+            )
         for method in study.methods:
             for options, parameters in study._sizes(method, shapes, left_out):
                 for rate in study.learning_rates[method]:

@@ -82,6 +82,11 @@ def test_a_resolved_study_plans_the_same_though_the_defaults_may_change(monkeypa
         ({"budgets": (0,)}, "greater than 0"),
         ({"evaluate_every": 0}, "greater than 0"),
         ({"budgets": ()}, "SVFT banded.*name a budget"),
+        ({"steps": "many"}, "'many' is no whole number"),
+        ({"budgets": (41_472.5,)}, "41472.5 is no whole number"),
+        ({"learning_rates": {"lora": ("fast",)}}, "'fast' is no number"),
+        ({"base": ["a"]}, "is no name"),
+        ({"custom_indices": ((0, 0), (3, -1))}, "entry \\(3, -1\\).*count from 0"),
         ({"final_split": "train"}, "final_split='train' must be one of test, validation"),
     ],
 )
@@ -93,6 +98,11 @@ def test_an_impossible_study_is_refused(change, message):
 def test_a_study_without_any_trial_is_refused():
     with pytest.raises(StudyError, match="No method comes near the budget"):
         Study("bbc_headlines", ("lora",), budgets=(100,)).plan()
+
+
+def test_a_study_from_a_link_cannot_be_endless():
+    with pytest.raises(StudyError, match="up to 1,000 trials, not 6,000"):
+        replace(DEFAULT, seeds=tuple(range(1000))).plan()
 
 
 studies = st.builds(
