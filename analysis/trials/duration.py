@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.trials.files import StudyFile
+from analysis.trials.store import ENDED, TrialRecord
 from analysis.trials.study import Study, Trial
 
 # Building, evaluating and waiting for the other trials, as a share of the time of a trial's steps. Only for a guess.
@@ -68,6 +69,29 @@ def expected_duration(
     return Duration(max(sum(each) / max(workers, 1), max(each)), bool(measured))
 
 
+def time_left(study: Study, trials: Sequence[TrialRecord], turns: pd.DataFrame, workers: int) -> Duration | None:
+    """Return how long the trials of a study that have not ended still take, None before a turn was measured.
+
+    Args:
+        study: The study.
+        trials: Its trials.
+        turns: `Store.turns` of its task and base.
+        workers: Processes that train side by side.
+    """
+    measured = _of_methods(turns, study.batch_size, study.evaluate_every)
+    each = [
+        _trial_seconds(one.trial, measured, study.evaluate_every, one.turns)
+        for one in trials
+        if measured and one.state not in ENDED
+    ]
+    return Duration(max(sum(each) / max(workers, 1), max(each)), True) if each else None
+
+
+def count_turns(trial: Trial, every: int) -> int:
+    """Return how many turns a trial takes: one before its first step, then one every so many steps."""
+    return 1 + math.ceil(trial.spec.steps / every)
+
+
 def _of_methods(turns: pd.DataFrame, batch_size: int, every: int) -> dict[str, pd.Series]:
     """Return method -> median seconds of a "first" turn, one in the "middle" and the "last" one."""
     turns = turns[turns["batch_size"] == batch_size].sort_values(["study", "trial", "step"])
@@ -84,11 +108,12 @@ def _of_methods(turns: pd.DataFrame, batch_size: int, every: int) -> dict[str, p
     return {method: filled.loc[method] for method in filled.index}
 
 
-def _trial_seconds(trial: Trial, measured: Mapping[str, pd.Series], every: int) -> float:
+def _trial_seconds(trial: Trial, measured: Mapping[str, pd.Series], every: int, done: int = 0) -> float:
     seconds = measured.get(trial.spec.method)
     if seconds is None:
         seconds = pd.DataFrame(measured).median(axis=1)
-    return seconds["first"] + (math.ceil(trial.spec.steps / every) - 1) * seconds["middle"] + seconds["last"]
+    turns = ["first", *["middle"] * (count_turns(trial, every) - 2), "last"]
+    return float(sum(seconds[turn] for turn in turns[done:]))
 
 
 def _relative_steps(committed: Mapping[str, StudyFile]) -> dict[tuple[str, str], float]:

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from analysis.trials.duration import OVERHEAD, Duration, expected_duration
+from analysis.trials.duration import OVERHEAD, Duration, expected_duration, time_left
 from analysis.trials.files import StudyFile
+from analysis.trials.store import TrialRecord
 from analysis.trials.study import Study
 
 STUDY = Study("bbc_headlines", ("head_only", "plain", "full"), steps=30)
@@ -69,6 +70,19 @@ def test_without_turns_it_follows_from_one_measured_step_and_the_committed_costs
 
 def test_nothing_is_said_where_nothing_is_known():
     assert expected_duration(STUDY, TRIALS, NONE, 2, None, {}) is None
+
+
+def test_what_is_left_are_the_turns_that_trials_have_not_taken():
+    known = turns(*trial("head_only", [1, 2, 2, 5]), *trial("plain", [2, 4, 4, 9], number=1))
+    records = [
+        TrialRecord(0, TRIALS[0], "running", None, 10, 2),  # 2 + 5 left
+        TrialRecord(1, TRIALS[1], "waiting", None, 0, 0),  # 2 + 4 + 4 + 9
+        TrialRecord(2, TRIALS[2], "failed", "It broke.", 10, 2),
+    ]
+    assert time_left(STUDY, records, known, 1) == Duration(26, measured=True)
+    assert time_left(STUDY, records, known, 2).seconds == 19
+    assert time_left(STUDY, records, NONE, 1) is None
+    assert time_left(STUDY, records[2:], known, 1) is None
 
 
 @pytest.mark.parametrize(
