@@ -45,6 +45,13 @@ class Layout:
     n: list[int]
     indices: list[np.ndarray]
 
+    def entries(self, name: str) -> tuple[np.ndarray, np.ndarray, slice]:
+        """Return rows and columns of a matrix's entries, each (k,), and where their values stand among those of all."""
+        place = self.names.index(name)
+        i, j = np.divmod(self.indices[place], self.n[place])
+        start = sum(map(len, self.indices[:place]))
+        return i, j, slice(start, start + len(i))
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -260,6 +260,10 @@ class Store:
         with self._writing() as connection:
             connection.execute("UPDATE studies SET name = ? WHERE id = ?", (name, id))
 
+    def delete_adapter(self, id: str, number: int) -> None:
+        """Delete what a trial trained; what was measured of it stays."""
+        shutil.rmtree(self.adapter_directory(id, number), ignore_errors=True)
+
     def delete(self, id: str) -> None:
         """Delete a study that does not run, with its adapters."""
         with self._writing() as connection:
@@ -383,7 +387,7 @@ class Store:
         return _unpack_layout(trial["layout"]), pd.Series(values, index=[row["step"] for row in rows], dtype=object)
 
     def adapter_directory(self, id: str, number: int) -> Path:
-        """Return where the adapter of a trial is, once it is done."""
+        """Return where the adapter of a trial is, once it is done; where it was deleted there is none."""
         return self.directory / "adapters" / id / str(number)
 
     def state(self, id: str, number: int) -> tuple[int, bytes] | None:

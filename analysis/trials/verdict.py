@@ -26,11 +26,13 @@ class Verdict:
         details: Further sentences.
         more_seeds: About how many more seeds the headline's comparison needs; None where it is clear with
             two seeds or more, and where 50 would not do.
+        pair: The SVFT configuration and the LoRA one of the headline; None where one is missing.
     """
 
     headline: str
     details: list[str]
     more_seeds: int | None = None
+    pair: tuple[str, str] | None = None
 
 
 def verdict(summary: pd.DataFrame, trials: pd.DataFrame, truth: np.ndarray) -> Verdict:
@@ -59,7 +61,7 @@ def verdict(summary: pd.DataFrame, trials: pd.DataFrame, truth: np.ndarray) -> V
         "SVFT and LoRA configurations the nearest, chosen by their budgets and not by their results."
     )
     details = [declared, *_on_best(table, answers, label), *_on_full(table, answers)]
-    return Verdict(_headline(label, reference, found, more), details, more)
+    return Verdict(_headline(label, reference, found, more), details, more, pair)
 
 
 def claim(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:

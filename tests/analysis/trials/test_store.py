@@ -94,6 +94,13 @@ def test_coefficients_come_back_with_their_places(store, id):
     assert store.coefficients(id, 0) is None
 
 
+def test_a_layout_says_where_the_entries_of_one_matrix_are():
+    layout = Layout(["a", "b"], [3, 2], [np.array([0, 4, 8], np.int32), np.array([1, 2], np.int32)])
+    i, j, place = layout.entries("b")
+    assert (i.tolist(), j.tolist()) == ([0, 1], [1, 0])
+    assert np.arange(5)[place].tolist() == [3, 4]
+
+
 def test_the_state_of_a_trial_is_kept_until_it_is_done(store, id):
     assert store.state(id, 1) is None
     store.add_report(id, 1, report(2, state=b"abc"))
@@ -114,6 +121,13 @@ def test_an_outcome_ends_the_trial_and_unpacks_the_adapter(store, id):
 def test_an_outcome_without_an_adapter_has_no_directory(store, id):
     store.add_report(id, 0, report(4, outcome=outcome(adapter=None)))
     assert not store.adapter_directory(id, 0).exists()
+
+
+def test_an_adapter_can_be_deleted_without_its_results(store, id):
+    store.add_report(id, 1, report(4, outcome=outcome()))
+    store.delete_adapter(id, 1)
+    assert not store.adapter_directory(id, 1).exists()
+    assert store.results(id)["trial"].tolist() == [1]
 
 
 def test_a_trial_that_begins_again_has_no_points(store, id):

@@ -62,7 +62,7 @@ def test_one_seed_is_never_the_last_word():
 
 def test_the_headline_s_pair_is_nearest_in_parameters_whatever_the_results():
     for plain in (0.5, 0.95):
-        assert BANDED in judge(*shares(plain=plain, banded=0.8, lora=0.7)).headline
+        assert judge(*shares(plain=plain, banded=0.8, lora=0.7)).pair == (BANDED, LORA)
 
 
 def test_patterns_of_equal_budget_stand_in_for_each_other_in_a_fixed_order():
@@ -75,6 +75,7 @@ def test_without_lora_the_most_accurate_one_is_named():
     found = judge(*shares(plain=0.8, head_only=0.6, full=0.7))
     assert found.headline == "SVFT plain has the highest accuracy, 80.0%."
     assert "needs an SVFT pattern and LoRA" in found.details[0]
+    assert found.pair is None
 
 
 def test_nothing_finished_is_said():
