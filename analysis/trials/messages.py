@@ -46,7 +46,7 @@ class Layout:
     indices: list[np.ndarray]
 
     def entries(self, name: str) -> tuple[np.ndarray, np.ndarray, slice]:
-        """Return rows and columns of a matrix's entries, each (k,), and where their values stand among those of all."""
+        """Return rows and columns of a matrix's entries, each (k,), and where their values stand among all."""
         place = self.names.index(name)
         i, j = np.divmod(self.indices[place], self.n[place])
         start = sum(map(len, self.indices[:place]))
