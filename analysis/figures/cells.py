@@ -19,6 +19,7 @@ MODE_FORMULAS: dict[Mode, str] = {
     "relative": r"M_{ij} / \sqrt{\max(\sigma_i, \sigma_1/100)\,\max(\sigma_j, \sigma_1/100)}",
 }
 MAX_CELLS = 512  # along one side of a heatmap sent to the browser
+SQUARE_BINS = 70  # along one side of a square of M: a cell is at least 5 pixels wide also on a small screen
 MAX_POINTS = 5000  # of an SVG scatter
 PERCENTILE = 99
 
@@ -98,6 +99,44 @@ def grid(row: np.ndarray, col: np.ndarray, values: np.ndarray, shape: tuple[int,
     keep = strongest(row, col, values)
     cells[row[keep], col[keep]] = values[keep]
     return cells
+
+
+class Layout(NamedTuple):
+    """Which cell of a heatmap each entry of M lies in.
+
+    Attributes:
+        row: Of each entry's cell, (k,).
+        col: The same.
+        shape: Of the cells.
+        place: Keywords of a heatmap trace that put the cells where their entries are.
+    """
+
+    row: np.ndarray
+    col: np.ndarray
+    shape: tuple[int, int]
+    place: dict[str, Any]
+
+    def cells(self, values: np.ndarray) -> np.ndarray:
+        """Return the cells for `values`, (k,): see `grid`."""
+        return grid(self.row, self.col, values, self.shape)
+
+
+def strip_layout(i: np.ndarray, j: np.ndarray) -> Layout:
+    """Return the cells of a band unrolled along its diagonals: x is the row i, y the offset j − i."""
+    offset = j - i
+    width, reach = int(max(i.max(), j.max())) + 1, int(np.abs(offset).max())
+    across, down = bin_width(width), bin_width(2 * reach + 1)
+    place = {"x0": (across - 1) / 2, "dx": across, "y0": -reach + (down - 1) / 2, "dy": down}
+    shape = (-(-(2 * reach + 1) // down), -(-width // across))
+    return Layout((offset + reach) // down, i // across, shape, place)
+
+
+def square_layout(i: np.ndarray, j: np.ndarray, side: int, at_most: int) -> Layout:
+    """Return at most `at_most` by `at_most` cells of a square of `side` rows and columns of M."""
+    width = bin_width(side, at_most)
+    bins = -(-side // width)
+    place = {"x0": (width - 1) / 2, "dx": width, "y0": (width - 1) / 2, "dy": width}
+    return Layout(i // width, j // width, (bins, bins), place)
 
 
 def select_points(x: np.ndarray, y: np.ndarray, customdata: list[list[Any]], hover: str) -> go.Scatter:

@@ -10,21 +10,20 @@ from analysis.figures.cells import (
     MAX_POINTS,
     MODE_FORMULAS,
     MODE_TITLES,
+    SQUARE_BINS,
     Mode,
     Scale,
-    bin_width,
     color_scale,
-    grid,
     make_selectable,
     select_points,
     shown_values,
+    square_layout,
     strongest,
 )
 from analysis.figures.theme import Theme, axis, colorbar, new_figure
 
 _HEIGHT = 520
 _SIDE = 400  # pixels of the plot area, about
-_BINS = 70  # along one side, so that a bin is at least 5 pixels wide also on a small screen
 _COVER = 0.3  # share of the area that the squares of few entries fill, before they overlap
 
 
@@ -139,21 +138,16 @@ def _add_bins(
     hover: str,
 ) -> None:
     """Add a heatmap of bins, and its points that can be clicked."""
-    width = bin_width(side, _BINS)
-    bins = -(-side // width)
-    row, col = i // width, j // width
+    layout = square_layout(i, j, side, SQUARE_BINS)
     figure.add_heatmap(
         name="M",
-        z=grid(row, col, values, (bins, bins)),
-        x0=(width - 1) / 2,
-        dx=width,
-        y0=(width - 1) / 2,
-        dy=width,
+        z=layout.cells(values),
+        **layout.place,
         **scale.heat(),
         colorbar=colorbar(theme, MODE_TITLES[mode], above=True),
         hoverinfo="skip",
     )
-    keep = strongest(row, col, values)
+    keep = strongest(layout.row, layout.col, values)
     data = [[int(i[p]), int(j[p]), float(values[p])] for p in keep]
-    x, y = ((part[keep] + 0.5) * width - 0.5 for part in (col, row))
+    x, y = (layout.place["x0"] + layout.place["dx"] * part[keep] for part in (layout.col, layout.row))
     figure.add_trace(select_points(x, y, data, hover))

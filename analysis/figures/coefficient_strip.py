@@ -13,10 +13,10 @@ from analysis.figures.cells import (
     Mode,
     bin_width,
     color_scale,
-    grid,
     make_selectable,
     select_points,
     shown_values,
+    strip_layout,
     strongest,
 )
 from analysis.figures.theme import Theme, axis, colorbar, new_figure
@@ -43,11 +43,8 @@ def coefficient_strip(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode
     values = shown_values(entries, mode)
     scale = color_scale(values, signed=mode != "magnitude", theme=theme)
     width, reach = int(max(i.max(), entries["j"].max())) + 1, int(np.abs(offset).max())
-    across = bin_width(width)
-    down = bin_width(2 * reach + 1)
-    col, row = i // across, (offset + reach) // down
-    rows = -(-(2 * reach + 1) // down)
-    cells = grid(row, col, values, (rows, -(-width // across)))
+    layout = strip_layout(i, entries["j"].to_numpy())
+    rows, columns = layout.shape
 
     on_diagonal = float((entries.loc[offset == 0, "value"] ** 2).sum() / max((entries["value"] ** 2).sum(), 1e-300))
     if reach:
@@ -72,21 +69,18 @@ def coefficient_strip(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode
     )
     figure.add_heatmap(
         name="M",
-        z=cells,
-        x0=(across - 1) / 2,
-        dx=across,
-        y0=-reach + (down - 1) / 2,
-        dy=down,
+        z=layout.cells(values),
+        **layout.place,
         **scale.heat(),
         colorbar=colorbar(theme, MODE_TITLES[mode]) | {"nticks": 3},
         hoverinfo="skip",
     )
-    group = across * bin_width(cells.shape[1], max(MAX_POINTS // rows, 1))
-    keep = strongest(row, i // group, values)
+    group = layout.place["dx"] * bin_width(columns, max(MAX_POINTS // rows, 1))
+    keep = strongest(layout.row, i // group, values)
     data = [[int(a), int(b), float(v)] for a, b, v in entries[["i", "j"]].assign(v=values).to_numpy()[keep]]
     hover = f"i = %{{customdata[0]}}, j = %{{customdata[1]}}<br>{MODE_TITLES[mode]} = %{{customdata[2]:.4g}}"
     x = (i[keep] // group + 0.5) * group - 0.5
-    y = -reach + (row[keep] + 0.5) * down - 0.5
+    y = layout.place["y0"] + layout.place["dy"] * layout.row[keep]
     figure.add_trace(select_points(x, y, data, hover))
     make_selectable(figure)
     figure.update_layout(

@@ -48,10 +48,16 @@ METHOD_COLORS: dict[str, str] = {
     "top_k": "#CC79A7",
 }
 CUSTOM_COLOR = "#A6761D"  # a pattern of explicit indices
-# The LoRA family is one grey, told apart by its markers.
+# The LoRA family, and what else PEFT has, is one grey, told apart by its markers.
 LORA_COLOR = "#868C98"
-LORA_MARKERS: dict[str, str] = {"lora": "circle", "dora": "square", "vera": "diamond", "pissa": "triangle-up"}
-# Methods that bound the others are horizontal lines, not points: their dash.
+LORA_MARKERS: dict[str, str] = {
+    "lora": "circle",
+    "dora": "square",
+    "vera": "diamond",
+    "pissa": "triangle-up",
+    "boft": "cross",
+}
+# Methods that bound the others are horizontal lines in the theme's muted colour, not points: their dash.
 REFERENCE_DASHES: dict[str, str] = {"head_only": "dot", "full": "dash"}
 
 _DIVERGING = {
@@ -82,6 +88,16 @@ def sequential_scale(theme: Theme) -> ColorScale:
 def method_color(method: str) -> str:
     """Return the colour that a method has on every page: its hue for an SVFT pattern, else the LoRA family's grey."""
     return CUSTOM_COLOR if method == "custom" else METHOD_COLORS.get(method, LORA_COLOR)
+
+
+def series_color(method: str, theme: Theme) -> str:
+    """Return `method_color`, or the muted colour for a method that bounds the others."""
+    return theme.muted if method in REFERENCE_DASHES else method_color(method)
+
+
+def method_marker(method: str) -> str:
+    """Return the marker that a method has on every page, under Plotly's and Vega's name for it."""
+    return LORA_MARKERS.get(method, "circle")
 
 
 def fade(color: str, opacity: float) -> str:
