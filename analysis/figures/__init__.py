@@ -1,4 +1,4 @@
-"""One figure, one function, one file: tables in, a Plotly figure out.
+"""One figure, one function, one file: tables in, a Plotly figure out; for running trials an Altair chart (see `live`).
 
 Every function takes tables of `analysis` and a keyword `theme`, and depends on nothing else: the same table gives
 the same figure, so that a selection made in it survives a rerun. What stands around a figure is in

@@ -65,6 +65,7 @@ def live_curves(
         stroke=alt.Stroke("label:N", scale=color, legend=legend),
         strokeDash=alt.StrokeDash("label:N", scale=dashes, legend=legend),
     )
+    line = line.properties(name="lines")  # Altair's own name for it would differ with the data
     shape = alt.Scale(domain=list(markers), range=list(markers.values()))
     dot = base.mark_point(strokeWidth=0, size=45, opacity=1, clip=True).encode(
         fill=alt.Fill("label:N", scale=color, legend=legend), shape=alt.Shape("method:N", scale=shape, legend=None)

@@ -86,6 +86,7 @@ def live_strip(
             ],
         )
         .properties(
+            name="cells",  # Altair's own name for it would differ with the data
             width="container",
             height=_ROW * len(planned),
             description="The trained entries of M at each evaluation so far, a row each.",

@@ -8,11 +8,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.figures.accuracy_budget import accuracy_budget
 from analysis.figures.box import box_around
+from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
 from analysis.figures.coefficient_wall import coefficient_wall
 from analysis.figures.concentration import concentration
+from analysis.figures.confusion import confusion
+from analysis.figures.cost_bars import cost_bars
 from analysis.figures.cumulative_energy import cumulative_energy
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.exact_cells import exact_cells
@@ -21,10 +25,14 @@ from analysis.figures.layer_map import layer_map
 from analysis.figures.locator import locator
 from analysis.figures.offset_profile import offset_profile
 from analysis.figures.overlap import overlap
+from analysis.figures.paired_forest import paired_forest
 from analysis.figures.prediction_bars import prediction_bars
+from analysis.figures.rank_budget import rank_budget
 from analysis.figures.shapes_picture import shapes_picture
 from analysis.figures.spectrum import spectrum
 from analysis.figures.theme import Theme
+from analysis.trials import results
+from tests.analysis.trials.outcomes import CONFIGURATIONS, study
 
 KINDS = ("query", "key", "value", "attention out", "MLP up", "MLP down")
 
@@ -149,6 +157,34 @@ def prediction_table() -> pd.DataFrame:
     return pd.DataFrame({"label": ["business", "sport", "politics"], "probability": [0.15, 0.8, 0.05]})
 
 
+def film_values(k: int, evaluations: int = 5, seed: int = 0) -> np.ndarray:
+    """Return M at each evaluation, (evaluations, k): zero at first, then a random walk."""
+    steps = np.random.default_rng(seed).standard_normal((evaluations, k))
+    return np.cumsum(np.where(np.arange(evaluations)[:, None] > 0, steps, 0), axis=0)
+
+
+def cost_table() -> pd.DataFrame:
+    """Return costs at which SVFT plain takes 1.5 times as long as LoRA r=1, and 2.5 times its memory."""
+    table = pd.DataFrame(
+        [{"label": label, "method": method, "parameters": k} for label, (method, k, _) in CONFIGURATIONS.items()]
+    )
+    plain = table["label"] == "SVFT plain"
+    ratios = {"time_ratio": np.where(plain, 1.5, 1.0), "memory_ratio": np.where(plain, 2.5, 1.0)}
+    return table.assign(**ratios, seconds=0.25 * ratios["time_ratio"], peak_bytes=2**28 * ratios["memory_ratio"])
+
+
+REFERENCE = "LoRA r=1"
+# The study that stands behind, with all configurations; and one's own, of one seed.
+TRIALS, TRUTH = study(seeds=3, n=200)
+OWN_TRIALS, OWN_TRUTH = study(
+    seeds=1, n=200, labels=["head only", "SVFT plain", "SVFT banded d=1", REFERENCE, "full fine-tuning"], seed=1
+)
+SUMMARY, OWN = results.summarize(TRIALS, TRUTH), results.summarize(OWN_TRIALS, OWN_TRUTH)
+DIFFERENCES = results.paired_differences(TRIALS, TRUTH, REFERENCE)
+OWN_DIFFERENCES = results.paired_differences(OWN_TRIALS, OWN_TRUTH, REFERENCE)
+CONFUSION, OTHER = (results.confusion(TRIALS, TRUTH, label) for label in ("SVFT plain", REFERENCE))
+TOPICS = ("business", "entertainment", "politics", "sport", "tech")
+
 BAND, SPREAD = entries_table(24, band(24, 2)), entries_table(24, scattered(24, 100))
 DIAGONAL = entries_table(24, band(24, 0))
 
@@ -180,4 +216,26 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     ),
     "prediction_bars": lambda theme: prediction_bars(prediction_table(), pattern="plain", theme=theme),
     "shapes_picture": lambda theme: shapes_picture(BAND, shape=(48, 24), n=24, pattern="banded", theme=theme),
+    "accuracy_budget": lambda theme: accuracy_budget(
+        OWN, theme=theme, committed=SUMMARY, front=("head only", "SVFT plain", "SVFT banded d=1")
+    ),
+    "accuracy_budget, recovered": lambda theme: accuracy_budget(SUMMARY, theme=theme, measure="recovered"),
+    "accuracy_budget, nothing yet": lambda theme: accuracy_budget(OWN.iloc[:0], theme=theme),
+    "paired_forest": lambda theme: paired_forest(
+        OWN_DIFFERENCES, reference=REFERENCE, theme=theme, committed=DIFFERENCES
+    ),
+    "paired_forest, nothing yet": lambda theme: paired_forest(DIFFERENCES.iloc[:0], reference=REFERENCE, theme=theme),
+    "cost_bars": lambda theme: cost_bars(cost_table(), reference=REFERENCE, theme=theme),
+    "rank_budget": lambda theme: rank_budget(SUMMARY, theme=theme),
+    "rank_budget, nothing yet": lambda theme: rank_budget(SUMMARY.iloc[:0], theme=theme),
+    "confusion": lambda theme: confusion(CONFUSION, TOPICS, label="SVFT plain", theme=theme),
+    "confusion, difference": lambda theme: confusion(
+        CONFUSION, TOPICS, label="SVFT plain", theme=theme, other=(REFERENCE, OTHER)
+    ),
+    "coefficient_film, strip": lambda theme: coefficient_film(
+        *np.divmod(band(24, 2), 24), film_values(len(band(24, 2))), range(0, 50, 10), n=24, theme=theme
+    ),
+    "coefficient_film, square": lambda theme: coefficient_film(
+        *np.divmod(scattered(100, 600), 100), film_values(600), range(0, 50, 10), n=100, theme=theme
+    ),
 }

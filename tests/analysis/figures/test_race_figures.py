@@ -1,0 +1,370 @@
+"""The figures of Race: what marks and sentences say, and that live ones only change their data."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.figures.accuracy_budget import accuracy_budget
+from analysis.figures.cells import MAX_POINTS
+from analysis.figures.coefficient_film import coefficient_film
+from analysis.figures.configurations import place_labels, short_label, spread, text_width
+from analysis.figures.confusion import confusion
+from analysis.figures.cost_bars import cost_bars
+from analysis.figures.live_curves import live_curves
+from analysis.figures.live_strip import live_strip
+from analysis.figures.paired_forest import paired_forest
+from analysis.figures.rank_budget import rank_budget
+from analysis.figures.theme import DARK, LIGHT, LORA_COLOR, METHOD_COLORS, diverging_scale
+from tests.analysis.figures.tables import (
+    CONFUSION,
+    DIFFERENCES,
+    OTHER,
+    OWN,
+    OWN_DIFFERENCES,
+    REFERENCE,
+    SUMMARY,
+    TOPICS,
+    band,
+    cost_table,
+    film_values,
+    scattered,
+)
+from tests.analysis.trials.outcomes import CONFIGURATIONS
+
+STEPS = list(range(0, 110, 10))  # of a study's evaluations
+METHODS = {label: method for label, (method, _, _) in CONFIGURATIONS.items()}
+
+
+def trace(figure, name):
+    """Return the one trace of that name."""
+    (found,) = (trace for trace in figure.data if trace.name == name)
+    return found
+
+
+def caption(figure) -> str:
+    """Return a figure's sentence."""
+    return figure.layout.meta["caption"]
+
+
+class TestLabels:
+    def test_a_short_label_leaves_out_what_colour_and_place_say(self):
+        labels = ["SVFT plain", "SVFT random, 41,472 entries", "LoRA r=8", "SVFT banded d=2"]
+        assert [short_label(label) for label in labels] == ["plain", "random", "LoRA r=8", "banded d=2"]
+
+    @given(st.lists(st.floats(0, 5), min_size=1, max_size=20), st.floats(0.01, 1))
+    def test_places_are_apart_in_their_order_about_their_middle(self, places, gap):
+        places = np.sort(places)
+        moved = spread(places, gap)
+        assert (np.diff(moved) >= gap - 1e-9).all()
+        assert moved.mean() == pytest.approx(places.mean())
+
+    def test_places_that_are_apart_stay(self):
+        np.testing.assert_allclose(spread(np.array([1.0, 2.0, 5.0]), 0.5), [1, 2, 5])
+
+    @given(st.integers(0, 10_000))
+    def test_labels_cover_no_other_one(self, seed):
+        generator = np.random.default_rng(seed)
+        left, heights = generator.choice([60.0, 200.0, 380.0], 12), generator.uniform(100, 260, 12)
+        texts = ["banded d=2"] * 12
+        placed = place_labels(left, heights, texts, (left - 12, heights))
+        for first in range(12):
+            for second in range(first):
+                if abs(left[first] - left[second]) < text_width(texts[0]):
+                    assert abs(placed[first] - placed[second]) > 11
+
+    def test_a_label_alone_stays_at_its_point(self):
+        alone = np.array([50.0]), np.array([80.0])
+        np.testing.assert_allclose(place_labels(*alone, ["plain"], (alone[0] - 12, alone[1])), [80])
+
+
+class TestAccuracyBudget:
+    def test_points_stand_at_their_accuracy_near_their_parameters(self):
+        figure = accuracy_budget(OWN, theme=LIGHT)
+        for row in OWN[~OWN["method"].isin(["head_only", "full"])].itertuples():
+            (x,), (y,) = trace(figure, row.method).x, trace(figure, row.method).y
+            assert y == row.accuracy
+            assert x == pytest.approx(row.parameters, rel=0.08)  # moved aside where budgets are equal
+        assert figure.layout.xaxis.type == "log"
+
+    def test_head_only_and_full_fine_tuning_are_lines_and_no_points(self):
+        figure = accuracy_budget(SUMMARY, theme=LIGHT)
+        assert {"head_only", "full"}.isdisjoint(trace.name for trace in figure.data)
+        bounds = SUMMARY.set_index("method")["accuracy"]
+        lines = [shape.y0 for shape in figure.layout.shapes if shape.type == "line"]
+        notes = " ".join(note.text for note in figure.layout.annotations)
+        assert bounds["full"] in lines
+        assert f"full fine-tuning {bounds['full']:.1%}" in notes
+        assert f"head only {bounds['head_only']:.1%}" in notes
+
+    def test_a_bound_far_below_is_noted_at_the_edge_instead_of_flattening_the_rest(self):
+        low = SUMMARY.assign(accuracy=SUMMARY["accuracy"].where(SUMMARY["method"] != "head_only", 0.2))
+        figure = accuracy_budget(low, theme=LIGHT)
+        assert figure.layout.yaxis.range[0] > 0.5
+        assert any(note.text == "↓ head only 20.0%" for note in figure.layout.annotations)
+
+    def test_one_seed_has_no_interval_and_several_have(self):
+        figure = accuracy_budget(OWN, theme=LIGHT, committed=SUMMARY)
+        assert np.isnan(trace(figure, "plain").error_y.array).all()
+        behind, row = trace(figure, "plain, behind"), SUMMARY.set_index("method").loc["plain"]
+        assert behind.y[0] + behind.error_y.array[0] == pytest.approx(row["high"])
+        assert behind.y[0] - behind.error_y.arrayminus[0] == pytest.approx(row["low"])
+
+    def test_the_study_behind_is_paler_and_the_legend_tells_both(self):
+        figure = accuracy_budget(OWN, theme=LIGHT, committed=SUMMARY)
+        assert trace(figure, "plain").marker.color == METHOD_COLORS["plain"]
+        assert trace(figure, "plain, behind").marker.color.startswith("rgba(0,114,178,0.")
+        assert {"this study", "shipped study, 3 seeds"} <= {trace.name for trace in figure.data}
+
+    def test_the_lora_family_is_grey_and_told_apart_by_markers(self):
+        figure = accuracy_budget(SUMMARY, theme=LIGHT)
+        lora, dora = trace(figure, "lora"), trace(figure, "dora")
+        assert lora.marker.color == dora.marker.color == LORA_COLOR
+        assert set(lora.marker.symbol) != set(dora.marker.symbol)
+
+    def test_the_line_goes_through_the_front_and_the_caption_names_it(self):
+        figure = accuracy_budget(SUMMARY, theme=LIGHT, front=["head only", "SVFT plain", "SVFT banded d=4"])
+        expected = SUMMARY.set_index("label").loc[["SVFT plain", "SVFT banded d=4"], "accuracy"]
+        np.testing.assert_allclose(trace(figure, "front").y, expected)
+        assert "SVFT plain, then SVFT banded d=4" in caption(figure)
+
+    def test_recovered_performance_is_drawn_where_it_is_defined(self):
+        figure = accuracy_budget(SUMMARY, theme=LIGHT, measure="recovered")
+        assert trace(figure, "plain").y[0] == SUMMARY.set_index("method").at["plain", "recovered"]
+        undefined = SUMMARY.assign(recovered=np.nan)
+        assert "clearly above head only" in caption(accuracy_budget(undefined, theme=LIGHT, measure="recovered"))
+
+    def test_every_point_that_is_one_s_own_is_named(self):
+        names = {note.text for note in accuracy_budget(SUMMARY, theme=LIGHT).layout.annotations}
+        shown = SUMMARY[~SUMMARY["method"].isin(["head_only", "full"])]
+        assert {short_label(label) for label in shown["label"]} <= names
+
+
+class TestPairedForest:
+    def test_marks_stand_at_the_difference_with_its_interval_and_a_line_at_zero(self):
+        figure = paired_forest(DIFFERENCES, reference=REFERENCE, theme=LIGHT)
+        row = DIFFERENCES.set_index("method").loc["plain"]
+        mark = trace(figure, "plain")
+        assert mark.x[0] == row["difference"]
+        assert mark.x[0] - mark.error_x.arrayminus[0] == pytest.approx(row["low"])
+        assert figure.layout.yaxis.ticktext[int(mark.y[0])] == "SVFT plain"
+        assert [shape.x0 for shape in figure.layout.shapes] == [0]
+
+    def test_the_best_is_on_top(self):
+        ticks = paired_forest(DIFFERENCES, reference=REFERENCE, theme=LIGHT).layout.yaxis.ticktext
+        assert ticks[-1] == DIFFERENCES["label"][0].removesuffix(" entries")
+
+    def test_only_what_differs_clearly_is_filled(self):
+        figure = paired_forest(DIFFERENCES, reference=REFERENCE, theme=LIGHT)
+        for method, rows in DIFFERENCES.groupby("method"):
+            filled = [not symbol.endswith("-open") for symbol in trace(figure, method).marker.symbol]
+            assert filled == rows["clear"].tolist()
+
+    def test_the_caption_counts_and_says_what_chance_would_do(self):
+        figure = paired_forest(DIFFERENCES, reference=REFERENCE, theme=LIGHT)
+        above = (DIFFERENCES["low"] > 0).sum()
+        assert f"{above} of {len(DIFFERENCES)} lie above it" in caption(figure)
+        assert f"chance alone makes about {0.05 * len(DIFFERENCES):.1f}" in caption(figure)
+
+    def test_one_seed_is_named(self):
+        assert "test examples alone" in caption(paired_forest(OWN_DIFFERENCES, reference=REFERENCE, theme=LIGHT))
+        assert "test examples alone" not in caption(paired_forest(DIFFERENCES, reference=REFERENCE, theme=LIGHT))
+
+
+class TestCostBars:
+    def test_bars_are_ratios_beside_a_line_at_one(self):
+        figure = cost_bars(cost_table(), reference=REFERENCE, theme=LIGHT)
+        np.testing.assert_allclose(trace(figure, "time of a step").x, cost_table()["time_ratio"])
+        np.testing.assert_allclose(trace(figure, "peak memory").x, cost_table()["memory_ratio"])
+        assert [shape.x0 for shape in figure.layout.shapes] == [1, 1]
+
+    def test_the_dearest_are_named(self):
+        said = caption(cost_bars(cost_table(), reference=REFERENCE, theme=LIGHT))
+        assert "SVFT plain, 1.50 times as long" in said
+        assert "SVFT plain, 2.50 times as much" in said
+
+
+class TestRankBudget:
+    def test_three_ranks_stand_above_each_other(self):
+        figure = rank_budget(SUMMARY, theme=LIGHT)
+        parts = [next(t for t in figure.data if t.name == name) for name in ("rank", "effective rank", "stable rank")]
+        assert len({tuple(part.x) for part in parts}) == 1
+        shown = SUMMARY[~SUMMARY["method"].isin(["head_only", "full"])]
+        np.testing.assert_allclose(np.sort(parts[1].y), np.sort(shown["effective_rank"]))
+
+    def test_full_fine_tuning_is_a_line_and_what_changes_nothing_is_left_out(self):
+        none = SUMMARY.assign(stable_rank=SUMMARY["stable_rank"].where(SUMMARY["label"] != "SVFT plain", 0.0))
+        figure = rank_budget(none, theme=LIGHT)
+        assert "SVFT plain" not in figure.layout.meta["alt"]
+        dashed = [shape.y0 for shape in figure.layout.shapes if shape.line.dash == "dash"]
+        assert dashed == [SUMMARY.set_index("method").at["full", "effective_rank"]]
+
+
+class TestConfusion:
+    def test_only_mistakes_have_a_colour(self):
+        figure = confusion(CONFUSION, TOPICS, label="SVFT plain", theme=LIGHT)
+        z = np.asarray(trace(figure, "examples").z, float)
+        assert np.isnan(np.diag(z)).all()
+        off = ~np.eye(5, dtype=bool)
+        np.testing.assert_allclose(z[off], CONFUSION.to_numpy()[off])
+        assert trace(figure, "examples").zmax == CONFUSION.to_numpy()[off].max()
+
+    def test_numbers_stand_in_the_cells(self):
+        table = pd.DataFrame([[8.0, 2.0], [0.5, 9.5]])
+        numbers = trace(confusion(table, ("a", "b"), label="SVFT plain", theme=LIGHT), "numbers")
+        assert list(numbers.text) == ["8", "2", "0.5", "9.5"]
+
+    def test_the_commonest_mistake_is_named(self):
+        table = pd.DataFrame([[8.0, 2.0], [0.5, 9.5]])
+        said = caption(confusion(table, ("a", "b"), label="SVFT plain", theme=LIGHT))
+        assert said == "SVFT plain answers 87.5% right; off the diagonal it takes a for b most often (2 of 10 times)."
+
+    def test_a_difference_is_one_table_minus_the_other(self):
+        figure = confusion(CONFUSION, TOPICS, label="SVFT plain", theme=LIGHT, other=(REFERENCE, OTHER))
+        z = np.asarray(trace(figure, "examples").z, float)
+        off = ~np.eye(5, dtype=bool)
+        np.testing.assert_allclose(z[off], (CONFUSION - OTHER).to_numpy()[off])
+        more = np.trace(CONFUSION - OTHER)
+        assert f"it answers {more:.3g} more right" in caption(figure)
+
+    def test_no_mistake_at_all_can_be_drawn(self):
+        confusion(pd.DataFrame([[5.0, 0.0], [0.0, 5.0]]), ("a", "b"), label="SVFT plain", theme=LIGHT)
+
+
+class TestCoefficientFilm:
+    def film(self, flat, n, values):
+        steps = list(range(0, 10 * len(values), 10))
+        return coefficient_film(*np.divmod(flat, n), values, steps, n=n, theme=LIGHT)
+
+    def test_a_frame_is_m_at_an_evaluation(self):
+        values = film_values(24)
+        figure = self.film(band(24, 0), 24, values)
+        assert [frame.name for frame in figure.frames] == ["0", "10", "20", "30", "40"]
+        for frame, expected in zip(figure.frames, values):
+            np.testing.assert_allclose(np.ravel(frame.data[0].z), expected, rtol=1e-6)
+
+    def test_it_opens_with_the_last_frame_and_one_scale_serves_all(self):
+        figure = self.film(band(24, 2), 24, film_values(114))
+        np.testing.assert_array_equal(trace(figure, "M").z, figure.frames[-1].data[0].z)
+        assert figure.layout.sliders[0].active == 4
+        assert trace(figure, "M").zmin == -trace(figure, "M").zmax
+        assert all(frame.data[0].zmax is None for frame in figure.frames)
+
+    def test_the_slider_leads_to_every_frame(self):
+        figure = self.film(band(24, 0), 24, film_values(24))
+        targets = [step.args[0][0] for step in figure.layout.sliders[0].steps]
+        assert targets == [frame.name for frame in figure.frames]
+
+    def test_a_scattered_pattern_is_a_square(self):
+        figure = self.film(scattered(300, 2000), 300, film_values(2000))
+        rows, columns = np.shape(trace(figure, "M").z)
+        assert rows == columns <= 70
+        assert figure.layout.yaxis.scaleanchor == "x"
+
+    def test_wide_matrices_have_at_most_512_columns(self):
+        figure = self.film(band(2000, 0), 2000, film_values(2000))
+        assert np.shape(trace(figure, "M").z) == (1, 500)
+
+    def test_the_step_with_half_of_the_energy_is_read_off(self):
+        values = np.array([0, 0.5, 0.8, 0.9, 1.0])[:, None] * np.ones(24)
+        assert "is there by step 20 of 40" in caption(self.film(band(24, 0), 24, values))
+
+    def test_m_that_never_moved_is_said(self):
+        assert "M has not moved." in caption(self.film(band(24, 0), 24, np.zeros((3, 24))))
+
+
+def points_until(step):
+    """Return points of two trials up to a step."""
+    rows = [
+        {"trial": trial, "label": label, "seed": 0, "step": at, "accuracy": 0.5 + at / 200, "loss": 2 - at / 100}
+        for trial, label in enumerate(("SVFT plain", "LoRA r=1"))
+        for at in range(0, step + 1, 10)
+    ]
+    return pd.DataFrame(rows).assign(train_loss=lambda table: table["loss"].where(table["step"] > 0))
+
+
+def specification(chart) -> dict:
+    """Return the chart without its data and the data's running number, as Streamlit compares it."""
+    spec = chart.to_dict()
+    spec.pop("datasets")
+    return json.loads(json.dumps(spec).replace(spec["data"]["name"], "data"))
+
+
+def rows_of(chart) -> pd.DataFrame:
+    """Return the data of a chart."""
+    (rows,) = chart.to_dict()["datasets"].values()
+    return pd.DataFrame(rows)
+
+
+class TestLiveCurves:
+    def test_only_the_data_change_while_trials_run(self):
+        charts = [live_curves(points_until(step), METHODS, 100, theme=LIGHT) for step in (0, 50, 100)]
+        assert specification(charts[0]) == specification(charts[1]) == specification(charts[2])
+        assert len(rows_of(charts[2])) == 22
+
+    def test_the_axis_of_steps_ends_with_the_plan(self):
+        x = specification(live_curves(points_until(10), METHODS, 100, theme=LIGHT))["layer"][0]["encoding"]["x"]
+        assert x["scale"]["domain"] == [0, 100]
+
+    def test_configurations_that_share_a_colour_have_dashes_of_their_own(self):
+        encoding = specification(live_curves(points_until(10), METHODS, 100, theme=DARK))["layer"][0]["encoding"]
+        colors, dashes = (encoding[channel]["scale"] for channel in ("stroke", "strokeDash"))
+        assert colors["domain"] == dashes["domain"] == list(METHODS)
+        looks = [(color, tuple(dash)) for color, dash in zip(colors["range"], dashes["range"])]
+        assert len(set(looks)) == len(METHODS)
+        assert dict(zip(METHODS, colors["range"]))["SVFT plain"] == METHOD_COLORS["plain"]
+
+    def test_the_training_loss_begins_after_the_first_steps(self):
+        chart = live_curves(points_until(20), METHODS, 100, theme=LIGHT, measure="train_loss")
+        assert set(rows_of(chart)["step"]) == {10, 20}
+
+    def test_no_point_yet_can_be_drawn(self):
+        chart = live_curves(points_until(0).iloc[:0], METHODS, 100, theme=LIGHT)
+        assert specification(chart) == specification(live_curves(points_until(50), METHODS, 100, theme=LIGHT))
+
+
+class TestLiveStrip:
+    def strip(self, flat, n, values):
+        return live_strip(*np.divmod(flat, n), values, STEPS[: len(values)], STEPS, theme=LIGHT)
+
+    @pytest.mark.parametrize("flat", [band(384, 0), band(384, 2), scattered(384, 1914)], ids=["0", "2", "scattered"])
+    def test_only_the_data_change_and_there_are_few_marks(self, flat):
+        values = film_values(len(flat), evaluations=11)
+        charts = [self.strip(flat, 384, values[:done]) for done in (0, 1, 6, 11)]
+        specs = [specification(chart) for chart in charts]
+        assert all(spec == specs[0] for spec in specs)
+        assert len(rows_of(charts[-1])) <= MAX_POINTS + 2
+
+    def test_a_row_is_m_at_an_evaluation(self):
+        values = film_values(24)
+        rows = rows_of(self.strip(band(24, 0), 24, values))
+        rows = rows[rows["right"] > rows["left"]]
+        for at, expected in enumerate(values):
+            found = rows[rows["step"] == STEPS[at]].sort_values("left")
+            np.testing.assert_allclose(found["value"], expected, rtol=1e-6)
+
+    def test_entries_stand_in_the_order_of_their_offset(self):
+        flat = band(24, 1)
+        i, j = np.divmod(flat, 24)
+        rows = rows_of(self.strip(flat, 24, (j - i + 10.0 * i / 24)[None]))
+        order = np.lexsort((i, j - i))
+        found = rows[rows["right"] > rows["left"]].sort_values("left")["value"]
+        np.testing.assert_allclose(found, (j - i + 10.0 * i / 24)[order], rtol=1e-6)
+
+    def test_colours_are_symmetric_about_zero_whatever_the_values(self):
+        rows = rows_of(self.strip(band(24, 0), 24, np.abs(film_values(24))))
+        assert rows["shade"].min() == -rows["shade"].max() < 0
+        color = specification(self.strip(band(24, 0), 24, film_values(24)))["encoding"]["color"]
+        assert color["scale"]["range"] == [color for _, color in diverging_scale(LIGHT)]
+        assert color["scale"]["range"][3] == LIGHT.background
+
+    def test_neighbours_share_a_cell_that_shows_the_strongest(self):
+        values = np.zeros((1, 2000))
+        values[0, 1234] = -7
+        rows = rows_of(self.strip(band(2000, 0), 2000, values))
+        strongest = rows.loc[rows["value"].abs().idxmax()]
+        assert strongest["value"] == -7
+        assert strongest["left"] <= 1234 < strongest["right"]
