@@ -268,7 +268,7 @@ class Engine:
         """
         # A trial whose worker dies is not tried elsewhere: it may be what killed it.
         with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-            cluster = LocalCluster(n_workers=0, dashboard_address=None, silence_logs=logging.ERROR)
+            cluster = LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR)
         for _ in range(self._n_workers or os.cpu_count() or 1):
             self._workers_started.append(start_worker(cluster.scheduler_address))
         return cluster
