@@ -11,10 +11,11 @@ st.set_page_config(page_title="SVFT Explorer", page_icon=str(Path(__file__).pare
 
 start = st.Page("start.py", title="Start", icon=":material/home:", default=True)
 explore = st.Page("explore.py", title="Explore", icon=":material/search:")
-page = st.navigation([start, explore], position="top")
+race = st.Page("race.py", title="Race", icon=":material/flag:")
+page = st.navigation([start, explore, race], position="top")
 
 style.apply()
-selection.render(show_view=page == explore)
+selection.render(show_adapter=page != race, show_view=page == explore)
 if selection.explore_requested():
     selection.follow_link(explore)
 else:

@@ -1,4 +1,4 @@
-"""What is being looked at: base, adapter, matrix and view. It lives in the URL.
+"""What is being looked at: base, adapter, matrix and view, and the open study. It lives in the URL.
 
 The widgets are bound to query parameters and rendered once, in the entry script: a bound widget that a page does not
 render loses its parameter. Pages ask for `current()`.
@@ -43,12 +43,14 @@ class Selection:
         return self.adapter.config.get("pattern", "custom")
 
 
-def render(show_view: bool) -> None:
+def render(show_adapter: bool, show_view: bool) -> None:
     """Draw the pickers. Where the adapter cannot be opened, they stay and a page says why.
 
+    What a page does not show is drawn unseen, so that its parameter stays in the URL.
+
     Args:
-        show_view: Whether the page has views. On the others the picker of views is drawn unseen, so that its
-            parameter stays in the URL.
+        show_adapter: Whether the page is about an adapter.
+        show_view: Whether the page has views of it.
     """
     shipped = shipped_adapters()
     bases = {label: data.base_of(path) for label, path in shipped.items()}
@@ -57,7 +59,7 @@ def render(show_view: bool) -> None:
     known = isinstance(adapter, Adapter)
     base = (adapter.base or "unknown") if known else st.session_state.get("base", next(iter(bases.values())))
     st.session_state["base"] = base
-    with st.container(key="selection"):
+    with st.container(key="selection" if show_adapter else "selection-unseen"):
         st.selectbox(
             "Base model",
             list(dict.fromkeys([*bases.values(), base])),
@@ -90,6 +92,8 @@ def render(show_view: bool) -> None:
             )
         with st.container(key="view-picker" if show_view else "view-picker-unseen"):
             st.segmented_control("View", VIEWS, default=VIEWS[0], key="view", bind="query-params", required=True)
+    with st.container(key="study-unseen"):
+        st.text_input("Study", key="study", bind="query-params")
 
 
 def current() -> Selection:
@@ -108,6 +112,12 @@ def select_matrix(name: str, *, explore: bool = False) -> None:
     """Make `name` the selected matrix, from a callback; with `explore`, on the page Explore."""
     st.session_state["matrix"] = name
     st.session_state["explore-requested"] = explore
+
+
+def open_adapter(path: Path) -> None:
+    """Open an adapter on the page Explore, from a callback."""
+    st.session_state["adapter"] = str(path)
+    st.session_state["explore-requested"] = True
 
 
 def explore_requested() -> bool:

@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from app import figures
+
 _CSS = """
 <style>
 .stMainBlockContainer { padding: 3.9rem 2rem 1.5rem; }
@@ -11,7 +13,7 @@ _CSS = """
 
 /* The selection: one row, two columns on a phone. */
 .st-key-selection { display: grid; grid-template-columns: 1fr 1.2fr 1fr auto; gap: .75rem; align-items: start; }
-.st-key-view-picker-unseen, .st-key-unseen-link { display: none; }
+[data-testid="stLayoutWrapper"]:has(> [class*="-unseen"]), .st-key-unseen-link { display: none; }
 
 /* Streamlit's captions are too pale to be read by everyone (WCAG AA asks for a contrast of 4.5). */
 .stMainBlockContainer [data-testid="stCaptionContainer"] { opacity: 1; }
@@ -26,6 +28,28 @@ _CSS = """
 
 .st-key-facts [data-testid="stMetricLabel"] p { white-space: nowrap; }
 
+/* Race: lanes of methods under the slider of budgets; a dot stands where the slider would for its size. */
+[class*="st-key-race-"] [data-testid="stHeading"] [data-testid="stMarkdownContainer"] { margin-bottom: 0; }
+.stMainBlockContainer .st-key-lanes [data-testid="stVerticalBlock"] { gap: 0; }
+.st-key-lanes { padding-top: .75rem; }
+.st-key-start button { color: var(--ground); }
+[class*="st-key-lane-"] { min-height: 2.25rem; }
+.lane { position: relative; height: 1.5rem; line-height: 1.5rem; font-size: .875rem; margin: 0 .4rem; }
+.lane::before {
+  content: ""; position: absolute; inset: 50% 0 auto;
+  border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent);
+}
+.lane i { position: absolute; top: 50%; width: .8rem; height: .8rem; border-radius: 50%; translate: -50% -50%; }
+.lane span { position: absolute; background: var(--ground); margin: 0 .7rem; padding: 0 .3rem; white-space: nowrap; }
+.lane small { font-size: inherit; }
+.lane.out { height: auto; line-height: 1.2; font-size: .8rem; }
+.lane.out::before { content: none; }
+ul.examples { list-style: none; margin: 0; padding: 0; font-size: .875rem; }
+ul.examples li { display: flex; gap: .75rem; justify-content: space-between; padding: .15rem 0; margin: 0; }
+ul.examples q { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+ul.examples.image { display: flex; flex-wrap: wrap; gap: .75rem; }
+ul.examples.image li { align-items: center; gap: .4rem; }
+
 @media (max-width: 1100px) {
   .st-key-facts [data-testid="stHorizontalBlock"] { gap: .25rem; }
   .st-key-facts [data-testid="stColumn"] { min-width: 0; }
@@ -34,6 +58,14 @@ _CSS = """
   .st-key-facts [data-testid="stMetricLabel"] button { display: none; }
 }
 @media (max-width: 700px) {
+  /* The one obvious button stays in reach. */
+  .st-key-start-bar {
+    position: fixed; inset: auto 0 0; z-index: 100; padding: .6rem 1rem .3rem; gap: 0 !important;
+    background: var(--ground); border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent);
+  }
+  [class*="st-key-lane-"] > :first-child { flex-basis: 8.5rem !important; }
+  .lane small { display: none; }
+  .stMainBlockContainer:has(.st-key-start-bar) { padding-bottom: 7rem; }
   .stMainBlockContainer { padding: 3.7rem 1rem 1.5rem; }
   .st-key-selection { grid-template-columns: 1fr 1fr; gap: .5rem; }
   .st-key-view [role="radio"] { padding: .25rem .4rem; font-size: .75rem; }
@@ -45,4 +77,4 @@ _CSS = """
 
 def apply() -> None:
     """Apply the style sheet; once a run, from the entry script."""
-    st.html(_CSS)
+    st.html(f"<style>:root {{ --ground: {figures.theme().background}; }}</style>{_CSS}")

@@ -1,0 +1,18 @@
+"""Race: plan a study, watch its trials, read its result."""
+
+import streamlit as st
+
+from app import trials
+from app.views.race import live, past, plan, result, study
+
+trials.remember_visitor()
+record = trials.opened()
+if record is None:
+    if st.session_state["study"]:
+        st.warning(study.NOT_HERE, icon=":material/search_off:")
+    plan.show()
+    trials.engine()  # the workers warm up while the plan is read
+    past.show()
+else:
+    study.show_head(record)
+    (live if record.state in trials.RUNNING else result).show(record)

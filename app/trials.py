@@ -1,0 +1,79 @@
+"""Trials in the app: the engine of this server, whose visitor this is, and which study is open."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from analysis.trials.files import StudyFile, committed_studies
+from analysis.trials.store import Store, StudyRecord
+
+if TYPE_CHECKING:
+    from analysis.trials.engine import Engine
+
+RUNNING = ("queued", "running")
+
+_COOKIE = "svft-visitor"
+_YEAR = 365 * 24 * 3600
+
+
+@st.cache_resource(show_spinner=False)
+def store() -> Store:
+    """Return the studies of this server."""
+    return Store()
+
+
+@st.cache_resource(show_spinner=False)
+def engine() -> Engine:
+    """Return the engine of this server. The first call starts its workers, which warm up in the background."""
+    from analysis.trials.engine import Engine  # a second for Dask: not before the first page is drawn
+
+    one = Engine(store(), scheduler=os.environ.get("SVFT_SCHEDULER") or None)
+    atexit.register(one.close)
+    return one
+
+
+@st.cache_resource(show_spinner=False)
+def committed() -> dict[str, StudyFile]:
+    """Return the studies that come with this project, by task."""
+    return committed_studies()
+
+
+def visitor() -> str:
+    """Return who is at the browser: the id that it was given as a cookie, so that it finds its studies again."""
+    known = st.context.cookies.get(_COOKIE, "")
+    if re.fullmatch(r"[0-9a-f]{32}", known):
+        return known
+    return st.session_state.setdefault("visitor", secrets.token_hex(16))
+
+
+def remember_visitor() -> None:
+    """Leave the visitor's id in the browser, where it has none yet."""
+    if st.context.cookies.get(_COOKIE) != visitor():
+        cookie = f"{_COOKIE}={visitor()}; path=/; max-age={_YEAR}; SameSite=Lax"
+        with st.container(key="visitor-unseen"):
+            st.html(f"<script>document.cookie = '{cookie}'</script>", unsafe_allow_javascript=True)
+
+
+def owns(record: StudyRecord) -> bool:
+    """Whether this visitor may change a study. What belongs to everyone is nobody's to change here."""
+    return record.owner == visitor()
+
+
+def opened() -> StudyRecord | None:
+    """Return the study that the URL names, None where it names none that is here."""
+    if not st.session_state["study"]:
+        return None
+    engine()  # marks studies as interrupted whose engine is gone
+    return store().study(st.session_state["study"])
+
+
+def open_study(id: str | None) -> None:
+    """Open a study, or none, on the page Race; from a callback."""
+    st.session_state["study"] = id or ""
+    st.query_params.pop("plan", None)

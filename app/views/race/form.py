@@ -1,0 +1,181 @@
+"""The plan as a form: what its widgets hold, as a `Study`, and back.
+
+Each widget keeps its value under its key for the whole session. What the form has no widget for stays as it came, in
+the study under "plan".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from analysis.methods import METHODS
+from analysis.naming import places
+from analysis.shapes import block_shapes
+from analysis.sizing import budget_range, count_parameters
+from analysis.specification import own_learning_rate
+from analysis.tasks import TASKS, get_task
+from analysis.trials.study import Study, StudyError
+
+MAIN = ("head_only", "plain", "banded", "random", "lora", "full")
+MORE = tuple(sorted(set(METHODS) - set(MAIN), key=lambda method: (method == "custom", list(METHODS).index(method))))
+OWN = "own data"  # among the tasks, before a file was chosen
+SWEEP = (0.3, 1.0, 3.0)  # times a method's own learning rate
+
+
+def default_study(task: str) -> Study:
+    """Return the study that a visitor finds filled in.
+
+    Its budget is that of LoRA's smallest size, at which the patterns of SVFT have sizes too.
+
+    Raises:
+        TaskError: Where the task is not here.
+    """
+    shapes = list(block_shapes(get_task(task).base).values())
+    return Study(task, MAIN, budgets=(count_parameters("lora", shapes, size=1),)).resolved()
+
+
+def begin() -> None:
+    """Fill the form at a session's first sight of it."""
+    if "plan" not in st.session_state:
+        fill(default_study(next(iter(TASKS))))
+
+
+def fill(study: Study) -> None:
+    """Put a study into the form; the form stays as it is where that fails.
+
+    Raises:
+        TaskError, SpecificationError, StudyError, SizeError: Where it cannot be trained here.
+    """
+    study = study.resolved()
+    study.plan()
+    sweeps = [method for method, rates in study.learning_rates.items() if len(rates) > 1]
+    st.session_state.update(
+        {
+            "plan": study,
+            "plan-task": study.task if study.task in TASKS else OWN,
+            "plan-budget": (study.budgets or default_study(study.task).budgets)[0],
+            "plan-more-budgets": list(study.budgets[1:]),
+            "plan-seeds": len(study.seeds),
+            "plan-steps": study.steps,
+            "plan-batch": study.batch_size,
+            "plan-examples": study.examples,
+            "plan-kinds": _whole_kinds(study),
+            "plan-sweeps": sweeps,
+            **{f"plan-use-{method}": method in study.methods for method in METHODS},
+        }
+    )
+
+
+def change_task() -> None:
+    """Fill the form for the task that was just chosen; what does not depend on the task stays."""
+    before, task = st.session_state["plan"], st.session_state["plan-task"]
+    if task == OWN:
+        return  # until a file is chosen
+    try:
+        default, given = default_study(task), read()
+        methods = tuple(method for method in given.methods if method != "custom" or given.base == default.base)
+        fill(
+            replace(
+                default,
+                methods=methods or MAIN,
+                custom_indices=given.custom_indices if "custom" in methods else None,
+                seeds=given.seeds,
+                steps=given.steps,
+                batch_size=given.batch_size,
+                learning_rates={},
+            )
+        )
+    except ValueError as error:
+        st.session_state["plan-task"] = before.task if before.task in TASKS else OWN
+        complain(error)
+
+
+def forget_sizes() -> None:
+    """Let the budget decide about sizes that a plan has named."""
+    start, budget = st.session_state["plan"], st.session_state["plan-budget"]
+    st.session_state["plan"] = replace(start, sizes={}, budgets=(budget,))
+
+
+def complain(error: ValueError) -> None:
+    """Have the page show, once, why something was not done."""
+    st.session_state["complaint"] = str(error)
+
+
+def show_complaint() -> None:
+    """Show what `complain` was told, if anything."""
+    if complaint := st.session_state.pop("complaint", None):
+        st.error(complaint, icon=":material/error:")
+
+
+def read() -> Study:
+    """Return the study that the form describes.
+
+    Raises:
+        StudyError: Where it describes none.
+    """
+    given, start = st.session_state, st.session_state["plan"]
+    methods = tuple(method for method in (*MAIN, *MORE) if given[f"plan-use-{method}"])
+    n_seeds = given["plan-seeds"]
+    return replace(
+        start,
+        methods=methods,
+        budgets=tuple(sorted({given["plan-budget"], *given["plan-more-budgets"]})),
+        seeds=start.seeds if n_seeds == len(start.seeds) else tuple(range(n_seeds)),
+        sizes={method: sizes for method, sizes in start.sizes.items() if method in methods},
+        learning_rates=_learning_rates(start, methods, given["plan-sweeps"]),
+        target_modules=_target_modules(start, given["plan-kinds"]),
+        steps=given["plan-steps"],
+        batch_size=given["plan-batch"],
+        examples=given["plan-examples"],
+        custom_indices=start.custom_indices if "custom" in methods else None,
+        # Rates that are chosen by the result are not chosen on the test split.
+        final_split="validation" if set(given["plan-sweeps"]) & set(methods) else "test",
+    )
+
+
+def kinds(base: str) -> dict[str, list[str]]:
+    """Return the kinds of weights of a base, each with the names of its modules."""
+    found: dict[str, list[str]] = {}
+    for place in places(list(block_shapes(base))):
+        found.setdefault(place.kind, []).append(place.name)
+    return found
+
+
+def budget_stops(study: Study) -> list[int]:
+    """Return the budgets that can be chosen, evenly spaced on a log scale, four to each doubling.
+
+    Among them are LoRA's at the ranks 1, 2, 4, 8, …
+    """
+    shapes = list(block_shapes(study.base, study.target_modules).values())
+    lowest, highest = budget_range(METHODS, shapes)
+    one = count_parameters("lora", shapes, size=1)
+    stops = {round(one * 2 ** (quarter / 4)) for quarter in range(-80, 81)}
+    return sorted({stop for stop in stops if lowest <= stop <= highest}.union(study.budgets))
+
+
+def _learning_rates(start: Study, methods: tuple[str, ...], sweeps: list[str]) -> dict[str, tuple[float, ...]]:
+    rates = {}
+    for method in methods:
+        own = start.learning_rates.get(method, (own_learning_rate(method, get_task(start.task)),))
+        if (len(own) > 1) == (method in sweeps):
+            rates[method] = own
+        elif method in sweeps:
+            rates[method] = tuple(float(f"{own[0] * share:.2g}") for share in SWEEP)
+    return rates
+
+
+def _target_modules(start: Study, chosen: list[str]) -> tuple[str, ...] | None:
+    """Return the modules of the chosen kinds, and those of `start` where these are its kinds."""
+    if not chosen:
+        raise StudyError("Choose at least one kind of weights to adapt.")
+    if chosen == _whole_kinds(start):
+        return start.target_modules
+    every = kinds(start.base)
+    return None if set(chosen) == set(every) else tuple(module for kind in chosen for module in every[kind])
+
+
+def _whole_kinds(study: Study) -> list[str]:
+    targets = set(block_shapes(study.base, study.target_modules))
+    return [kind for kind, modules in kinds(study.base).items() if set(modules) <= targets]

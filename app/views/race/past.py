@@ -1,0 +1,81 @@
+"""Past studies: reopen, rename, delete; and a study's file from elsewhere."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import streamlit as st
+
+from analysis.trials.files import import_study, read_study
+from analysis.trials.store import StudyRecord
+from app import trials
+from app.views.race import form, study
+
+SHOWN = 8
+
+
+def show() -> None:
+    """Draw the visitor's studies, the newest first."""
+    records = trials.store().studies(trials.visitor())
+    with st.container(horizontal=True, vertical_alignment="center", key="race-past-head"):
+        st.header("Past studies" if records else "No studies yet", anchor=False, width="stretch")
+        with st.popover("Open a file", icon=":material/upload_file:", type="tertiary"):
+            st.file_uploader("A study’s JSON file", type="json", key="study-file", on_change=_open_file)
+    everything = len(records) <= SHOWN or st.session_state.get("past-all", False)
+    for record in records if everything else records[:SHOWN]:
+        _row(record)
+    if len(records) > SHOWN:
+        st.toggle(f"Show all {len(records)}", key="past-all", persist_state="session")
+
+
+def _row(record: StudyRecord) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", wrap=False, key=f"past-{record.id}"):
+        st.button(
+            study.name(record),
+            key=f"open-{record.id}",
+            type="tertiary",
+            on_click=trials.open_study,
+            args=(record.id,),
+            width="content",
+        )
+        said = [_state(record), *_best(record), _when(record.created)]
+        st.caption(" · ".join(said), width="stretch")
+        study.show_more(record)
+
+
+def _state(record: StudyRecord) -> str:
+    before = trials.engine().queue_length(record.id)
+    return f"queued, {before} before it" if record.state == "queued" and before else record.state
+
+
+def _best(record: StudyRecord) -> list[str]:
+    results = trials.store().results(record.id)
+    if results.empty:
+        return []
+    means = results.groupby("label")["accuracy"].mean()
+    return [f"best: {means.idxmax()}, {means.max():.1%}"]
+
+
+def _when(created: float) -> str:
+    ago = datetime.now() - datetime.fromtimestamp(created)
+    if ago < timedelta(hours=1):
+        return f"{ago.seconds // 60} min ago"
+    return (
+        f"{ago.seconds // 3600} h ago" if ago < timedelta(days=1) else f"{datetime.fromtimestamp(created):%-d %B %Y}"
+    )
+
+
+def _open_file() -> None:
+    """Show the results in a file, or fill the form with its plan."""
+    file = st.session_state["study-file"]
+    if file is None:
+        return
+    try:
+        found = read_study(file.getvalue())
+        if found.results.empty:
+            form.fill(found.study)
+        else:
+            name = file.name.removesuffix(".json")
+            trials.open_study(import_study(trials.store(), found, owner=trials.visitor(), name=name))
+    except ValueError as error:
+        form.complain(error)

@@ -1,0 +1,113 @@
+"""The plan: a study that is filled in, ready to be started or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from analysis.tasks import TASKS, get_task
+from analysis.trials.duration import expected_duration
+from analysis.trials.study import LeftOut, Study, Trial
+from app import trials
+from app.views.race import bet, examples, form, lanes, settings
+
+
+def show() -> None:
+    """Draw task, lanes, bet and the button that starts the study."""
+    with st.container(key="race-title"):
+        st.title("Let fine-tuning methods race, and see which gives most for its parameters", anchor=False)
+    try:
+        form.begin()
+        _follow_link()
+    except ValueError as error:
+        form.complain(error)
+    form.show_complaint()
+    if "plan" not in st.session_state:
+        return
+    study, planned, left_out, error = _plan()
+    left, right = st.columns([8, 5], gap="medium")
+    with left:
+        with st.container(key="task"):
+            st.pills(
+                "Task",
+                [*TASKS, form.OWN],
+                format_func=lambda task: TASKS[task].title if task in TASKS else "Your own data",
+                key="plan-task",
+                required=True,
+                on_change=form.change_task,
+                persist_state="session",
+                label_visibility="collapsed",
+            )
+        lanes.show(study, planned, left_out)
+        settings.show(study)
+    with right, st.container(border=True, key="start-card"):
+        bet.show(planned)
+        with st.container(key="start-bar"):
+            st.button(
+                "Start",
+                type="primary",
+                icon=":material/play_arrow:",
+                width="stretch",
+                key="start",
+                disabled=error is not None,
+                on_click=_start,
+                args=(study, planned),
+            )
+            expected = st.container()
+    with right:
+        if error is not None:
+            st.error(str(error), icon=":material/error:")
+        examples.show(study)
+    with expected:  # last: the first call takes a second, to begin with the workers
+        ready = trials.engine().ready
+        st.fragment(_expect, run_every=None if ready else 1)(study, planned)
+
+
+def _plan() -> tuple[Study, list[Trial], list[LeftOut], ValueError | None]:
+    """Return what the form describes, the trials and what is left out, or why there are none."""
+    study = st.session_state["plan"]
+    try:
+        study = form.read()
+        return study, *study.plan(), None
+    except ValueError as error:
+        return study, [], [], error
+
+
+def _follow_link() -> None:
+    """Fill the form with the plan in the URL, once."""
+    link = st.query_params.get("plan")
+    if link and link != st.session_state.get("plan-link"):
+        st.session_state["plan-link"] = link
+        form.fill(Study.from_link(link))
+
+
+def _start(study: Study, planned: Sequence[Trial]) -> None:
+    name = get_task(study.task).title
+    try:
+        id = trials.engine().start(study, owner=trials.visitor(), name=name, bet=bet.current(planned))
+    except ValueError as error:
+        form.complain(error)
+    else:
+        trials.open_study(id)
+
+
+def _expect(study: Study, planned: Sequence[Trial]) -> None:
+    """Write how many trials there are, how long they take, and whether the workers are there."""
+    engine = trials.engine()
+    if engine.error:
+        st.error(engine.error, icon=":material/error:")
+        return
+    turns = trials.store().turns(study.task, study.base)
+    known = expected_duration(study, planned, turns, engine.workers, engine.step_seconds, trials.committed())
+    words = [f"{len(planned)} trials"]
+    if not engine.ready:
+        words.append("workers are warming up")
+    elif known is not None:
+        words.append(f"{known.words} on {engine.workers} workers")
+    st.caption(", ".join(words), help=None if known is None or known.measured else _GUESS)
+
+
+_GUESS = (
+    "Judged by a training step that was measured when the workers started: no study of this kind has run here yet."
+)

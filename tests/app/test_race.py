@@ -1,0 +1,402 @@
+"""The page Race up to its start, and everything around an open study, without any training."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from analysis.tasks import TASKS, get_task
+from analysis.trials.engine import Engine
+from analysis.trials.files import export_study
+from analysis.trials.store import OUTCOME_COLUMNS
+from analysis.trials.study import Study
+from app import trials
+from app.views.race import form
+
+ROOT = Path(__file__).parents[2]
+SMALL = Study("bbc_headlines", ("head_only", "plain"), steps=4, examples=16).resolved()
+
+
+@pytest.fixture(autouse=True)
+def server(tmp_path, monkeypatch):
+    """A server with no studies, whose workers never come: what is started stays queued."""
+    monkeypatch.setenv("SVFT_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(Engine, "_connect", lambda engine: None)
+    monkeypatch.setattr(type(st.context), "cookies", {})  # AppTest has a mock in its place
+    yield
+    trials.engine().close()
+    for resource in (trials.store, trials.engine):
+        resource.clear()
+
+
+@pytest.fixture
+def race():
+    """Open the page Race with a query."""
+
+    def run(**query: str) -> AppTest:
+        test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+        for key, value in query.items():
+            test.query_params[key] = value
+        test.run()
+        test.switch_page("race.py")
+        for key, value in query.items():
+            test.query_params[key] = value
+        return test.run()
+
+    return run
+
+
+def methods(test: AppTest) -> list[str]:
+    return [method for method in (*form.MAIN, *form.MORE) if test.checkbox(key=f"plan-use-{method}").value]
+
+
+def lanes(test: AppTest) -> str:
+    return " ".join(html.value for html in test.html if 'class="lane' in html.value)
+
+
+def captions(test: AppTest) -> str:
+    return " ".join(caption.value for caption in test.caption)
+
+
+def start(test: AppTest) -> AppTest:
+    return test.button(key="start").click().run()
+
+
+def the_study():
+    (record,) = trials.store().studies()
+    return record
+
+
+def add(owner="", study=SMALL, state="done", **accuracies: float) -> str:
+    """Add a study of which the trials of some methods are done with this accuracy."""
+    planned, _ = study.plan()
+    id = trials.store().add_study(study, planned, engine="", owner=owner, name="of old")
+    rows = [
+        {
+            "trial": number,
+            "parameters": trial.parameters,
+            "predicted": np.zeros(800),
+            **dict.fromkeys(OUTCOME_COLUMNS, accuracies[trial.spec.method]),
+        }
+        for number, trial in enumerate(planned)
+        if trial.spec.method in accuracies
+    ]
+    trials.store().add_outcomes(id, pd.DataFrame(rows), None)
+    trials.store().set_study_state(id, state)
+    return id
+
+
+# ---- the plan
+
+
+def test_the_plan_is_filled_in_and_ready_to_start(race):
+    test = race()
+    assert not test.exception
+    assert not test.error
+    assert methods(test) == list(form.MAIN)
+    assert test.select_slider(key="plan-budget").value == 41_472
+    for says in ("13,824", "d=1 · 41,400", "r=1 · 41,472", "22,713,216"):
+        assert says in lanes(test)
+    assert "6 trials" in captions(test)
+    assert not test.button(key="start").disabled
+
+
+def test_the_plan_shows_training_examples_with_their_labels(race):
+    shown = " ".join(html.value for html in race().html)
+    train = TASKS["bbc_headlines"].load().train
+    assert any(text in shown for text in train.inputs)
+    assert "<b>business</b>" in shown
+
+
+def test_neither_the_page_nor_the_engine_needs_torch():
+    imports = (
+        "import app.race" if False else "from app.views.race import past, plan, study; import analysis.trials.engine"
+    )
+    code = f"import sys; {imports}; print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_method_that_has_no_size_near_the_budget_says_why_and_the_others_go_on(race):
+    test = race()
+    between = next(stop for stop in test.session_state["plan"].budgets if stop == 41_472) * 2**0.5
+    test.select_slider(key="plan-budget").set_value(round(between)).run()
+    assert "LoRA&#x27;s nearest sizes have 41,472 (r = 1) and 82,944 (r = 2) parameters" in lanes(test)
+    assert "58,650" in lanes(test)
+    assert "4 trials" in captions(test)
+    assert not test.button(key="start").disabled
+
+
+def test_another_task_keeps_the_methods_and_takes_its_own_base_and_budget(race):
+    test = race()
+    test.checkbox(key="plan-use-full").uncheck().run()
+    test.button_group(key="plan-task").set_value("airline_tweets").run()
+    assert not test.exception
+    assert methods(test) == [method for method in form.MAIN if method != "full"]
+    study = start(test) and the_study().study
+    assert (study.task, study.examples) == ("airline_tweets", TASKS["airline_tweets"].examples)
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_every_task_has_a_plan_that_can_start(race, task):
+    test = race()
+    if task != "bbc_headlines":
+        test.button_group(key="plan-task").set_value(task).run()
+    assert not test.exception
+    assert not test.error
+    assert not test.button(key="start").disabled
+
+
+def test_settings_reach_the_study(race):
+    test = race()
+    test.slider(key="plan-seeds").set_value(3)
+    test.multiselect(key="plan-more-budgets").set_value([82_944])
+    test.number_input(key="plan-steps").set_value(20)
+    test.number_input(key="plan-batch").set_value(8)
+    test.number_input(key="plan-examples").set_value(32)
+    test.multiselect(key="plan-kinds").set_value(["query", "value"])
+    test.run()
+    start(test)
+    study = the_study().study
+    assert study.seeds == (0, 1, 2)
+    assert study.budgets == (41_472, 82_944)
+    assert (study.steps, study.batch_size, study.examples) == (20, 8, 32)
+    assert len(study.target_modules) == 12
+    assert all(name.endswith(("query", "value")) for name in study.target_modules)
+
+
+def test_a_sweep_is_judged_on_the_validation_split(race):
+    test = race()
+    test.multiselect(key="plan-sweeps").set_value(["lora"]).run()
+    start(test)
+    study = the_study().study
+    assert study.learning_rates["lora"] == (3e-4, 1e-3, 3e-3)
+    assert study.final_split == "validation"
+
+
+def test_without_a_method_the_page_says_so_and_nothing_can_start(race):
+    test = race(plan=Study("bbc_headlines", ("plain",)).to_link())
+    test.checkbox(key="plan-use-plain").uncheck().run()
+    assert [error.value for error in test.error] == ["A study needs at least one method and one seed."]
+    assert test.button(key="start").disabled
+    test.checkbox(key="plan-use-plain").check().run()
+    assert not test.error
+    assert not test.button(key="start").disabled
+
+
+def test_too_many_training_examples_are_a_sentence_and_nothing_is_lost(race):
+    test = race()
+    test.checkbox(key="plan-use-dora").check()
+    test.number_input(key="plan-examples").set_value(10**6).run()
+    assert "more than the train split" in test.error[0].value
+    assert test.number_input(key="plan-examples").value == 10**6
+    assert "dora" in methods(test)
+
+
+def test_the_form_is_as_it_was_after_a_look_at_another_page(race):
+    test = race()
+    test.checkbox(key="plan-use-vera").check()
+    test.number_input(key="plan-steps").set_value(30).run()
+    test.switch_page("explore.py").run()
+    test.switch_page("race.py").run()
+    assert "vera" in methods(test)
+    assert test.number_input(key="plan-steps").value == 30
+
+
+# ---- a pattern of one's own
+
+
+def upload(test: AppTest, key: str, content: object) -> AppTest:
+    content = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return test.file_uploader(key=key).set_value(("mine.json", content, "application/json")).run()
+
+
+def test_a_pattern_from_a_file_joins_the_race(race):
+    test = race()
+    assert test.checkbox(key="plan-use-custom").disabled
+    upload(test, "pattern-file", [[0, 0], [0, 1], [5, 3]])
+    assert not test.error
+    assert "custom" in methods(test)
+    assert "3 entries in each matrix" in captions(test)
+    start(test)
+    assert the_study().study.custom_indices == ((0, 0), (0, 1), (5, 3))
+
+
+@pytest.mark.parametrize("content", [b"{", {"a": 1}, [[0]], [[0, -1]], [[0, 0.5]], [], [["a", "b"]], 3])
+def test_what_is_no_pattern_is_refused_with_a_sentence(race, content):
+    test = upload(race(), "pattern-file", content)
+    assert "This is no pattern" in test.error[0].value
+    assert methods(test) == list(form.MAIN)
+
+
+def test_a_pattern_outside_of_the_matrices_is_refused_with_a_sentence(race):
+    test = upload(race(), "pattern-file", [[0, 384]])
+    assert "M of the smallest adapted matrix is 384×384" in test.error[0].value
+    assert test.checkbox(key="plan-use-custom").disabled
+
+
+# ---- links
+
+
+def test_a_link_opens_its_plan(race):
+    study = Study("airline_tweets", ("plain", "lora"), budgets=(82_944,), seeds=(3, 4), steps=7)
+    test = race(plan=study.to_link())
+    assert methods(test) == ["plain", "lora"]
+    assert test.button_group(key="plan-task").value == "airline_tweets"
+    start(test)
+    assert the_study().study == study.resolved()
+
+
+def test_the_sizes_of_a_plan_hold_until_the_budget_is_moved(race):
+    test = race(plan=Study("bbc_headlines", ("plain", "lora"), sizes={"lora": (4, 8)}).to_link())
+    assert "165,888 to 331,776" in lanes(test)
+    test.select_slider(key="plan-budget").set_value(82_944).run()
+    assert "r=2 · 82,944" in lanes(test)
+
+
+@pytest.mark.parametrize("link", ["nonsense", "", Study("bbc_headlines", ("plain",)).to_link()[:-15]])
+def test_a_damaged_link_is_a_sentence_above_the_default_plan(race, link):
+    test = race(plan=link)
+    assert not test.exception
+    assert [("link to a study is damaged" in error.value) for error in test.error] == ([True] if link else [])
+    assert methods(test) == list(form.MAIN)
+
+
+def test_a_link_to_data_that_is_not_here_is_a_sentence(race):
+    test = race(plan=Study("own-123", ("plain",)).to_link())
+    assert "own-123" in test.error[0].value
+    assert not test.button(key="start").disabled
+
+
+# ---- the bet and the start
+
+
+def test_a_study_starts_with_its_bet_and_belongs_to_the_visitor(race):
+    test = race()
+    winners = test.button_group(key="bet-winner")
+    assert winners.value is None
+    winners.set_value("banded/0").run()
+    test.button_group(key="bet-margin").set_value("over 3 points").run()
+    start(test)
+    record = the_study()
+    assert record.bet == {"winner": "SVFT banded d=1", "margin": "over 3 points"}
+    assert record.owner == test.session_state["visitor"]
+    assert test.session_state["study"] == record.id
+    assert get_task("bbc_headlines").title in test.title[0].value
+
+
+def test_a_bet_follows_its_method_to_another_size_and_leaves_with_it(race):
+    test = race()
+    test.button_group(key="bet-winner").set_value("lora/0").run()
+    test.select_slider(key="plan-budget").set_value(82_944).run()
+    assert test.button_group(key="bet-winner").value == "lora/0"
+    test.checkbox(key="plan-use-lora").uncheck().run()
+    assert test.button_group(key="bet-winner").value is None
+    start(test)
+    assert the_study().bet is None
+
+
+def test_an_engine_without_workers_says_why(race, monkeypatch):
+    monkeypatch.setattr(Engine, "error", "No workers could be reached at tcp://nowhere.")
+    assert "No workers could be reached" in race().error[0].value
+
+
+# ---- an open study
+
+
+def test_a_study_can_be_stopped_continued_renamed_and_deleted(race):
+    test = start(race())
+    id = the_study().id
+    assert test.button(key=f"delete-{id}").disabled
+    test.button(key="stop").click().run()
+    assert the_study().state == "stopped"
+    test.button(key="resume").click().run()
+    assert the_study().state == "queued"
+    test.button(key="stop").click().run()
+    test.text_input(key=f"name-{id}").set_value("my first").run()
+    assert test.title[0].value == "my first"
+    test.button(key=f"delete-{id}").click().run()
+    assert trials.store().studies() == []
+    assert not test.exception
+    assert test.button(key="start")
+
+
+def test_the_length_of_the_queue_is_shown(race, monkeypatch):
+    monkeypatch.setattr(Engine, "ready", True)
+    monkeypatch.setattr(Engine, "workers", 2)
+    start(race())
+    start(race())
+    third = start(race())
+    assert "2 studies before yours" in captions(third)
+    third.button(key="again").click().run()
+    assert "queued, 2 before it" in captions(third)
+
+
+def test_a_new_study_has_the_same_settings(race):
+    test = race(plan=Study("airline_tweets", ("plain", "lora"), budgets=(82_944,), seeds=(0, 1)).to_link())
+    start(test)
+    test.button(key="again").click().run()
+    assert not test.session_state["study"]
+    assert methods(test) == ["plain", "lora"]
+    assert test.slider(key="plan-seeds").value == 2
+
+
+def test_a_study_that_is_not_here_is_a_sentence_above_the_plan(race):
+    test = race(study="0123456789ab")
+    assert "not here" in test.warning[0].value
+    assert test.button(key="start")
+
+
+def test_a_stranger_sees_a_study_by_its_link_but_changes_nothing(race):
+    id = add(owner="ada", state="interrupted")
+    test = race(study=id)
+    assert test.title[0].value == "of old"
+    assert {button.key for button in test.button} == {"again"}
+
+
+def test_a_study_is_shared_as_a_link_to_its_plan(race):
+    test = race(study=add())
+    (link,) = [code.value for code in test.code]
+    assert Study.from_link(link.partition("?plan=")[2]) == SMALL
+
+
+# ---- past studies
+
+
+def test_past_studies_are_ones_own_and_everyones(race):
+    add(owner="ada")
+    everyones = add(head_only=0.4, plain=0.8)
+    test = race()
+    assert [button.key for button in test.button if button.key.startswith("open-")] == [f"open-{everyones}"]
+    assert "done · best: SVFT plain, 80.0%" in captions(test)
+    assert f"delete-{everyones}" not in {button.key for button in test.button}
+    test.button(key=f"open-{everyones}").click().run()
+    assert test.session_state["study"] == everyones
+
+
+def test_a_studys_file_shows_its_results_here(race):
+    id = add(owner="ada", head_only=0.4, plain=0.8)
+    test = upload(race(), "study-file", export_study(trials.store(), id).encode())
+    record = trials.store().study(test.session_state["study"])
+    assert (record.name, record.state, record.owner) == ("mine", "done", test.session_state["visitor"])
+    assert len(trials.store().results(record.id)) == 2
+
+
+def test_a_studys_file_without_results_fills_the_plan(race):
+    test = upload(race(), "study-file", {"study": SMALL.to_dict(), "results": []})
+    assert not test.error
+    assert methods(test) == ["head_only", "plain"]
+    assert test.number_input(key="plan-steps").value == 4
+
+
+@pytest.mark.parametrize("content", [b"\x00", b"[]", {"study": {"task": "magic", "methods": ["plain"]}}])
+def test_what_is_no_studys_file_is_a_sentence(race, content):
+    test = upload(race(), "study-file", content)
+    assert len(test.error) == 1
+    assert methods(test) == list(form.MAIN)
