@@ -1,0 +1,69 @@
+"""What the trials trained: open it in Explore, download it, delete it."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.trials.store import StudyRecord, TrialRecord
+from analysis.trials.verdict import SVFT_PATTERNS
+from app import selection, trials
+from app.views.race import matrix
+
+
+def show(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
+    """Draw the choice of an adapter, and what can be done with it."""
+    store = trials.store()
+    kept = {one.number: one for one in of if store.adapter_directory(record.id, one.number).is_dir()}
+    if not kept:
+        return
+    st.header("Trained adapters", anchor=False)
+    one_seed = len(record.study.seeds) == 1
+    with st.container(horizontal=True, vertical_alignment="bottom", key="race-adapters"):
+        number = st.selectbox(
+            "Adapter of",
+            list(kept),
+            format_func=lambda number: matrix.name(kept[number], one_seed=one_seed) if number in kept else "",
+            key="adapters-trial",
+        )
+        chosen, directory = kept[number], store.adapter_directory(record.id, number)
+        explorable = chosen.trial.spec.method in SVFT_PATTERNS
+        st.button(
+            "Open in Explore",
+            icon=":material/search:",
+            disabled=not explorable,
+            key="adapters-open",
+            help=None if explorable else "Explore shows SVFT adapters.",
+            on_click=selection.open_adapter,
+            args=(directory,),
+        )
+        st.download_button(
+            "Download",
+            lambda: _zip(directory),
+            file_name=f"{record.study.task}-{chosen.trial.spec.method}-seed{chosen.trial.spec.seed}.zip",
+            mime="application/zip",
+            icon=":material/download:",
+            on_click="ignore",
+            key="adapters-download",
+        )
+        if trials.owns(record):
+            with st.popover("Delete", icon=":material/delete:", key="adapters-delete"):
+                st.caption("The adapter is deleted; what was measured of it stays.")
+                st.button(
+                    "Delete it",
+                    key="adapters-delete-now",
+                    on_click=store.delete_adapter,
+                    args=(record.id, number),
+                )
+
+
+def _zip(directory: Path) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(directory.rglob("*")):
+            archive.write(file, file.relative_to(directory))
+    return packed.getvalue()

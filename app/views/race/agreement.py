@@ -1,0 +1,89 @@
+"""Where two configurations disagree: the texts or images themselves, and what each takes for what."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.confusion import confusion
+from app import figures
+from app.results import Results
+from app.views.race import pictures
+
+_IMAGE_ROW = 56  # pixels
+
+
+@st.fragment
+def show(found: Results) -> None:
+    """Draw the choice of two configurations, the examples that they answer differently, and their confusions."""
+    if len(found.labels) < 2:
+        return
+    st.header("Where two of them disagree", anchor=False)
+    with st.container(horizontal=True, key="race-agreement-head"):
+        first, second = found.pair
+        a = st.selectbox("One", found.labels, index=found.labels.index(first), key="agreement-a")
+        others = [label for label in found.labels if label != a]
+        b = st.selectbox("Another", others, index=others.index(second) if second in others else 0, key="agreement-b")
+    left, right = st.columns([7, 5], gap="medium")
+    with left:
+        _show_examples(found, a, b)
+    with right:
+        _show_confusion(found, a, b)
+
+
+def _show_examples(found: Results, a: str, b: str) -> None:
+    different = found.disagreements(a, b)
+    names = found.task.labels
+    image = found.task.kind == "image"
+    right_a, right_b = ((different[f"predicted_{side}"] == different["truth"]) for side in "ab")
+    table = pd.DataFrame(
+        {
+            "input": [pictures.data_url(one) for one in different["input"]] if image else different["input"],
+            "truth": [names[label] for label in different["truth"]],
+            "a": [names[label] for label in different["predicted_a"]],
+            "b": [names[label] for label in different["predicted_b"]],
+            "right": [a if one else b if other else "neither" for one, other in zip(right_a, right_b)],
+            "seed": different["seed"],
+        }
+    )
+    seeds = table["seed"].nunique()
+    what = "images" if image else "texts"
+    st.dataframe(
+        table if seeds > 1 else table.drop(columns="seed"),
+        column_config={
+            "input": st.column_config.ImageColumn("image")
+            if image
+            else st.column_config.TextColumn("text", width="large"),
+            "truth": "truth",
+            "a": a,
+            "b": b,
+            "right": "right is",
+            "seed": "seed",
+        },
+        hide_index=True,
+        height=420,
+        row_height=_IMAGE_ROW if image else None,
+        key="agreement-table",
+        alt=f"Table of the {len(table)} answers in which {a} and {b} differ.",
+    )
+    n = len(found.examples) * max(seeds, 1)
+    st.caption(
+        f"They differ on {len(table):,} of {n:,} {what}{' (over all seeds)' if seeds > 1 else ''}: {a} is right in "
+        f"{right_a.sum():,}, {b} in {right_b.sum():,}, neither in {(~right_a & ~right_b).sum():,}."
+    )
+
+
+def _show_confusion(found: Results, a: str, b: str) -> None:
+    shown = st.segmented_control(
+        "Confusion matrix of", [a, b, "difference"], default=a, key=f"confusion-{a}-{b}", required=True
+    )
+    if shown == "difference":
+        figure = confusion(
+            found.confusion(a), found.task.labels, label=a, theme=figures.theme(), other=(b, found.confusion(b))
+        )
+    else:
+        figure = confusion(found.confusion(shown), found.task.labels, label=shown, theme=figures.theme())
+    figures.draw(figure, key="confusion")
+    figures.explain(
+        figure, found.confusion(a if shown == "difference" else shown), key="confusion", file_name="confusion.csv"
+    )

@@ -1,0 +1,36 @@
+"""Accuracy, or recovered performance, against trained parameters."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.figures.accuracy_budget import accuracy_budget
+from app import figures
+from app.results import Results
+
+_MEASURES = {"accuracy": "Accuracy", "recovered": "Recovered performance"}
+
+
+@st.fragment
+def show(found: Results, behind: Results | None) -> None:
+    """Draw the study, on the one that comes with this project where there is one."""
+    with st.container(horizontal=True, vertical_alignment="center", key="race-budget-head"):
+        st.header("What a parameter buys", anchor=False, width="stretch")
+        measure = st.segmented_control(
+            "Measure",
+            list(_MEASURES),
+            default="accuracy",
+            format_func=_MEASURES.get,
+            key="budget-measure",
+            required=True,
+            label_visibility="collapsed",
+        )
+    figure = accuracy_budget(
+        found.summary,
+        theme=figures.theme(),
+        committed=None if behind is None else behind.summary,
+        front=found.front,
+        measure=measure,
+    )
+    figures.draw(figure, key=f"budget-{measure}")
+    figures.explain(figure, found.summary, key="budget", file_name="accuracy.csv")

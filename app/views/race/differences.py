@@ -1,0 +1,39 @@
+"""Paired differences from a reference that one chooses."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.paired_forest import paired_forest
+from app import figures
+from app.results import Results
+
+
+@st.fragment
+def show(found: Results, behind: Results | None) -> None:
+    """Draw the forest plot."""
+    with st.container(horizontal=True, vertical_alignment="center", key="race-forest-head"):
+        st.header("Compared with", anchor=False, width="content")
+        reference = st.selectbox(
+            "Compared with",
+            found.labels,
+            index=found.labels.index(found.pair[1]),
+            key="forest-reference",
+            label_visibility="collapsed",
+        )
+    known = behind is not None and reference in behind.labels
+    table = found.differences(reference)
+    figure = paired_forest(
+        _without_head_only(table),
+        reference=reference,
+        theme=figures.theme(),
+        committed=_without_head_only(behind.differences(reference)) if known else None,
+    )
+    figures.draw(figure, key=f"forest-{reference}")
+    figures.explain(figure, table, key="forest", file_name="differences.csv")
+
+
+def _without_head_only(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what lies so far below that the others could not be told apart beside it."""
+    return table[table["method"] != "head_only"]

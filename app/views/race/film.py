@@ -1,0 +1,52 @@
+"""The training of a study as a film: curves and M of one matrix, up to the chosen step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from analysis.figures.theme import THEMES
+from analysis.figures.training_film import training_film
+from analysis.trials.store import StudyRecord, TrialRecord
+from app import figures, trials
+from app.views.race import live, matrix
+
+_TITLE = "The training as a film"
+
+
+@st.fragment
+def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None = None) -> None:
+    """Draw the film with the choice of a trial and a matrix; without an M, the curves alone.
+
+    Args:
+        record: The study.
+        of: Its trials.
+        first: Number of the trial whose M is shown at first.
+    """
+    begun = [one for one in of if one.turns]
+    if not begun:
+        return
+    chosen = matrix.choose(record, begun, title=_TITLE, key="film", first=first)
+    if chosen is None:
+        st.header(_TITLE, anchor=False)
+        live.show_curves(record, of, trials.store().points(record.id), "accuracy")
+        return
+    one, name = chosen
+    figure, table = _film(record.id, sum(other.turns for other in of), one.number, name, figures.theme().name, one, of)
+    figures.draw(figure, key=f"film-{one.number}-{name}")
+    figures.explain(figure, table, key="film", file_name="coefficients.csv")
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading M at each evaluation …")
+def _film(
+    id: str, turns: int, number: int, name: str, theme: str, _one: TrialRecord, _of: Sequence[TrialRecord]
+) -> tuple[go.Figure, pd.DataFrame]:
+    found = matrix.history(id, _one, name)
+    points = live.with_labels(trials.store().points(id), _of)
+    methods = {one.trial.label: one.trial.spec.method for one in _of}
+    table = pd.DataFrame(found.values.T, columns=[f"step {step}" for step in found.steps])
+    table = pd.concat([pd.DataFrame({"i": found.i, "j": found.j}), table], axis=1)
+    return training_film(points, methods, *found[:4], n=found.n, theme=THEMES[theme]), table

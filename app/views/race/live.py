@@ -1,0 +1,134 @@
+"""A study while it runs: how far each trial is, their curves together, and M as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.live_curves import Measure, live_curves
+from analysis.figures.live_strip import live_strip
+from analysis.figures.theme import THEMES
+from analysis.trials.duration import count_turns, time_left
+from analysis.trials.store import ENDED, StudyRecord, TrialRecord
+from app import figures, trials
+from app.views.race import matrix, rows
+
+
+def show(record: StudyRecord) -> None:
+    """Draw the study, anew every second."""
+    st.fragment(_watch, run_every=1)(record)
+
+
+def _watch(record: StudyRecord) -> None:
+    of, points = trials.store().trials(record.id), trials.store().points(record.id)
+    _show_progress(record, of)
+    aside, accuracy, loss = st.columns([5, 6, 6], gap="medium")
+    with aside:
+        rows.show(of, points)
+        _show_stop_one(record, of)
+    for column, measure in ((accuracy, "accuracy"), (loss, "loss")):
+        with column:
+            show_curves(record, of, points, measure)
+    st.caption(
+        "On 200 examples that no trial is trained on; in the end each is judged on the whole test split. "
+        "Scroll to zoom, double-click to go back."
+    )
+    _show_matrix(record, of)
+
+
+def _show_progress(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
+    every = record.study.evaluate_every
+    left = [one for one in of if one.state not in ENDED]
+    done = sum(one.turns for one in of)
+    total = done + sum(count_turns(one.trial, every) - one.turns for one in left)
+    if not left:
+        text = "All trials have ended. Measuring what their steps cost: everything else waits."
+    else:
+        known = time_left(record.study, of, _turns(record.study.task, record.study.base), trials.engine().workers)
+        text = f"{done} of {total} evaluations" + (f", {known.words} left" if known else "")
+    st.progress(done / total, text=text)
+
+
+def _show_stop_one(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
+    running = {one.number: one for one in of if one.state not in ENDED}
+    if trials.owns(record) and len(running) > 1:
+        one_seed = len(record.study.seeds) == 1
+        st.menu_button(
+            "Stop one",
+            list(running),
+            format_func=lambda number: matrix.name(running[number], one_seed=one_seed) if number in running else "",
+            key="stop-one",
+            icon=":material/stop_circle:",
+            type="tertiary",
+            on_click=_stop_one,
+            args=(record.id,),
+        )
+
+
+def _stop_one(id: str) -> None:
+    trials.engine().stop(id, st.session_state["stop-one"])
+
+
+def with_labels(points: pd.DataFrame, of: Sequence[TrialRecord]) -> pd.DataFrame:
+    """Return the points of a study (`Store.points`) with ``label`` and ``seed`` of each one's trial."""
+    known = {one.number: one.trial for one in of}
+    trained = [known[number] for number in points["trial"]]
+    return points.assign(label=[one.label for one in trained], seed=[one.spec.seed for one in trained])
+
+
+def show_curves(record: StudyRecord, of: Sequence[TrialRecord], points: pd.DataFrame, measure: Measure) -> None:
+    """Draw a measure of all trials over the steps, in a chart that stays when there is more to draw."""
+    stamp = (len(points), points["at"].max())
+    theme = figures.theme().name
+    st.vega_lite_chart(_curves(record.id, stamp, measure, theme, of, points), theme=None, key=f"live-{measure}")
+
+
+def _show_matrix(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
+    chosen = matrix.choose(record, of, title="M as it grows", key="live")
+    if chosen is None:
+        return
+    one, name = chosen
+    if one.turns:
+        spec = _strip(record.id, one.number, one.turns, name, figures.theme().name, one, record.study.evaluate_every)
+        st.vega_lite_chart(spec, theme=None, key="live-strip")
+        st.caption("A row for each evaluation: look for entries that grow early, and for those that turn back.")
+    else:
+        st.caption("M is zero: this trial has not begun.")
+
+
+@st.cache_data(ttl=5, show_spinner=False)
+def _turns(task: str, base: str) -> pd.DataFrame:
+    return trials.store().turns(task, base)
+
+
+# Building a chart takes longer than sending it, and between two points it is the same for everyone who watches.
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _curves(
+    id: str,
+    stamp: tuple[int, float],
+    measure: Measure,
+    theme: str,
+    _of: Sequence[TrialRecord],
+    _points: pd.DataFrame,
+) -> dict:
+    methods = {one.trial.label: one.trial.spec.method for one in _of}
+    chart = live_curves(
+        with_labels(_points, _of), methods, _of[0].trial.spec.steps, theme=THEMES[theme], measure=measure
+    )
+    return _spec(chart)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _strip(id: str, number: int, turns: int, name: str, theme: str, _one: TrialRecord, every: int) -> dict:
+    found = matrix.history(id, _one, name)
+    steps = _one.trial.spec.steps
+    planned = [*range(0, steps, every), steps]
+    return _spec(live_strip(found.i, found.j, found.values, found.steps, planned, theme=THEMES[theme]))
+
+
+def _spec(chart: alt.Chart | alt.LayerChart) -> dict:
+    with alt.data_transformers.enable("default", max_rows=None):
+        return chart.to_dict()

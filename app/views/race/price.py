@@ -1,0 +1,35 @@
+"""The price: step time and peak memory of each configuration."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.figures.cost_bars import cost_bars
+from analysis.trials.store import StudyRecord
+from app import figures
+from app.results import Results
+
+_MEASURED = """
+All configurations train one step each in turn, in one process that has the machine to itself, after the race. The time
+is the median of a step, and what counts are the ratios: a busy machine slows all of them alike.
+
+Memory is counted, not sampled: **peak memory** is what lives between two steps (parameters, U and V, buffers, AdamW's
+two moments of each trained parameter) plus the highest sum of what PyTorch allocates during one step (activations and
+gradients). Python, the tokenizer and the data are not in it.
+"""
+
+
+def show(record: StudyRecord, found: Results) -> None:
+    """Draw time and memory beside the reference's."""
+    st.header("The price", anchor=False)
+    if record.cost is None:
+        st.caption("What a training step costs was not measured: it is once all trials have ended undisturbed.")
+        return
+    known = found.summary[["label", "method", "parameters"]]
+    cost = known.merge(record.cost, on="label")
+    reference = cost.loc[cost["time_ratio"] == 1, "label"].iloc[0]
+    figure = cost_bars(cost, reference=reference, theme=figures.theme())
+    figures.draw(figure, key="cost")
+    figures.explain(figure, cost, key="cost", file_name="cost.csv")
+    with st.popover("How it was measured", type="tertiary", icon=":material/info:", key="cost-measured"):
+        st.markdown(_MEASURED)

@@ -1,0 +1,91 @@
+"""Every measure in a table: of each configuration, and of each trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from analysis.trials.store import StudyRecord, TrialRecord
+from app.results import Results
+
+_number = st.column_config.NumberColumn
+_COLUMNS = {
+    "label": st.column_config.TextColumn("Configuration", pinned=True, width="medium"),
+    "seed": _number("Seed"),
+    "state": st.column_config.TextColumn("State"),
+    "reason": st.column_config.TextColumn("Reason"),
+    "parameters": _number("Parameters", format="localized", help="Trained, the head not counted"),
+    "seeds": _number("Seeds"),
+    "accuracy": _number("Accuracy", format="percent"),
+    "low": _number("… from", format="percent", help="95 % interval"),
+    "high": _number("… to", format="percent", help="95 % interval"),
+    "recovered": _number(
+        "Recovered", format="percent", help="(method − head only) / (full − head only), where it is defined"
+    ),
+    "recovered_low": _number("… from ", format="percent", help="95 % interval"),
+    "recovered_high": _number("… to ", format="percent", help="95 % interval"),
+    "macro_f1": _number("Macro F1", format="percent"),
+    "loss": _number("Loss", format="%.3f", help="Mean cross-entropy"),
+    "rank": _number("Rank of ΔW", format="%.0f", help="Mean over the adapted matrices"),
+    "effective_rank": _number("Effective rank", format="%.1f", help="exp of the entropy of ΔW’s singular values"),
+    "stable_rank": _number("Stable rank", format="%.1f", help="‖ΔW‖² / ‖ΔW‖₂²"),
+    "file_bytes": _number("File", format="bytes", help="The adapter’s weights; full fine-tuning: the whole model"),
+    "seconds": _number("Step, s", format="%.3f", help="Median time of a training step"),
+    "time_ratio": _number("Step, ×", format="%.2f", help="Of the smallest LoRA’s"),
+    "peak_bytes": _number("Peak memory", format="bytes"),
+    "memory_ratio": _number("Memory, ×", format="%.2f", help="Of the smallest LoRA’s"),
+}
+_ROWS = ("Configurations", "Trials")
+
+
+@st.fragment
+def show(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None:
+    """Draw the sortable table with its CSV."""
+    with st.container(horizontal=True, vertical_alignment="center", key="race-table-head"):
+        st.header("Every measure", anchor=False, width="stretch")
+        rows = st.segmented_control(
+            "Rows", _ROWS, default=_ROWS[0], key="table-rows", required=True, label_visibility="collapsed"
+        )
+        table = _configurations(record, found) if rows == _ROWS[0] else _trials(of, found)
+        st.download_button(
+            "CSV",
+            lambda: table.to_csv(index=False),
+            file_name=f"{rows.lower()}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+            key="table-csv",
+        )
+    st.dataframe(
+        table,
+        column_config=_COLUMNS,
+        hide_index=True,
+        key=f"table-{rows}",
+        alt=f"Table of every measure of {len(table)} {rows.lower()}, one row each.",
+    )
+
+
+def _configurations(record: StudyRecord, found: Results) -> pd.DataFrame:
+    table = found.summary
+    if record.cost is not None:
+        table = table.merge(record.cost.drop(columns="trainable"), on="label", how="left")
+    return table[[name for name in _COLUMNS if name in table]]
+
+
+def _trials(of: Sequence[TrialRecord], found: Results) -> pd.DataFrame:
+    rows = [
+        {
+            "trial": one.number,
+            "label": one.trial.label,
+            "seed": one.trial.spec.seed,
+            "state": one.state,
+            "reason": one.reason,
+            "parameters": one.trial.parameters,
+        }
+        for one in of
+    ]
+    measured = found.trials[["trial", *(name for name in _COLUMNS if name in found.trials and name not in rows[0])]]
+    return pd.DataFrame(rows).merge(measured, on="trial", how="left").drop(columns="trial")

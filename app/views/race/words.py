@@ -1,0 +1,76 @@
+"""The verdict in words, the bet, and the details."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from analysis.trials.store import StudyRecord, TrialRecord
+from app import selection, trials
+from app.results import Results
+
+_BET_ICONS = {
+    "right": ":material/emoji_events:",
+    "wrong": ":material/close:",
+    "too close to call": ":material/balance:",
+    "void": ":material/block:",
+}
+
+
+def show_verdict(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None:
+    """Draw the headline, the bet's score, and what to do next: open the best adapter, run more seeds."""
+    with st.container(border=True, key="race-verdict"):
+        st.header(found.verdict.headline, anchor=False)
+        if record.bet is not None:
+            score = found.score(record.bet)
+            st.markdown(
+                f"{_BET_ICONS[score.outcome]} **Your bet: {record.bet['winner']}, by {record.bet['margin']}.** "
+                f"{score.sentence}"
+            )
+        with st.container(horizontal=True, vertical_alignment="center", key="race-next"):
+            _show_open_best(record, of, found)
+            _show_more_seeds(record, found)
+            if len(record.study.seeds) == 1:
+                st.caption("One seed: intervals cover the test examples only, not what another seed would give.")
+
+
+def show_details(found: Results) -> None:
+    """Write what else there is to say."""
+    st.markdown("\n".join(f"- {sentence}" for sentence in found.verdict.details))
+
+
+def _show_open_best(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None:
+    number = found.best_svft
+    if number is None:
+        return
+    directory = trials.store().adapter_directory(record.id, number)
+    if directory.is_dir():
+        label = next(one.trial.label for one in of if one.number == number)
+        st.button(
+            f"Open {label} in Explore",
+            type="primary",
+            icon=":material/search:",
+            key="open-best",
+            help="The SVFT adapter of highest accuracy: its M, its spectrum and its rank.",
+            on_click=selection.open_adapter,
+            args=(directory,),
+        )
+
+
+def _show_more_seeds(record: StudyRecord, found: Results) -> None:
+    more = found.verdict.more_seeds
+    if more is None or not trials.owns(record):
+        return
+    st.button(
+        f"Run {more} more {'seed' if more == 1 else 'seeds'}",
+        icon=":material/add:",
+        key="add-seeds",
+        help="Trains every configuration with more seeds, and joins them to these.",
+        on_click=_add_seeds,
+        args=(record.id, more),
+    )
+
+
+def _add_seeds(id: str, more: int) -> None:
+    trials.engine().add_seeds(id, more)
