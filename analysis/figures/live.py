@@ -15,6 +15,8 @@ from analysis.figures.theme import FONT_SIZE, SMALL_FONT_SIZE, Theme
 ZOOM = "zoom"  # the parameter that holds the part of the axes that is shown
 
 _FONT = "Source Sans, Source Sans Pro, sans-serif"
+_PADDING = {"left": 4, "right": 4, "top": 10, "bottom": 4}  # pixels: half of a label stands above the plot
+_LABELS = 34  # pixels: width of the labels of a vertical axis; its title stays where it was, labels get longer
 
 
 def in_house_style(chart: alt.Chart | alt.LayerChart, theme: Theme) -> alt.Chart | alt.LayerChart:
@@ -27,9 +29,10 @@ def in_house_style(chart: alt.Chart | alt.LayerChart, theme: Theme) -> alt.Chart
     title = {"titleFontSize": FONT_SIZE, "titleFontWeight": "normal"}
     return (
         chart.properties(usermeta={"embedOptions": {"renderer": "canvas"}})
-        .configure(background="transparent", font=_FONT, padding=4)
+        .configure(background="transparent", font=_FONT, padding=_PADDING)
         .configure_mark(aria=False)
         .configure_view(stroke=None)
         .configure_axis(**text, **title, gridColor=theme.grid, domainColor=theme.grid, tickColor=theme.grid)
+        .configure_axisY(minExtent=_LABELS)
         .configure_legend(**text, **title, labelLimit=260)
     )
