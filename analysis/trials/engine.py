@@ -57,6 +57,7 @@ class _Running:
     future: DaskFuture | None = None
     worker: str | None = None  # where the turn is
     evaluated: int | None = None  # step of its last point
+    begun: bool = False  # whether this engine has sent it
     sent_state: bool = False
     unseen_since: float | None = None
 
@@ -71,6 +72,7 @@ class _StudyRun:
     trials: dict[int, _Running] = field(default_factory=dict)
     to_measure: dict[str, dict] | None = None  # label -> specification, once all trials have ended
     cost: DaskFuture | None = None
+    cost_worker: str | None = None
 
 
 class Engine:
@@ -215,9 +217,9 @@ class Engine:
                     try:
                         self._collect()
                         self._assign()
-                    except OSError as error:  # the scheduler went away
-                        _log.warning("the scheduler does not answer: %s", error)
-                        time.sleep(_TICK)
+                    except Exception:  # the scheduler went away, or the disk is full: it may come back
+                        _log.exception("the engine could not go on; it tries again")
+                        time.sleep(_LOST)
         finally:
             for run in list(self._runs.values()):
                 self._interrupt(run)
@@ -343,7 +345,7 @@ class Engine:
                     alive = self._workers() if alive is None else alive
                     self._look_after(run, trial, alive)
             if run.cost is not None:
-                if run.cost.done():
+                if run.cost.done() or run.cost_worker not in self._workers():
                     self._take_in_cost(run)
             elif not run.trials and run.to_measure is None:
                 run.to_measure = self._to_measure(run)
@@ -399,8 +401,10 @@ class Engine:
         if waiting:  # alone on the machine: as soon as the turns under way have ended
             if not in_flight:
                 run = waiting[0]
+                run.cost_worker = workers[0]
                 arguments = (run.to_measure, run.study.threads, run.data)
                 run.cost = self._client.submit(messages.measure_cost, *arguments, workers=workers[:1], pure=False)
+                run.cost.add_done_callback(self._wake)
             return
         idle = [worker for worker in workers if worker not in {trial.worker for trial in in_flight}]
         for run in self._runs.values():
@@ -452,7 +456,8 @@ class Engine:
         trial.unseen_since = None
         trial.future = self._client.submit(messages.take_turn, turn, workers=[worker], pure=False, retries=0)
         trial.future.add_done_callback(self._wake)
-        if trial.turns == 0:
+        if not trial.begun:
+            trial.begun = True
             self.store.set_trial_state(run.id, trial.number, "running")
             self.store.set_study_state(run.id, "running")
 
@@ -471,7 +476,8 @@ class Engine:
         if run.cost.status == "finished":
             self.store.set_cost(run.id, run.cost.result())
         else:
-            _log.warning("the cost of study %s was not measured: %s", run.id, run.cost.exception())
+            _log.warning("the cost of study %s was not measured: its worker died, or failed", run.id)
+            run.cost.cancel(force=True)
         run.cost = None
         self._end(run)
 

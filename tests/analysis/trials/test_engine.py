@@ -184,6 +184,8 @@ def test_a_stopped_study_keeps_its_points_and_goes_on_where_it_was(engine, store
     kept = store.points(id)
     assert set(states(store, id)) <= {"stopped", "done"}
     engine.resume(id)
+    wait_until(lambda: store.study(id).state == "running")
+    assert "running" in states(store, id)
     assert engine.wait(id, PATIENCE)
     assert states(store, id) == ["done"] * 3
     columns = ["trial", "step", "train_loss", "loss", "accuracy", "macro_f1"]
