@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, method_marker, series_color
 
-_CURVES, _GAP, _MOST_OF_M = 190, 56, 300  # pixels: the curves, what is between them and M, and M at most
+_CURVES, _MOST_OF_M = 190, 300  # pixels
+_GAP, _COLORBAR = 56, 44  # between the two, and more where M's colours are explained above it
 
 
 def training_film(
@@ -50,12 +51,11 @@ def training_film(
 
     margin = figure.layout.margin
     of_m = min(figure.layout.height - margin.t - margin.b, _MOST_OF_M)
-    whole = of_m + _GAP + _CURVES
-    top = of_m / whole  # of M, as a share of both
     bar = figure.data[0].colorbar
-    bar.update(y=top if bar.orientation == "h" else 0, yanchor="bottom")
-    if bar.orientation != "h":
-        bar.update(len=top)
+    above = bar.orientation == "h"
+    whole = of_m + _GAP + above * _COLORBAR + _CURVES
+    top = of_m / whole  # of M, as a share of both
+    bar.update({"y": top} if above else {"y": 0, "len": top, "yanchor": "bottom"})
     figure.layout.yaxis.domain = (0, top)
     low, high = points["accuracy"].min(), points["accuracy"].max()
     room = 0.06 * (high - low) or 0.01
@@ -65,11 +65,22 @@ def training_film(
         yaxis2=axis(
             theme,
             "accuracy",
+            anchor="x2",
             range=[low - room, high + room],
             domain=(1 - _CURVES / whole, 1),
             tickformat=".0%",
             nticks=5,
         ),
+    )
+    # The ground of M says that an entry is not trained; here it would say nothing.
+    figure.add_shape(
+        type="rect",
+        xref="x2 domain",
+        yref="y2 domain",
+        **{"x0": 0, "x1": 1, "y0": 0, "y1": 1},
+        fillcolor=theme.background,
+        line_width=0,
+        layer="below",
     )
     said = points.sort_values("step").drop_duplicates("trial", keep="last").groupby("label", sort=False)["accuracy"]
     figure.layout.meta["alt"] += " Above, the accuracy of each trial over the steps; it ends at " + "; ".join(

@@ -15,20 +15,29 @@ from app import selection, trials
 from app.views.race import matrix
 
 
-def show(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
-    """Draw the choice of an adapter, and what can be done with it."""
+def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None) -> None:
+    """Draw the choice of an adapter, and what can be done with it.
+
+    Args:
+        record: The study.
+        of: Its trials.
+        first: Number of the trial that is chosen at first.
+    """
     store = trials.store()
     kept = {one.number: one for one in of if store.adapter_directory(record.id, one.number).is_dir()}
     if not kept:
         return
-    st.header("Trained adapters", anchor=False)
     one_seed = len(record.study.seeds) == 1
-    with st.container(horizontal=True, vertical_alignment="bottom", key="race-adapters"):
+    with st.container(horizontal=True, vertical_alignment="center", key="race-section-adapters"):
+        st.header("Trained adapters", anchor=False, width="stretch")
         number = st.selectbox(
             "Adapter of",
             list(kept),
+            index=list(kept).index(first) if first in kept else 0,
             format_func=lambda number: matrix.name(kept[number], one_seed=one_seed) if number in kept else "",
             key="adapters-trial",
+            label_visibility="collapsed",
+            width=320,
         )
         chosen, directory = kept[number], store.adapter_directory(record.id, number)
         explorable = chosen.trial.spec.method in SVFT_PATTERNS

@@ -18,12 +18,14 @@ def show(found: Results) -> None:
     """Draw the choice of two configurations, the examples that they answer differently, and their confusions."""
     if len(found.labels) < 2:
         return
-    st.header("Where two of them disagree", anchor=False)
-    with st.container(horizontal=True, key="race-agreement-head"):
+    with st.container(horizontal=True, vertical_alignment="center", key="race-section-agreement"):
+        st.header("Where two of them disagree", anchor=False, width="stretch")
         first, second = found.pair
-        a = st.selectbox("One", found.labels, index=found.labels.index(first), key="agreement-a")
+        look = {"label_visibility": "collapsed", "width": 270}
+        a = st.selectbox("One", found.labels, index=found.labels.index(first), key="agreement-a", **look)
         others = [label for label in found.labels if label != a]
-        b = st.selectbox("Another", others, index=others.index(second) if second in others else 0, key="agreement-b")
+        place = others.index(second) if second in others else 0
+        b = st.selectbox("Another", others, index=place, key="agreement-b", **look)
     left, right = st.columns([7, 5], gap="medium")
     with left:
         _show_examples(found, a, b)

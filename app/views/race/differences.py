@@ -13,7 +13,7 @@ from app.results import Results
 @st.fragment
 def show(found: Results, behind: Results | None) -> None:
     """Draw the forest plot."""
-    with st.container(horizontal=True, vertical_alignment="center", key="race-forest-head"):
+    with st.container(horizontal=True, vertical_alignment="center", key="race-section-forest"):
         st.header("Compared with", anchor=False, width="content")
         reference = st.selectbox(
             "Compared with",

@@ -53,7 +53,7 @@ def choose(
     shapes = block_shapes(record.study.base, record.study.target_modules)
     labels = {place.name: place.label for place in places(list(shapes))}
     one_seed = len(record.study.seeds) == 1
-    with st.container(horizontal=True, vertical_alignment="center", key=f"race-{key}-head"):
+    with st.container(horizontal=True, vertical_alignment="center", key=f"race-section-{key}"):
         st.header(title, anchor=False, width="stretch")
         number = st.selectbox(
             "Trial",

@@ -21,7 +21,8 @@ gradients). Python, the tokenizer and the data are not in it.
 
 def show(record: StudyRecord, found: Results) -> None:
     """Draw time and memory beside the reference's."""
-    st.header("The price", anchor=False)
+    with st.container(key="race-section-price"):
+        st.header("The price", anchor=False)
     if record.cost is None:
         st.caption("What a training step costs was not measured: it is once all trials have ended undisturbed.")
         return

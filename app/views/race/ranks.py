@@ -11,7 +11,8 @@ from app.results import Results
 
 def show(found: Results) -> None:
     """Draw the three ranks of each configuration."""
-    st.header("Rank of the update", anchor=False)
+    with st.container(key="race-section-ranks"):
+        st.header("Rank of the update", anchor=False)
     figure = rank_budget(found.summary, theme=figures.theme())
     figures.draw(figure, key="ranks")
     figures.explain(figure, found.summary, key="ranks", file_name="ranks.csv")

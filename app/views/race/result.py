@@ -29,12 +29,12 @@ def show(record: StudyRecord) -> None:
 
     words.show_verdict(record, of, found)
     _show_unfinished(of)
+    budget.show(found, behind)
     left, right = st.columns([6, 5], gap="medium")
     with left:
-        budget.show(found, behind)
-    with right:
         differences.show(found, behind)
-    words.show_details(found)
+    with right:
+        words.show_details(found)
     left, right = st.columns(2, gap="medium")
     with left:
         price.show(record, found)
@@ -43,7 +43,7 @@ def show(record: StudyRecord) -> None:
     film.show(record, of, found.best_svft)
     agreement.show(found)
     table.show(record, of, found)
-    adapters.show(record, of)
+    adapters.show(record, of, found.best_svft)
 
 
 def _show_unfinished(of: Sequence[TrialRecord]) -> None:

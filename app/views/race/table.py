@@ -37,13 +37,14 @@ _COLUMNS = {
     "peak_bytes": _number("Peak memory", format="bytes"),
     "memory_ratio": _number("Memory, ×", format="%.2f", help="Of the smallest LoRA’s"),
 }
+_WHOLE = 20  # rows: a longer table scrolls
 _ROWS = ("Configurations", "Trials")
 
 
 @st.fragment
 def show(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None:
     """Draw the sortable table with its CSV."""
-    with st.container(horizontal=True, vertical_alignment="center", key="race-table-head"):
+    with st.container(horizontal=True, vertical_alignment="center", key="race-section-table"):
         st.header("Every measure", anchor=False, width="stretch")
         rows = st.segmented_control(
             "Rows", _ROWS, default=_ROWS[0], key="table-rows", required=True, label_visibility="collapsed"
@@ -63,6 +64,7 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None
         table,
         column_config=_COLUMNS,
         hide_index=True,
+        height="content" if len(table) <= _WHOLE else 36 * _WHOLE,
         key=f"table-{rows}",
         alt=f"Table of every measure of {len(table)} {rows.lower()}, one row each.",
     )

@@ -30,13 +30,16 @@ def show_verdict(record: StudyRecord, of: Sequence[TrialRecord], found: Results)
             )
         with st.container(horizontal=True, vertical_alignment="center", key="race-next"):
             _show_open_best(record, of, found)
-            _show_more_seeds(record, found)
+            if all(one.state == "done" for one in of):  # otherwise the next step is to continue
+                _show_more_seeds(record, found)
             if len(record.study.seeds) == 1:
-                st.caption("One seed: intervals cover the test examples only, not what another seed would give.")
+                st.caption("One seed: intervals cover the test examples only.")
 
 
 def show_details(found: Results) -> None:
     """Write what else there is to say."""
+    with st.container(key="race-section-details"):
+        st.header("In words", anchor=False)
     st.markdown("\n".join(f"- {sentence}" for sentence in found.verdict.details))
 
 
@@ -51,7 +54,7 @@ def _show_open_best(record: StudyRecord, of: Sequence[TrialRecord], found: Resul
             f"Open {label} in Explore",
             type="primary",
             icon=":material/search:",
-            key="open-best",
+            key="explore-best",
             help="The SVFT adapter of highest accuracy: its M, its spectrum and its rank.",
             on_click=selection.open_adapter,
             args=(directory,),
