@@ -1,4 +1,4 @@
-"""Base models: from a portable id to a model in memory."""
+"""Base models, text and image classifiers: from a portable id to a model in memory."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.image_processing_base import ImageProcessingMixin
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
+from analysis.methods import is_head
 from analysis.packages import DEFAULT_BASE as DEFAULT_BASE
 from analysis.packages import resolve_base
+from analysis.shapes import inside_block
 
 
 class BaseModelError(ValueError):
@@ -30,11 +39,11 @@ def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
     """Load `base` in float32 with a new classification head, drawn from torch's global generator.
 
     Args:
-        base: Hub id or local path.
+        base: Id or local path of a text or image model. A head that it brings is left out.
         labels: Names of the classes, in the order of the head's outputs.
 
     Returns:
-        The model in eval mode. It records `base` itself as its name, so that no path of this machine reaches an
+        The classifier in eval mode. It records `base` itself as its name, so that no path of this machine reaches an
         adapter trained on it.
 
     Raises:
@@ -42,28 +51,105 @@ def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
     """
     with _quiet():
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(
+            model, loaded = _classifier(_load_config(base)).from_pretrained(
                 resolve_base(base),
                 num_labels=len(labels),
                 id2label=dict(enumerate(labels)),
                 label2id={label: index for index, label in enumerate(labels)},
                 dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # a head for other classes
+                output_loading_info=True,
             )
         except (OSError, ValueError) as error:
             raise BaseModelError(_cannot_load(base)) from error
+    _renew_head(model, new=loaded["missing_keys"] | {key for key, *_ in loaded["mismatched_keys"]})
     model.name_or_path = model.config._name_or_path = base
     return model.eval()
+
+
+def build_without_weights(base: str) -> PreTrainedModel:
+    """Return `base` as a classifier on torch's meta device: its modules and their shapes, no numbers.
+
+    Raises:
+        BaseModelError: Where it cannot be found or read.
+    """
+    config = _load_config(base)
+    with _quiet(), torch.device("meta"):
+        return _classifier(config).from_config(config)
+
+
+def _load_config(base: str) -> PreTrainedConfig:
+    """Load the configuration of `base`.
+
+    Raises:
+        BaseModelError: Where it cannot be found or read.
+    """
+    try:
+        return AutoConfig.from_pretrained(resolve_base(base))
+    except (OSError, ValueError) as error:
+        raise BaseModelError(_cannot_load(base)) from error
+
+
+def _classifier(config: PreTrainedConfig) -> type:
+    return AutoModelForImageClassification if _reads_images(config) else AutoModelForSequenceClassification
+
+
+def _reads_images(config: PreTrainedConfig) -> bool:
+    of = type(config)
+    return of in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING and of not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+
+def _renew_head(model: PreTrainedModel, new: set[str]) -> None:
+    """Draw the head anew where the file brought one of the same shape."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and is_head(name) and f"{name}.weight" not in new:
+            nn.init.normal_(module.weight, std=model.config.initializer_range)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 Encoder = Callable[[Sequence[Any]], dict[str, torch.Tensor]]
 
 
 def load_encoder(base: str) -> Encoder:
-    """Return what makes the inputs of `base` from texts: input_ids, attention_mask, … each (texts, length)."""
+    """Return what makes the inputs of `base` from texts, or of an image model from images.
+
+    Texts become input_ids, attention_mask, … each (texts, length); images (height, width) become pixel_values
+    (images, 1, height, width) float32, normalised as the model's own preprocessor_config.json says.
+
+    Raises:
+        BaseModelError: Where its tokenizer or normalisation cannot be found or read; from the encoder itself, where
+            it is given texts for images or the reverse.
+    """
+    return _image_encoder(base) if _reads_images(_load_config(base)) else _text_encoder(base)
+
+
+def _text_encoder(base: str) -> Encoder:
     tokenizer = load_tokenizer(base)
 
     def encode(texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        if not isinstance(texts[0], str):
+            raise BaseModelError(f"The base model {base!r} reads texts, not images: choose an image model.")
         return dict(tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt"))
+
+    return encode
+
+
+def _image_encoder(base: str) -> Encoder:
+    try:
+        values, _ = ImageProcessingMixin.get_image_processor_dict(resolve_base(base))
+        factor = values["rescale_factor"]
+        mean, std = (np.reshape(values[name], (-1, 1, 1)) for name in ("image_mean", "image_std"))
+    except (OSError, ValueError, KeyError) as error:
+        raise BaseModelError(
+            f"The image model {base!r} has no preprocessor_config.json with rescale_factor, image_mean and image_std."
+        ) from error
+
+    def encode(images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        if isinstance(images[0], str):
+            raise BaseModelError(f"The base model {base!r} reads images, not texts: choose a text model.")
+        pixels = (np.stack(images)[:, None] * factor - mean) / std
+        return {"pixel_values": torch.from_numpy(pixels.astype(np.float32))}
 
     return encode
 
@@ -82,14 +168,11 @@ def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
 
 
 def block_linears(model: nn.Module) -> list[str]:
-    """Return the names of the linear layers inside the model's blocks: 36 in the default base.
-
-    Inside a block means inside a list of modules, so that embeddings, poolers and heads stay out.
-    """
+    """Return the names of the linear layers inside the model's blocks: 36 in the default base."""
     return [
         name
         for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, Conv1D)) and any(part.isdigit() for part in name.split("."))
+        if isinstance(module, (nn.Linear, Conv1D)) and inside_block(name)
     ]
 
 

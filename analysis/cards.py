@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.evaluation import Evaluation
+from analysis.tasks import TASKS
 
 _TITLES = {"head_only": "head only", "full": "full fine-tuning"}
 
@@ -23,7 +24,7 @@ def model_card(evaluation: Evaluation) -> str:
         "---",
         f"base_model: {spec['base']}",
         f"library_name: {'transformers' if method == 'full' else 'peft'}",
-        "pipeline_tag: text-classification",
+        f"pipeline_tag: {_kind(spec['task'])}-classification",
         "---",
         "",
         f"# {evaluation.task_title}: {name}",
@@ -44,6 +45,10 @@ def model_card(evaluation: Evaluation) -> str:
         off = evaluation.dial.set_index("alpha")["accuracy"].get(0.0)
         lines += ["", f"With M off (α = 0) the same head reaches {off:.1%}; this is not the head-only baseline."]
     return "\n".join([*lines, ""])
+
+
+def _kind(task: str) -> str:
+    return TASKS[task].kind if task in TASKS else "text"  # a person's own data, which need not be here
 
 
 def _rates(spec: dict) -> str:

@@ -135,6 +135,19 @@ def sweep(
         body.print_sweep(body.sweep_table(store, id))
 
 
+@app.command()
+def pretrain_digits(
+    output: Annotated[Path, typer.Option(help="Directory to write the model to.")] = Path(__file__).parent
+    / "models"
+    / "digits-vit",
+) -> None:
+    """Pretrain the small image classifier that the task digits starts from; it takes about a minute."""
+    from analysis.commands.pretrain import pretrain_digits
+
+    accuracy = pretrain_digits(output)
+    typer.echo(f"{accuracy:.1%} of the other digits right, upright; written to {output}")
+
+
 @app.command("benchmark")
 def run_benchmark(
     rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 7,

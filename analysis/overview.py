@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from analysis.adapter import AdaptedMatrix, Adapter
 from analysis.coefficients import noise_like
+from analysis.methods import is_head
 from analysis.packages import resolve_base
 from analysis.summary import summarize
 
@@ -78,7 +79,7 @@ def basis_bytes(adapter: Adapter) -> int:
 
 
 def base_parameters(base: str | None) -> int | None:
-    """Return the number of parameters of a base model, from the headers of its files; None where it is not here.
+    """Return the number of parameters of a base model without a head, from its files' headers; None where not here.
 
     Args:
         base: Hub id or local path, as an adapter records it. Nothing is downloaded.
@@ -86,7 +87,8 @@ def base_parameters(base: str | None) -> int | None:
     count = 0
     for file in Path(resolve_base(base)).glob("*.safetensors") if base else []:
         with safe_open(file, framework="numpy") as tensors:
-            slices = [tensors.get_slice(name) for name in tensors.keys()]  # noqa: SIM118 (not a dict)
+            names = tensors.keys()
+            slices = [tensors.get_slice(name) for name in names if not is_head(name)]
             count += sum(math.prod(part.get_shape()) for part in slices if part.get_dtype() in _FLOATS)
     return count or None
 

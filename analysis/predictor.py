@@ -69,4 +69,6 @@ def load_predictor(directory: str | Path) -> Predictor:
         model = PeftModel.from_pretrained(model, str(directory)).eval()
     except (OSError, KeyError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
         raise AdapterError(f"{directory.name} cannot be loaded as a PEFT adapter: {error}") from error
+    if model.main_input_name == "pixel_values":
+        raise AdapterError(f"{directory.name} classifies images: there is no prediction for a text.")
     return Predictor(model, load_encoder(base), evaluation.labels)

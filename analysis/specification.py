@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 
 from analysis.methods import METHODS
-from analysis.tasks import get_task
+from analysis.tasks import Task, get_task
 
 # Share of the learning rate left at a share `t` of the steps after warm-up.
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -95,6 +95,7 @@ class TrainingSpec:
             SpecificationError: Where the task has fewer examples.
         """
         method, task = METHODS[self.method], get_task(self.task)
+        own = own_learning_rate(self.method, task)
         if self.examples is not None and self.examples > (available := len(task.load().train)):
             raise SpecificationError(
                 f"examples={self.examples} is more than the train split of {self.task} has: {available}."
@@ -103,10 +104,8 @@ class TrainingSpec:
             self,
             base=task.base if self.base is None else self.base,
             size=method.size if self.size is None and self.budget is None else self.size,
-            learning_rate=method.learning_rate if self.learning_rate is None else self.learning_rate,
-            head_learning_rate=(
-                method.head_learning_rate if self.head_learning_rate is None else self.head_learning_rate
-            ),
+            learning_rate=self.learning_rate or (own if method.learning_rate else None),
+            head_learning_rate=self.head_learning_rate or (method.head_learning_rate if method.learning_rate else own),
             examples=task.examples if self.examples is None else self.examples,
         )
 
@@ -141,4 +140,4 @@ class TrainingSpec:
 def own_learning_rate(method: str, task: Task) -> float:
     """Return the learning rate that a method has on a task where none is named: the head's for head only."""
     entry = METHODS[method]
-    return getattr(task, "learning_rates", {}).get(method) or entry.learning_rate or entry.head_learning_rate
+    return task.learning_rates.get(method) or entry.learning_rate or entry.head_learning_rate

@@ -18,7 +18,8 @@ from torch import nn
 
 from analysis.bases import Encoder, block_linears, load_base, load_encoder
 from analysis.methods import METHODS, count_budget, is_head
-from analysis.specification import SCHEDULES, SpecificationError, TrainingSpec
+from analysis.shapes import choose_targets
+from analysis.specification import SCHEDULES, TrainingSpec
 from analysis.tasks import Examples, get_task
 
 WARMUP_RATIO = 0.1
@@ -95,7 +96,7 @@ class TrainingSession:
         with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
             torch.manual_seed(spec.seed)
             base = load_base(spec.base, task.labels)
-            targets = choose_targets(base, spec.target_modules)
+            targets = choose_targets(block_linears(base), spec.target_modules)
             self.model = METHODS[spec.method].build(base, spec, targets).eval()
             self._random_state = torch.get_rng_state()
         self.encode = load_encoder(spec.base)
@@ -200,24 +201,6 @@ def train(
         if on_step:
             on_step(step)
     return session.finish()
-
-
-def choose_targets(model: nn.Module, target_modules: tuple[str, ...] | None) -> list[str]:
-    """Return the full names of the linear layers inside the blocks whose name is, or ends in, one of those given.
-
-    Raises:
-        SpecificationError: Where one of them matches no layer.
-    """
-    linears = block_linears(model)
-    if target_modules is None:
-        return linears
-    for target in target_modules:
-        if not any(f".{name}".endswith(f".{target}") for name in linears):
-            raise SpecificationError(
-                f"target_modules names {target!r}, which is no linear layer inside the blocks of this model; "
-                f"the first block has {', '.join(linears[: len(linears) // model.config.num_hidden_layers])}."
-            )
-    return [name for name in linears if any(f".{name}".endswith(f".{target}") for target in target_modules)]
 
 
 def choose_examples(spec: TrainingSpec, train_split: Examples) -> Examples:

@@ -21,11 +21,11 @@ from scipy.linalg import eigvalsh
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from analysis.bases import load_base
+from analysis.bases import block_linears, load_base
 from analysis.linear_algebra import singular_values, sparse
 from analysis.ranks import effective_rank, rounding, stable_rank
+from analysis.shapes import choose_targets
 from analysis.specification import TrainingSpec
-from analysis.training import choose_targets
 from svft.layer import SvftLayer
 
 
@@ -89,14 +89,14 @@ def _spectra(model: nn.Module, spec: TrainingSpec) -> Iterator[tuple[str, np.nda
     if spec.method == "full":
         with torch.random.fork_rng(devices=[]):  # the base draws a head
             pristine = load_base(spec.base, list(model.config.id2label.values()))
-        for name in choose_targets(model, spec.target_modules):
+        for name in choose_targets(block_linears(model), spec.target_modules):
             before, after = (_matrix(m.get_submodule(name)) for m in (pristine, model))
             yield name, *_of_difference(after, before)
         return
     base = model.get_base_model()
     layers = {name: module for name, module in base.named_modules() if isinstance(module, BaseTunerLayer)}
     if not layers:  # head only
-        yield from ((name, np.zeros(1), 0.0) for name in choose_targets(base, spec.target_modules))
+        yield from ((name, np.zeros(1), 0.0) for name in choose_targets(block_linears(base), spec.target_modules))
     for name, layer in layers.items():
         if layer.merged:
             raise ValueError(

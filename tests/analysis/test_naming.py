@@ -15,6 +15,8 @@ FAMILIES = {
                 "attention.output.dense", None, "intermediate.dense", "output.dense"],
     "phi": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.dense", None, "mlp.fc1", "mlp.fc2"],
     "opt": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", None, "fc1", "fc2"],
+    "vit": ["attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj", None, "mlp.fc1",
+            "mlp.fc2"],
     "t5": ["layer.0.SelfAttention.q", "layer.0.SelfAttention.k", "layer.0.SelfAttention.v",
            "layer.0.SelfAttention.o", "layer.1.DenseReluDense.wi_0", "layer.1.DenseReluDense.wi_1",
            "layer.1.DenseReluDense.wo"],

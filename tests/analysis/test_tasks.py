@@ -1,13 +1,15 @@
 import itertools
+import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.tasks import N_TEST, N_VALIDATION, TASKS, TaskError, clean_tweet, get_task, normalize
+from analysis.tasks import TASKS, TaskError, by_majority, clean_tweet, get_task, normalize, sort_key
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
@@ -17,15 +19,20 @@ def _all(splits):
 
 
 @every_task
-def test_no_text_is_in_two_splits(task):
-    texts = [{normalize(text) for text in split.inputs} for split in _all(task.load())]
-    assert not any(a & b for a, b in itertools.combinations(texts, 2))
+def test_no_input_is_in_two_splits(task):
+    digests = [{sort_key(one)[0] for one in split.inputs} for split in _all(task.load())]
+    assert not any(a & b for a, b in itertools.combinations(digests, 2))
+
+
+def test_texts_that_differ_in_case_and_marks_only_are_the_same():
+    assert sort_key("Well, so?")[0] == sort_key("well so")[0] != sort_key("well")[0]
 
 
 @every_task
 def test_splits_have_fixed_sizes_and_every_label(task):
     splits = task.load()
-    assert (len(splits.test), len(splits.validation)) == (N_TEST, N_VALIDATION)
+    sizes = {"bbc_headlines": (800, 400), "airline_tweets": (800, 400), "digits": (500, 200)}
+    assert (len(splits.test), len(splits.validation)) == sizes[task.name]
     assert len(splits.train) >= task.examples
     for split in _all(splits):
         assert len(split.inputs) == len(split.labels)
@@ -38,8 +45,10 @@ def test_splits_are_the_same_in_every_run(task):
     expected = {
         "bbc_headlines": "Kluft impressed by Sotherton form",
         "airline_tweets": "can you speed up your flight from AZ to Omaha? I need to see muh boy",
+        "digits": [16, 14, 12, 15, 0, 0, 0, 0],  # its third row of pixels
     }
-    assert task.load().test.inputs[0] == expected[task.name]
+    first = task.load().test.inputs[0]
+    assert (first[2].tolist() if task.kind == "image" else first) == expected[task.name]
 
 
 @every_task
@@ -47,6 +56,9 @@ def test_data_is_read_once_and_cannot_be_changed(task):
     assert task.load() is task.load()
     with pytest.raises(ValueError, match="read-only"):
         task.load().test.labels[0] = 0
+    if task.kind == "image":
+        with pytest.raises(ValueError, match="read-only"):
+            task.load().test.inputs[0] = 0
 
 
 def test_bbc_has_its_2096_distinct_headlines_of_5_topics():
@@ -71,10 +83,17 @@ def test_airline_tweets_are_the_airline_part_alone_without_handles_links_and_dup
     assert labels.argmax() == 0  # people write to airlines to complain
 
 
-def test_reading_imports_neither_of_the_data_packages():
-    for task in TASKS.values():
-        task.load()
-        assert task.package not in sys.modules
+def test_reading_imports_none_of_the_data_packages_nor_torch():
+    code = (
+        "import sys; from analysis.tasks import TASKS; [task.load() for task in TASKS.values()];"
+        "assert not {'torch', *(task.package for task in TASKS.values())} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_majority_labels_a_repeated_text_and_a_tie_leaves_it_out():
+    pairs = [("A b", "x"), ("c", "y"), ("a, b", "z"), ("a b!", "z"), ("d", "x"), ("D", "y")]
+    assert by_majority(pairs) == ([("A b", "z"), ("c", "y")], 1)
 
 
 def test_tweets_are_cleaned_and_their_quotes_repaired():
@@ -96,12 +115,14 @@ def test_normalizing_twice_changes_nothing_more(text):
 
 
 def test_an_unknown_task_is_refused_with_the_names_that_exist():
-    with pytest.raises(TaskError, match=r"'nothing'.*bbc_headlines, airline_tweets"):
+    with pytest.raises(TaskError, match=r"'nothing'.*bbc_headlines, airline_tweets, digits"):
         get_task("nothing")
 
 
-def test_missing_data_is_refused_with_the_package_to_install(monkeypatch):
-    from dataclasses import replace
-
-    with pytest.raises(TaskError, match="install the package no_such_package"):
-        replace(TASKS["bbc_headlines"], package="no_such_package").load()
+@every_task
+def test_missing_data_is_refused_with_the_package_to_install(task, tmp_path, monkeypatch):
+    with pytest.raises(TaskError, match="no_such_package is not installed"):
+        replace(task, package="no_such_package").load()
+    monkeypatch.setattr("analysis.tasks.package_directory", lambda package: tmp_path)  # a damaged installation
+    with pytest.raises(TaskError, match=f"{task.package} is not installed"):
+        replace(task, title="another").load()
