@@ -18,7 +18,7 @@ app = typer.Typer(
 
 @app.command()
 def train(
-    task: Annotated[str, typer.Option(help="bbc_headlines or airline_tweets.")],
+    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
     method: Annotated[
         str, typer.Option(help="plain, banded, random, top_k, lora, dora, vera, boft, head_only, full.")
     ],
@@ -26,7 +26,7 @@ def train(
     size: Annotated[
         int | None, typer.Option(help="off_diag d, rank r or block size. Default: the method's own.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Hub id or path. Default: all-MiniLM-L6-v2.")] = None,
+    base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
     target_modules: Annotated[
         list[str] | None, typer.Option(help="Linear layers to adapt, repeatable. Default: all in the blocks.")
     ] = None,
