@@ -103,7 +103,7 @@ def _renew_head(model: PreTrainedModel, new: set[str]) -> None:
     """Draw the head anew where the file brought one of the same shape."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and is_head(name) and f"{name}.weight" not in new:
-            nn.init.normal_(module.weight, std=model.config.initializer_range)
+            nn.init.normal_(module.weight, std=getattr(model.config, "initializer_range", 0.02))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
