@@ -11,7 +11,6 @@ if record is None:
     if st.session_state["study"]:
         st.warning(study.NOT_HERE, icon=":material/search_off:")
     plan.show()
-    trials.engine()  # the workers warm up while the plan is read
     past.show()
 else:
     study.show_head(record)

@@ -30,9 +30,10 @@ _CSS = """
 
 /* Race: lanes of methods under the slider of budgets; a dot stands where the slider would for its size. */
 [class*="st-key-race-"] [data-testid="stHeading"] [data-testid="stMarkdownContainer"] { margin-bottom: 0; }
+[class*="st-key-race-section-"] { margin-top: .75rem; }
 .stMainBlockContainer .st-key-lanes [data-testid="stVerticalBlock"] { gap: 0; }
 .st-key-lanes { padding-top: .75rem; }
-.st-key-start button { color: var(--ground); }
+:is(.st-key-start, .st-key-explore-best) button { color: var(--ground); }
 [class*="st-key-lane-"] { min-height: 2.25rem; }
 .lane { position: relative; height: 1.5rem; line-height: 1.5rem; font-size: .875rem; margin: 0 .4rem; }
 .lane::before {
@@ -44,11 +45,14 @@ _CSS = """
 .lane small { font-size: inherit; }
 .lane.out { height: auto; line-height: 1.2; font-size: .8rem; }
 .lane.out::before { content: none; }
+.stMainBlockContainer [class*="st-key-past-"] { gap: .5rem; min-height: 1.75rem; }
+[class*="st-key-past-"] button { min-height: 1.75rem; padding-block: 0; }
+[class*="st-key-open-"] button > div { justify-content: flex-start; }
 ul.examples { list-style: none; margin: 0; padding: 0; font-size: .875rem; }
 ul.examples li { display: flex; gap: .75rem; justify-content: space-between; padding: .15rem 0; margin: 0; }
 ul.examples q { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-ul.examples.image { display: flex; flex-wrap: wrap; gap: .75rem; }
-ul.examples.image li { align-items: center; gap: .4rem; }
+ul.examples.image { display: grid; grid-template-columns: repeat(5, auto); gap: .5rem; }
+ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; }
 
 @media (max-width: 1100px) {
   .st-key-facts [data-testid="stHorizontalBlock"] { gap: .25rem; }
@@ -65,6 +69,9 @@ ul.examples.image li { align-items: center; gap: .4rem; }
   }
   [class*="st-key-lane-"] > :first-child { flex-basis: 8.5rem !important; }
   .lane small { display: none; }
+  .st-key-race-study-head > :first-child { flex-basis: 100%; }
+  [class*="st-key-past-"] { flex-wrap: wrap; border-top: 1px solid color-mix(in srgb, currentColor 12%, transparent); }
+  [class*="st-key-past-"] [data-testid="stCaptionContainer"] { min-width: 16rem; }
   .stMainBlockContainer:has(.st-key-start-bar) { padding-bottom: 7rem; }
   .stMainBlockContainer { padding: 3.7rem 1rem 1.5rem; }
   .st-key-selection { grid-template-columns: 1fr 1fr; gap: .5rem; }

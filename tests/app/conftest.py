@@ -1,5 +1,6 @@
 """The app as its tests meet it: in a process of its own, in a browser."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -8,18 +9,61 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from analysis.trials.engine import Engine
+from app import trials
+from tests.app.visitor import Visitor
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def no_workers(tmp_path, monkeypatch):
+    """A store with no studies, and an engine whose workers never come: what is started stays queued."""
+    monkeypatch.setenv("SVFT_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(Engine, "_connect", lambda engine: None)
+    monkeypatch.setattr(type(st.context), "cookies", {})  # AppTest has a mock in its place
+    yield
+    trials.engine().close()
+    for resource in (trials.store, trials.engine):
+        resource.clear()
+
+
+@pytest.fixture
+def race():
+    """Open the page Race with a query, in this process."""
+
+    def run(**query: str) -> AppTest:
+        test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+        for key, value in query.items():
+            test.query_params[key] = value
+        test.run()
+        test.switch_page("race.py")
+        for key, value in query.items():
+            test.query_params[key] = value
+        return test.run()
+
+    return run
+
+
 @pytest.fixture(scope="session")
-def server() -> str:
-    """The address of the app, started as the README says, with the adapters that ship."""
+def data_directory(tmp_path_factory) -> Path:
+    """Where `server` keeps its studies."""
+    return tmp_path_factory.mktemp("studies")
+
+
+@pytest.fixture(scope="session")
+def server(data_directory) -> str:
+    """The address of the app, started as the README says, with the adapters that ship and no studies yet."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        ["streamlit", "run", "app/main.py", "--server.headless", "true", "--server.port", str(port)], cwd=ROOT
+        ["streamlit", "run", "app/main.py", "--server.headless", "true", "--server.port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, "SVFT_DATA_DIR": str(data_directory)},
     )
     address = f"http://localhost:{port}"
     for _ in range(120):
@@ -30,7 +74,7 @@ def server() -> str:
             time.sleep(0.5)
     yield address
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +89,17 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def visitor(browser):
+    """Visitors of the app, each with a browser context of its own; none of them finds another one's cookies."""
+    visitors = []
+
+    def visit(*args, **options):
+        visitors.append(Visitor(browser, *args, **options))
+        return visitors[-1]
+
+    yield visit
+    for one in visitors:
+        one.close()

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from analysis.tasks import TASKS, get_task
@@ -22,34 +21,7 @@ from app.views.race import form
 ROOT = Path(__file__).parents[2]
 SMALL = Study("bbc_headlines", ("head_only", "plain"), steps=4, examples=16).resolved()
 
-
-@pytest.fixture(autouse=True)
-def server(tmp_path, monkeypatch):
-    """A server with no studies, whose workers never come: what is started stays queued."""
-    monkeypatch.setenv("SVFT_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(Engine, "_connect", lambda engine: None)
-    monkeypatch.setattr(type(st.context), "cookies", {})  # AppTest has a mock in its place
-    yield
-    trials.engine().close()
-    for resource in (trials.store, trials.engine):
-        resource.clear()
-
-
-@pytest.fixture
-def race():
-    """Open the page Race with a query."""
-
-    def run(**query: str) -> AppTest:
-        test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
-        for key, value in query.items():
-            test.query_params[key] = value
-        test.run()
-        test.switch_page("race.py")
-        for key, value in query.items():
-            test.query_params[key] = value
-        return test.run()
-
-    return run
+pytestmark = pytest.mark.usefixtures("no_workers")
 
 
 def methods(test: AppTest) -> list[str]:

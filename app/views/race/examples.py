@@ -5,41 +5,44 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import streamlit as st
 from PIL import Image
 
-from analysis.tasks import Examples, get_task
+from analysis.tasks import get_task
 from analysis.trials.study import Study
 
-TEXTS, IMAGES = 3, 8
+_MOST = {"text": 3, "image": 10}
 
 
 def show(study: Study) -> None:
-    """Draw examples of different labels."""
-    one = get_task(study.task)
-    train = one.load().train
-    image = one.kind == "image"
-    rows = [
-        f"<li>{_picture(train.inputs[place]) if image else f'<q>{html.escape(train.inputs[place])}</q>'}"
-        f"<b>{html.escape(one.labels[train.labels[place]])}</b></li>"
-        for place in _of_each_label(train, IMAGES if image else TEXTS)
-    ]
+    """Draw training examples of different labels."""
+    task = get_task(study.task)
+    train = task.load().train
+    first_of_each_label = np.unique(train.labels, return_index=True)[1][: _MOST[task.kind]]
     st.caption(f"{study.examples:,} training examples, such as")
-    st.html(f'<ul class="examples {one.kind}">{"".join(rows)}</ul>')
+    draw([(train.inputs[place], task.labels[train.labels[place]]) for place in first_of_each_label], task.kind)
 
 
-def _of_each_label(examples: Examples, most: int) -> list[int]:
-    """Return the places of up to `most` examples, the first of each label."""
-    return np.unique(examples.labels, return_index=True)[1][:most].tolist()
+def draw(pairs: Iterable[tuple[Any, str]], kind: str) -> None:
+    """Draw texts or images, each with its label.
+
+    Args:
+        pairs: (text or image, label).
+        kind: "text" or "image".
+    """
+    shown = {"text": lambda text: f"<q>{html.escape(text)}</q>", "image": _picture}[kind]
+    items = "".join(f"<li>{shown(one)}<b>{html.escape(label)}</b></li>" for one, label in pairs)
+    st.html(f'<ul class="examples {kind}">{items}</ul>')
 
 
 def _picture(pixels: np.ndarray) -> str:
-    """Return a picture of an image (height, width), each pixel enlarged."""
+    """Return an image (height, width) with its pixels enlarged."""
     scaled = (255 * (pixels / max(pixels.max(), 1))).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(scaled).resize((48, 48), Image.Resampling.NEAREST).save(file, "PNG")
-    return (
-        f'<img alt="" width="40" height="40" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
-    )
+    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f'<img alt="" width="40" height="40" src="{source}">'

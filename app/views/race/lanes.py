@@ -40,7 +40,7 @@ def show(study: Study, trials: Sequence[Trial], left_out: Sequence[LeftOut]) -> 
         for method in form.MAIN:
             _lane(method, study, stops, trials, left_out)
         more = [method for method in form.MORE if st.session_state[f"plan-use-{method}"]]
-        with st.expander("More methods", expanded=bool(more), key="more-methods"):
+        with st.expander("More methods", expanded=bool(more), key="further-methods"):
             for method in form.MORE:
                 _lane(method, study, stops, trials, left_out)
             pattern.show()

@@ -29,16 +29,18 @@ def show() -> None:
 
 
 def _row(record: StudyRecord) -> None:
+    name = study.name(record)
     with st.container(horizontal=True, vertical_alignment="center", wrap=False, key=f"past-{record.id}"):
         st.button(
-            study.name(record),
+            name,
             key=f"open-{record.id}",
             type="tertiary",
             on_click=trials.open_study,
             args=(record.id,),
-            width="content",
+            width=280,
         )
-        said = [_state(record), *_best(record), _when(record.created)]
+        task = study.task_title(record.study)
+        said = [*([] if task == name else [task]), _state(record), *_best(record), _when(record.created)]
         st.caption(" · ".join(said), width="stretch")
         study.show_more(record)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.tasks import TaskError, get_task
 from analysis.trials.files import export_study
 from analysis.trials.store import StudyRecord
+from analysis.trials.study import Study
 from app import trials
 from app.views.race import form
 
@@ -29,7 +31,15 @@ def show_head(record: StudyRecord) -> None:
 
 def name(record: StudyRecord) -> str:
     """Return a study's name for people."""
-    return record.name or record.study.task
+    return record.name or task_title(record.study)
+
+
+def task_title(study: Study) -> str:
+    """Return the name of a study's task for people."""
+    try:
+        return get_task(study.task).title
+    except TaskError:  # of data that only its owner has
+        return "Own data"
 
 
 def show_more(record: StudyRecord) -> None:
