@@ -118,7 +118,10 @@ def trial(
 def sweep(
     task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
     methods: Annotated[str, typer.Option(help="Names, or name=size: plain,banded,lora=1,full.")],
-    rates: Annotated[str, typer.Option(help="Learning rates. Default: five around each method's own.")] = "",
+    rates: Annotated[
+        str,
+        typer.Option(help="Learning rates at the smallest size (they fall with it). Default: five around the own."),
+    ] = "",
     seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
     base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
     workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one a core.")] = None,

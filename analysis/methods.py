@@ -27,14 +27,16 @@ class Method:
     Attributes:
         name: The name in specifications, file names and adapters.
         title: The name on screen.
-        learning_rate: Of its parameters other than the head, where a specification names none. Chosen on the
-            validation splits (adapters/README.md); None where it trains nothing else.
+        learning_rate: Of its parameters other than the head, at its smallest size, where neither specification nor
+            task names another. Chosen on the validation splits (adapters/README.md); None where it trains nothing else.
         size_name: What its size is called (off_diag d, rank r, block size b), None for a method of one size.
         size: The size where a specification names none.
         config: (resolved specification, full names of the target modules) -> the PEFT configuration, without the
             head. None for full fine-tuning, which needs none.
         head_learning_rate: Of the head, where a specification names none.
         exact: Whether it can have any number of parameters: a specification may then name a `budget`.
+        rate_exponent: How the learning rate falls with the size (`analysis.specification.scaled_rate`). With one rate
+            for all sizes, either the small ones would hardly learn or the large ones diverge.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Method:
     config: Callable[[TrainingSpec, Sequence[str]], PeftConfig] | None
     head_learning_rate: float = 6e-3
     exact: bool = False
+    rate_exponent: float = 0.0
 
     def build(self, base: nn.Module, spec: TrainingSpec, target_modules: Sequence[str]) -> nn.Module:
         """Return `base` with what this method trains, and only that, requiring gradients.
@@ -147,12 +150,12 @@ METHODS = {
     method.name: method
     for method in (
         Method("plain", "SVFT plain", 5e-2, None, None, _svft),
-        Method("banded", "SVFT banded", 1e-2, "off_diag", 2, _svft),
-        Method("random", "SVFT random", 1e-2, "off_diag", 2, _svft, exact=True),
-        Method("top_k", "SVFT top_k", 1e-2, "off_diag", 2, _svft, exact=True),
-        Method("custom", "SVFT custom", 1e-2, None, None, _svft),
-        Method("lora", "LoRA", 1e-3, "r", 8, _lora),
-        Method("dora", "DoRA", 1e-3, "r", 8, _lora),
+        Method("banded", "SVFT banded", 5e-2, "off_diag", 2, _svft, rate_exponent=1.0),
+        Method("random", "SVFT random", 5e-2, "off_diag", 2, _svft, exact=True, rate_exponent=1.0),
+        Method("top_k", "SVFT top_k", 5e-2, "off_diag", 2, _svft, exact=True, rate_exponent=1.0),
+        Method("custom", "SVFT custom", 5e-2, None, None, _svft, rate_exponent=1.0),
+        Method("lora", "LoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
+        Method("dora", "DoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
         Method("vera", "VeRA", 2e-2, "r", 256, _vera),
         Method("boft", "BOFT", 1e-2, "block size", 8, _boft),
         # A head alone needs a higher rate; at the others' 6e-3 it would be a baseline that is easy to beat.

@@ -95,19 +95,48 @@ class TrainingSpec:
             SpecificationError: Where the task has fewer examples.
         """
         method, task = METHODS[self.method], get_task(self.task)
-        own = own_learning_rate(self.method, task)
         if self.examples is not None and self.examples > (available := len(task.load().train)):
             raise SpecificationError(
                 f"examples={self.examples} is more than the train split of {self.task} has: {available}."
             )
-        return replace(
+        sized = replace(
             self,
             base=task.base if self.base is None else self.base,
             size=method.size if self.size is None and self.budget is None else self.size,
-            learning_rate=self.learning_rate or (own if method.learning_rate else None),
-            head_learning_rate=self.head_learning_rate or (method.head_learning_rate if method.learning_rate else own),
             examples=task.examples if self.examples is None else self.examples,
         )
+        return sized.at_rate(own_learning_rate(self.method, task))
+
+    def at_rate(self, rate: float) -> TrainingSpec:
+        """Return the same specification with the learning rates that it does not name, given the method's rate.
+
+        Args:
+            rate: At the method's smallest size; for head only, the head's.
+
+        LoRA's and DoRA's rate falls with the root of the rank, that of SVFT patterns with the number of trained
+        entries a row of M (`Method.rate_exponent`), to two digits.
+        """
+        method = METHODS[self.method]
+        if method.learning_rate is None:
+            return replace(self, head_learning_rate=self.head_learning_rate or rate)
+        own = rate
+        if method.rate_exponent and self.learning_rate is None:
+            own = float(f"{rate / self._relative_size() ** method.rate_exponent:.2g}")
+        return replace(
+            self,
+            learning_rate=self.learning_rate or own,
+            head_learning_rate=self.head_learning_rate or method.head_learning_rate,
+        )
+
+    def _relative_size(self) -> float:
+        """Return the rank, or the mean number of trained entries a row of M, at least 1."""
+        if self.size is not None:
+            return 2 * self.size + 1 if METHODS[self.method].size_name == "off_diag" else self.size
+        from analysis.shapes import block_shapes  # which knows of specifications
+
+        rows = [min(shape) for shape in block_shapes(self.base, self.target_modules).values()]
+        entries = self.budget or len(set(self.custom_indices)) * len(rows)
+        return max(1.0, entries / sum(rows))
 
     def to_dict(self) -> dict:
         """Return the specification as JSON types."""
@@ -138,6 +167,6 @@ class TrainingSpec:
 
 
 def own_learning_rate(method: str, task: Task) -> float:
-    """Return the learning rate that a method has on a task where none is named: the head's for head only."""
+    """Return the learning rate at its smallest size that a method has on a task, for head only the head's."""
     entry = METHODS[method]
     return task.learning_rates.get(method) or entry.learning_rate or entry.head_learning_rate

@@ -71,7 +71,8 @@ class Study:
         budgets: Numbers of trainable parameters, the head not counted. Each method gets the size that comes nearest.
         sizes: Method -> sizes that it is tried at instead.
         seeds: Each is one more trial of everything.
-        learning_rates: Method -> rates that it is tried at instead of its own (for head only: the head's rate).
+        learning_rates: Method -> rates that it is tried at instead of its own, each at its smallest size
+            (`TrainingSpec.at_rate`); for head only, the head's.
         base: Hub id or local path; None takes the task's own.
         target_modules: As in `TrainingSpec`.
         steps: As in `TrainingSpec`.
@@ -175,22 +176,21 @@ class Study:
             )
         for method in study.methods:
             for options, parameters in study._sizes(method, shapes, left_out):
+                unrated = TrainingSpec(
+                    task=study.task,
+                    method=method,
+                    base=study.base,
+                    target_modules=study.target_modules,
+                    steps=study.steps,
+                    batch_size=study.batch_size,
+                    examples=study.examples,
+                    **options,
+                )
                 for rate in study.learning_rates[method]:
-                    name = "head_learning_rate" if method == "head_only" else "learning_rate"
-                    spec = TrainingSpec(
-                        task=study.task,
-                        method=method,
-                        base=study.base,
-                        target_modules=study.target_modules,
-                        steps=study.steps,
-                        batch_size=study.batch_size,
-                        examples=study.examples,
-                        **options,
-                        **{name: rate},
-                    ).resolved()
+                    spec = unrated.at_rate(rate).resolved()
                     label = size_label(method, spec.size, spec.budget)
                     if len(study.learning_rates[method]) > 1:
-                        label = f"{label}, rate {rate:g}"
+                        label = f"{label}, rate {spec.learning_rate or spec.head_learning_rate:g}"
                     trials.append(Trial(spec, label, parameters))
         if not trials:
             raise StudyError("No method comes near the budget: choose another budget, or more methods.")

@@ -146,9 +146,11 @@ def test_images_are_predicted_in_their_order():
 
 def test_rates_that_the_task_names_are_used_where_a_specification_names_none():
     task = get_task("digits")
-    assert spec("lora").resolved().learning_rate == task.learning_rates["lora"] != METHODS["lora"].learning_rate
+    assert (
+        spec("lora", size=1).resolved().learning_rate == task.learning_rates["lora"] != METHODS["lora"].learning_rate
+    )
     assert spec("lora", learning_rate=1e-5).resolved().learning_rate == 1e-5
-    assert spec("plain").resolved().learning_rate == METHODS["plain"].learning_rate
+    assert spec("boft").resolved().learning_rate == METHODS["boft"].learning_rate
     assert spec("head_only").resolved().learning_rate is None
 
 

@@ -166,8 +166,26 @@ def test_a_specification_survives_json(spec):
 
 def test_resolving_writes_every_default_out():
     spec = TrainingSpec("airline_tweets", "banded").resolved()
-    assert (spec.size, spec.learning_rate, spec.examples) == (2, METHODS["banded"].learning_rate, 600)
+    assert (spec.size, spec.learning_rate, spec.examples) == (2, 1e-2, 600)
     assert spec.head_learning_rate == 6e-3
+
+
+@pytest.mark.parametrize(
+    ("method", "size", "rate"),
+    [
+        ("lora", {"size": 1}, 3e-3),
+        ("lora", {"size": 4}, 1.5e-3),  # the root of the rank
+        ("dora", {"size": 9}, 1e-3),
+        ("plain", {}, 5e-2),
+        ("banded", {"size": 2}, 1e-2),  # five entries a row
+        ("random", {"budget": 41_472}, 1.7e-2),  # three entries a row of the default base: 5e-2 / 3
+        ("custom", {"custom_indices": ((0, 0), (1, 0), (5, 9))}, 5e-2),  # fewer than one a row
+        ("vera", {"size": 512}, 2e-2),
+        ("full", {}, 1e-4),
+    ],
+)
+def test_the_own_rate_of_a_method_falls_with_its_size(method, size, rate):
+    assert TrainingSpec("bbc_headlines", method, **size).resolved().learning_rate == rate
 
 
 def test_head_only_has_a_head_learning_rate_of_its_own():
