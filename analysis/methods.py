@@ -28,7 +28,7 @@ class Method:
         name: The name in specifications, file names and adapters.
         title: The name on screen.
         learning_rate: Of its parameters other than the head, at its smallest size, where neither specification nor
-            task names another. Chosen on the validation splits (adapters/README.md); None where it trains nothing else.
+            task names another. Chosen on validation splits (adapters/README.md); None where it trains nothing else.
         size_name: What its size is called (off_diag d, rank r, block size b), None for a method of one size.
         size: The size where a specification names none.
         config: (resolved specification, full names of the target modules) -> the PEFT configuration, without the
