@@ -52,7 +52,12 @@ def live_curves(
     dashes = alt.Scale(domain=labels, range=_dashes(methods))
     base = alt.Chart(data.dropna(subset=["value"])).encode(
         x=alt.X("step:Q", title="step", scale=alt.Scale(domain=[0, steps], nice=False)),
-        y=alt.Y("value:Q", title=_TITLES[measure], scale=alt.Scale(zero=False), axis=alt.Axis(format="%" * share)),
+        y=alt.Y(
+            "value:Q",
+            title=_TITLES[measure],
+            scale=alt.Scale(zero=False),
+            axis=alt.Axis(format="~%" if share else ".3~f"),
+        ),
         detail="trial:N",
         tooltip=[
             alt.Tooltip("label:N", title="trained"),
