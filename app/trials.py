@@ -1,4 +1,4 @@
-"""Trials in the app: the engine of this server, whose visitor this is, and which study is open."""
+"""Trials in the app: the engine of this server, who the visitor is and what data they brought, the open study."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from analysis.own_data import OwnData, register
+from analysis.tasks import OWN_PREFIX, TaskError
 from analysis.trials.files import StudyFile, committed_studies
 from analysis.trials.store import Store, StudyRecord
 
@@ -63,6 +65,29 @@ def remember_visitor() -> None:
 def owns(record: StudyRecord) -> bool:
     """Whether this visitor may change a study. What belongs to everyone is nobody's to change here."""
     return record.owner == visitor()
+
+
+def bring(data: OwnData) -> None:
+    """Keep the visitor's own data for this session, so that plans can be about them."""
+    register(data)
+    st.session_state["own-data"] = data
+
+
+def own_data(task: str) -> OwnData | None:
+    """Return the data of a task, None for one of ours.
+
+    Raises:
+        TaskError: Where they are somebody's own, and this visitor has not brought them.
+    """
+    if not task.startswith(OWN_PREFIX):
+        return None
+    data = st.session_state.get("own-data")
+    if data is None or data.name != task:
+        raise TaskError(
+            "This is about somebody’s own data, which are not here: choose the same file under “Your own data”, and "
+            "then open this again."
+        )
+    return data
 
 
 def opened() -> StudyRecord | None:

@@ -77,8 +77,10 @@ def read_study(content: str | bytes) -> StudyFile:
         raise StudyError("This is no study's file: it must be the JSON file that a study was saved as.") from error
 
 
-def import_study(store: Store, file: StudyFile, *, owner: str, name: str) -> str:
+def import_study(store: Store, file: StudyFile, *, owner: str, name: str, data: bytes | None = None) -> str:
     """Add a study that ran elsewhere, with its results; return its id. Trials without a result are interrupted.
+
+    The arguments are those of `Store.add_study`.
 
     Raises:
         TaskError, SpecificationError, StudyError: Where it cannot be planned here, or the results are not of its plan.
@@ -99,7 +101,7 @@ def import_study(store: Store, file: StudyFile, *, owner: str, name: str) -> str
             rows.append({**row, **measured, "trial": number, "parameters": trials[number].parameters})
     except (KeyError, TypeError, ValueError) as error:
         raise StudyError("The results in this file are not those of its study: it was changed, or damaged.") from error
-    id = store.add_study(file.study, trials, engine="", owner=owner, name=name)
+    id = store.add_study(file.study, trials, engine="", owner=owner, name=name, data=data)
     store.add_outcomes(id, pd.DataFrame(rows, columns=["trial", *_RESULT_COLUMNS, "predicted"]), file.cost)
     for number in set(range(len(trials))) - {row["trial"] for row in rows}:
         store.set_trial_state(id, number, "interrupted")

@@ -17,6 +17,7 @@ from analysis.sizing import budget_range, count_parameters
 from analysis.specification import own_learning_rate
 from analysis.tasks import TASKS, get_task
 from analysis.trials.study import Study, StudyError
+from app import trials
 
 MAIN = ("head_only", "plain", "banded", "random", "lora", "full")
 MORE = tuple(sorted(set(METHODS) - set(MAIN), key=lambda method: (method == "custom", list(METHODS).index(method))))
@@ -48,6 +49,7 @@ def fill(study: Study) -> None:
     Raises:
         TaskError, SpecificationError, StudyError, SizeError: Where it cannot be trained here.
     """
+    trials.own_data(study.task)
     study = study.resolved()
     study.plan()
     sweeps = [method for method, rates in study.learning_rates.items() if len(rates) > 1]
@@ -72,7 +74,9 @@ def change_task() -> None:
     """Fill the form for the task that was just chosen; what does not depend on the task stays."""
     before, task = st.session_state["plan"], st.session_state["plan-task"]
     if task == OWN:
-        return  # until a file is chosen
+        if "own-data" not in st.session_state:
+            return  # until there are some
+        task = st.session_state["own-data"].name
     try:
         default, given = default_study(task), read()
         methods = tuple(method for method in given.methods if method != "custom" or given.base == default.base)

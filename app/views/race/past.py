@@ -77,7 +77,15 @@ def _open_file() -> None:
         if found.results.empty:
             form.fill(found.study)
         else:
-            name = file.name.removesuffix(".json")
-            trials.open_study(import_study(trials.store(), found, owner=trials.visitor(), name=name))
+            own = trials.own_data(found.study.task)
+            trials.open_study(
+                import_study(
+                    trials.store(),
+                    found,
+                    owner=trials.visitor(),
+                    name=file.name.removesuffix(".json"),
+                    data=own and own.to_bytes(),
+                )
+            )
     except ValueError as error:
         form.complain(error)

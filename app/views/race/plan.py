@@ -10,7 +10,7 @@ from analysis.tasks import TASKS, get_task
 from analysis.trials.duration import expected_duration
 from analysis.trials.study import LeftOut, Study, Trial
 from app import trials
-from app.views.race import bet, examples, form, lanes, settings
+from app.views.race import bet, examples, form, lanes, own_data, settings
 
 
 def show() -> None:
@@ -39,6 +39,10 @@ def show() -> None:
                 persist_state="session",
                 label_visibility="collapsed",
             )
+        if st.session_state["plan-task"] == form.OWN:
+            own_data.show()
+            if not own_data.chosen():
+                return
         lanes.show(study, planned, left_out)
         settings.show(study)
     with right, st.container(border=True, key="start-card"):
@@ -83,9 +87,15 @@ def _follow_link() -> None:
 
 
 def _start(study: Study, planned: Sequence[Trial]) -> None:
-    name = get_task(study.task).title
     try:
-        id = trials.engine().start(study, owner=trials.visitor(), name=name, bet=bet.current(planned))
+        own = trials.own_data(study.task)
+        id = trials.engine().start(
+            study,
+            owner=trials.visitor(),
+            name=get_task(study.task).title,
+            bet=bet.current(planned),
+            data=own and own.to_bytes(),
+        )
     except ValueError as error:
         form.complain(error)
     else:

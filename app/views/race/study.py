@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.own_data import OwnData
 from analysis.tasks import TaskError, get_task
 from analysis.trials.files import export_study
 from analysis.trials.store import StudyRecord
@@ -101,6 +102,9 @@ def _follow(record: StudyRecord) -> None:
 
 def _plan_again(record: StudyRecord) -> None:
     try:
+        content = trials.store().data(record.id)
+        if content is not None and trials.owns(record):
+            trials.bring(OwnData.from_bytes(content))
         form.fill(record.study)
     except ValueError as error:
         form.complain(error)
