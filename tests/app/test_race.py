@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.own_data import OwnData
+from analysis.specification import own_learning_rate
 from analysis.tasks import TASKS, get_task
 from analysis.trials.engine import Engine
 from analysis.trials.files import export_study
@@ -149,7 +150,8 @@ def test_a_sweep_is_judged_on_the_validation_split(race):
     test.multiselect(key="plan-sweeps").set_value(["lora"]).run()
     start(test)
     study = the_study().study
-    assert study.learning_rates["lora"] == (3e-4, 1e-3, 3e-3)
+    own = own_learning_rate("lora", TASKS["bbc_headlines"])
+    assert study.learning_rates["lora"] == pytest.approx((0.3 * own, own, 3 * own), rel=0.02)
     assert study.final_split == "validation"
 
 
