@@ -171,7 +171,8 @@ def paired_differences(trials: pd.DataFrame, truth: np.ndarray, reference: str) 
             numbers = (found.value, found.low, found.high, found.seeds, found.seeds == 1, found.clear)
             rows.append((label, method, parameters, *numbers))
     columns = ["label", "method", "parameters", "difference", "low", "high", "seeds", "examples_only", "clear"]
-    return pd.DataFrame(rows, columns=columns).sort_values("difference", ascending=False, ignore_index=True)
+    table = pd.DataFrame(rows, columns=columns).astype({"clear": bool, "examples_only": bool})
+    return table.sort_values("difference", ascending=False, ignore_index=True)
 
 
 def front(trials: pd.DataFrame, truth: np.ndarray) -> list[str]:
