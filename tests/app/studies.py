@@ -94,7 +94,8 @@ def add_study(
     if turns is not None:
         store.set_study_state(id, "running")
     else:
-        store.set_cost(id, _cost(trials))
+        if (cost := _cost(trials)) is not None:
+            store.set_cost(id, cost)
         store.set_study_state(id, "stopped" if any(state == "stopped" for state, _ in unfinished.values()) else "done")
     return id
 
@@ -153,18 +154,25 @@ def _adapter(trial: Trial) -> bytes:
     return packed.getvalue()
 
 
-def _cost(trials: list[Trial]) -> pd.DataFrame:
+def _cost(trials: list[Trial]) -> pd.DataFrame | None:
+    """Return a cost table as the engine measures it, relative to the smallest LoRA or the first."""
     times = {"plain": 1.03, "banded": 1.27, "random": 1.38, "top_k": 1.37, "lora": 1.0, "dora": 1.3, "full": 1.5}
-    rows = {
-        trial.label: {
-            "label": trial.label,
-            "trainable": trial.parameters + 1_925,
-            "seconds": 0.11 * times.get(trial.spec.method, 1.2),
-            "time_ratio": times.get(trial.spec.method, 1.2),
-            "peak_bytes": 4e8 * times.get(trial.spec.method, 1.2) ** 0.5,
-            "memory_ratio": times.get(trial.spec.method, 1.2) ** 0.5,
-        }
-        for trial in trials
-        if trial.spec.method != "head_only"
-    }
-    return pd.DataFrame(rows.values())
+    measured = {trial.label: trial for trial in trials if trial.spec.method != "head_only"}
+    if not measured:
+        return None
+    loras = [trial for trial in measured.values() if trial.spec.method == "lora"]
+    reference = times[(loras or list(measured.values()))[0].spec.method]
+    rows = []
+    for label, trial in measured.items():
+        ratio = times.get(trial.spec.method, 1.2) / reference
+        rows.append(
+            {
+                "label": label,
+                "trainable": trial.parameters + 1_925,
+                "seconds": 0.11 * ratio,
+                "time_ratio": ratio,
+                "peak_bytes": 4e8 * ratio**0.5,
+                "memory_ratio": ratio**0.5,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -52,7 +52,7 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None) -> N
         )
         st.download_button(
             "Download",
-            lambda: _zip(directory),
+            lambda: pack(directory),
             file_name=f"{record.study.task}-{chosen.trial.spec.method}-seed{chosen.trial.spec.seed}.zip",
             mime="application/zip",
             icon=":material/download:",
@@ -70,7 +70,8 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None) -> N
                 )
 
 
-def _zip(directory: Path) -> bytes:
+def pack(directory: Path) -> bytes:
+    """Return a directory as a zip file."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(directory.rglob("*")):
