@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.adapter import AdapterError
+from analysis.trials.study import StudyError
 from app import selection, style
 
 st.set_page_config(page_title="SVFT Explorer", page_icon=str(Path(__file__).parent / "icon.svg"), layout="wide")
@@ -21,5 +22,5 @@ if selection.explore_requested():
 else:
     try:
         page.run()
-    except AdapterError as error:
+    except (AdapterError, StudyError) as error:
         st.error(str(error), icon=":material/error:")

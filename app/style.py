@@ -33,7 +33,7 @@ _CSS = """
 [class*="st-key-race-section-"] { margin-top: .75rem; }
 .stMainBlockContainer .st-key-lanes [data-testid="stVerticalBlock"] { gap: 0; }
 .st-key-lanes { padding-top: .75rem; }
-:is(.st-key-start, .st-key-explore-best) button { color: var(--ground); }
+.stMainBlockContainer button[kind="primary"] { color: var(--ground); }
 [class*="st-key-lane-"] { min-height: 2.25rem; }
 .lane { position: relative; height: 1.5rem; line-height: 1.5rem; font-size: .875rem; margin: 0 .4rem; }
 .lane::before {

@@ -6,6 +6,7 @@ import atexit
 import os
 import re
 import secrets
+import sqlite3
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -13,7 +14,8 @@ import streamlit as st
 from analysis.own_data import OwnData, register
 from analysis.tasks import OWN_PREFIX, TaskError
 from analysis.trials.files import StudyFile, committed_studies
-from analysis.trials.store import Store, StudyRecord
+from analysis.trials.store import Store, StudyRecord, data_directory
+from analysis.trials.study import StudyError
 
 if TYPE_CHECKING:
     from analysis.trials.engine import Engine
@@ -26,8 +28,18 @@ _YEAR = 365 * 24 * 3600
 
 @st.cache_resource(show_spinner=False)
 def store() -> Store:
-    """Return the studies of this server."""
-    return Store()
+    """Return the studies of this server.
+
+    Raises:
+        StudyError: Where they cannot be kept.
+    """
+    try:
+        return Store()
+    except (OSError, sqlite3.Error) as error:
+        raise StudyError(
+            f"Studies cannot be kept in {data_directory()} ({error}): set SVFT_DATA_DIR to a directory that can be "
+            "written to, and start the app again."
+        ) from error
 
 
 @st.cache_resource(show_spinner=False)

@@ -18,7 +18,7 @@ from analysis.trials.files import export_study
 from analysis.trials.store import OUTCOME_COLUMNS
 from analysis.trials.study import Study
 from app import trials
-from app.views.race import form
+from app.views.race import form, past
 
 ROOT = Path(__file__).parents[2]
 SMALL = Study("bbc_headlines", ("head_only", "plain"), steps=4, examples=16).resolved()
@@ -90,7 +90,9 @@ def test_the_plan_shows_training_examples_with_their_labels(race):
 
 def test_neither_the_page_nor_the_engine_needs_torch():
     imports = (
-        "import app.race" if False else "from app.views.race import past, plan, study; import analysis.trials.engine"
+        "import app.race"
+        if False
+        else "import analysis.trials.engine; from app.views.race import live, past, plan, result, study"
     )
     code = f"import sys; {imports}; print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -366,6 +368,15 @@ def test_an_engine_without_workers_says_why(race, monkeypatch):
     assert "No workers could be reached" in race().error[0].value
 
 
+def test_a_data_directory_that_cannot_be_written_is_a_sentence(race, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("SVFT_DATA_DIR", str(tmp_path / "file" / "studies"))
+        test = race()
+    assert not test.exception
+    assert "set SVFT_DATA_DIR" in test.error[0].value
+
+
 # ---- an open study
 
 
@@ -437,6 +448,15 @@ def test_past_studies_are_ones_own_and_everyones(race):
     assert f"delete-{everyones}" not in {button.key for button in test.button}
     test.button(key=f"open-{everyones}").click().run()
     assert test.session_state["study"] == everyones
+
+
+def test_a_long_list_of_studies_is_shown_in_part(race):
+    for _ in range(past.SHOWN + 2):
+        add()
+    test = race()
+    assert sum(button.key.startswith("open-") for button in test.button) == past.SHOWN
+    test.toggle(key="past-all").set_value(True).run()
+    assert sum(button.key.startswith("open-") for button in test.button) == past.SHOWN + 2
 
 
 def test_a_studys_file_shows_its_results_here(race):
