@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 from analysis.environment import environment
+
+# No test has a clock: on a busy machine each would fail sooner or later.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # Before anything imports the Hub's client.
 os.environ["HF_HUB_OFFLINE"] = "1"
