@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from analysis.figures.live import ZOOM
 from analysis.figures.live_curves import Measure, live_curves
 from analysis.figures.live_strip import live_strip
 from analysis.figures.theme import THEMES
@@ -83,7 +84,7 @@ def show_curves(record: StudyRecord, of: Sequence[TrialRecord], points: pd.DataF
     """Draw a measure of all trials over the steps, in a chart that stays when there is more to draw."""
     stamp = (len(points), points["at"].max())
     theme = figures.theme().name
-    st.vega_lite_chart(_curves(record.id, stamp, measure, theme, of, points), theme=None, key=f"live-{measure}")
+    _draw(_curves(record.id, stamp, measure, theme, of, points), key=f"live-{measure}")
 
 
 def _show_matrix(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
@@ -93,10 +94,15 @@ def _show_matrix(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
     one, name = chosen
     if one.turns:
         spec = _strip(record.id, one.number, one.turns, name, figures.theme().name, one, record.study.evaluate_every)
-        st.vega_lite_chart(spec, theme=None, key="live-strip")
+        _draw(spec, key="live-strip")
         st.caption("A row for each evaluation: look for entries that grow early, and for those that turn back.")
     else:
         st.caption("M is zero: this trial has not begun.")
+
+
+def _draw(spec: dict, *, key: str) -> None:
+    """Draw a live chart, which keeps its zoom only where Streamlit is told of it (`analysis.figures.live`)."""
+    st.vega_lite_chart(spec, theme=None, key=key, on_select="rerun", selection_mode=ZOOM)
 
 
 @st.cache_data(ttl=5, show_spinner=False)
