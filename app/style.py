@@ -31,6 +31,8 @@ _CSS = """
 /* Race: lanes of methods under the slider of budgets; a dot stands where the slider would for its size. */
 [class*="st-key-race-"] [data-testid="stHeading"] [data-testid="stMarkdownContainer"] { margin-bottom: 0; }
 [class*="st-key-race-section-"] { margin-top: .75rem; }
+/* What is drawn anew every second does not fade meanwhile. */
+.st-key-live [data-stale="true"] { opacity: 1; }
 .stMainBlockContainer .st-key-lanes [data-testid="stVerticalBlock"] { gap: 0; }
 .st-key-lanes { padding-top: .75rem; }
 .stMainBlockContainer button[kind="primary"] { color: var(--ground); }

@@ -20,7 +20,8 @@ from app.views.race import matrix, rows
 
 def show(record: StudyRecord) -> None:
     """Draw the study, anew every second."""
-    st.fragment(_watch, run_every=1)(record)
+    with st.container(key="live"):
+        st.fragment(_watch, run_every=1)(record)
 
 
 def _watch(record: StudyRecord) -> None:

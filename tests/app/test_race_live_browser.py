@@ -1,0 +1,142 @@
+"""A live study in a real browser: its charts stay where they are, with their hover and zoom."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.trials.study import Study
+from tests.app.visitor import SIZES, Visitor, keeps_to_the_rules
+
+pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
+
+# As many evaluations as possible: each draws the charts anew.
+STUDY = Study(
+    "bbc_headlines",
+    ("head_only", "plain", "random", "lora"),
+    budgets=(41_472,),
+    steps=200,
+    batch_size=2,
+    examples=16,
+    evaluate_every=1,
+)
+START, LIVE, ACCURACY = ".st-key-start button", ".trials", ".st-key-live-accuracy"
+PATIENCE = 600_000  # milliseconds: other work may share the machine
+
+_WATCH = """() => {
+  window.chartChanges = [];
+  const charts = 'canvas, svg, .vega-embed, .stVegaLiteChart';
+  const isChart = node => node.nodeType === 1 && (node.matches(charts) || node.querySelector(charts));
+  new MutationObserver(mutations => {
+    for (const mutation of mutations)
+      for (const node of [...mutation.addedNodes, ...mutation.removedNodes])
+        if (isChart(node)) window.chartChanges.push(node.outerHTML.slice(0, 200));
+  }).observe(document.querySelector('.stMain'), { childList: true, subtree: true });
+}"""
+
+
+def evaluations(page):
+    return int(re.match(r"(\d+) of", page.locator("[data-testid=stProgress]").inner_text())[1])
+
+
+def wait_for_updates(page, updates):
+    """Wait until each trial has been evaluated so many times more."""
+    page.wait_for_function(
+        "least => parseInt(document.querySelector('[data-testid=stProgress]').innerText) >= least",
+        arg=evaluations(page) + updates * len(STUDY.methods),
+        timeout=PATIENCE,
+    )
+
+
+def axis(page):
+    """Return a picture of the labels under the plot of the accuracy."""
+    box = page.locator(f"{ACCURACY} canvas").bounding_box()
+    clip = {"x": box["x"], "y": box["y"] + 205, "width": box["width"], "height": 20}
+    return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("L"), int)
+
+
+def settled(page):
+    """Return `axis` once it is the same for a while: the turns of a wheel are answered one after another."""
+    before, now = None, axis(page)
+    while before is None or np.abs(now - before).max() > 0:
+        page.wait_for_timeout(3000)
+        before, now = now, axis(page)
+    return now
+
+
+@pytest.fixture(scope="module")
+def running(server, browser):
+    """The address of a study that has begun, and the cookies of its owner; it is stopped in the end."""
+    owner = Visitor(browser).open(f"{server}/race?plan={STUDY.to_link()}", ready=START)
+    owner.page.locator(START).click()
+    owner.page.wait_for_selector(f"{ACCURACY} canvas", timeout=PATIENCE)
+    wait_for_updates(owner.page, 2)
+    yield owner.page.url, owner.context.cookies()
+    owner.page.locator(".st-key-stop button").click()
+    owner.page.wait_for_selector(LIVE, state="detached", timeout=PATIENCE)
+    owner.close()
+
+
+@pytest.fixture
+def live(running, visitor):
+    """Its owner, watching it."""
+
+    def watch(*args):
+        url, cookies = running
+        walk = visitor(*args)
+        walk.context.add_cookies(cookies)
+        return walk.open(url, ready=f"{ACCURACY} canvas")
+
+    return watch
+
+
+def test_no_chart_is_removed_or_added_in_half_a_minute(live):
+    walk = live()
+    walk.page.evaluate(_WATCH)
+    before = evaluations(walk.page)
+    walk.page.wait_for_timeout(30_000)
+    assert evaluations(walk.page) > before
+    assert walk.page.evaluate("window.chartChanges") == []
+    assert not walk.complaints
+
+
+def test_hover_survives_five_updates(live):
+    walk = live()
+    page = walk.page
+    tooltip = page.locator("#vg-tooltip-element.visible")
+    box = page.locator(f"{ACCURACY} canvas").bounding_box()
+    for y in range(10, 200, 6):  # somewhere above step 0 is a point
+        page.mouse.move(box["x"] + 52, box["y"] + y)
+        page.wait_for_timeout(100)
+        if tooltip.count():
+            break
+    said = tooltip.inner_text()
+    assert "step" in said
+    wait_for_updates(page, 5)
+    assert tooltip.inner_text() == said
+    assert not walk.complaints
+
+
+def test_zoom_survives_five_updates(live):
+    walk = live()
+    page = walk.page
+    whole = axis(page)
+    box = page.locator(f"{ACCURACY} canvas").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
+    for _ in range(3):
+        page.mouse.wheel(0, -200)
+        page.wait_for_timeout(200)
+    page.mouse.move(5, 5)
+    zoomed = settled(page)
+    assert np.abs(zoomed - whole).max() > 100
+    wait_for_updates(page, 5)
+    assert np.abs(axis(page) - zoomed).max() == 0
+    assert not walk.complaints
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_the_look_of_a_live_study(live, size, scheme):
+    keeps_to_the_rules(live(size, scheme), size)
