@@ -3,8 +3,8 @@
 One turn is one evaluation interval. All trials of a study advance together: none takes its next turn before the
 others have had theirs. Studies take turns as they came; cores that the first leaves idle go to the next.
 
-The workers are those of a Dask scheduler: a local cluster of this machine's cores, or an existing one. Everything
-travels through the scheduler. The engine's thread is the only writer.
+The workers (`analysis.trials.workers`) are those of a Dask scheduler, through which everything travels. The engine's
+thread is the only writer.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ import contextlib
 import logging
 import os
 import queue
-import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,15 +20,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import dask
 import psutil
-from distributed import Client, LocalCluster, fire_and_forget
 from distributed.client import Future as DaskFuture
 
 from analysis.trials import messages
 from analysis.trials.messages import Report, StateMissingError, Turn
 from analysis.trials.store import Store
 from analysis.trials.study import Study, Trial
+from analysis.trials.workers import Workers
 
 _log = logging.getLogger(__name__)
 
@@ -87,16 +83,9 @@ class Engine:
     def __init__(self, store: Store, scheduler: str | None = None, workers: int | None = None) -> None:
         self.store = store
         self.name = f"{os.getpid()}:{psutil.Process().create_time()}:{id(self)}"
-        self._scheduler = scheduler
-        self._n_workers = workers
+        self._workers = Workers(scheduler, workers)
         self._commands: queue.Queue[tuple[Callable[[], Any], Future] | None] = queue.Queue()
         self._runs: dict[str, _StudyRun] = {}
-        self._client: Client | None = None
-        self._cluster: LocalCluster | None = None
-        self._workers_started: list[subprocess.Popen] = []
-        self._ready = threading.Event()
-        self._error: str | None = None
-        self._step_seconds: float | None = None
         self._mark_interrupted()
         self._thread = threading.Thread(target=self._live, name="trials", daemon=True)
         self._thread.start()
@@ -161,22 +150,22 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Whether workers are there and warm."""
-        return self._ready.is_set()
+        return self._workers.ready
 
     @property
     def workers(self) -> int:
         """Number of worker processes, 0 before they are there."""
-        return len(self._workers()) if self.ready else 0
+        return len(self._workers.addresses()) if self.ready else 0
 
     @property
     def step_seconds(self) -> float | None:
         """What a training step took when the workers warmed up (`worker.warm_up`); None before that."""
-        return self._step_seconds
+        return self._workers.step_seconds
 
     @property
     def error(self) -> str | None:
         """Why no trial can run, one sentence; None where all is well."""
-        return self._error
+        return self._workers.error
 
     def wait(self, id: str, seconds: float | None = None) -> bool:
         """Wait until a study has ended or `seconds` have passed; return whether it has."""
@@ -202,8 +191,6 @@ class Engine:
         return answer.result(timeout=60)
 
     def _live(self) -> None:
-        connecting = threading.Thread(target=self._connect, name="trials-workers", daemon=True)
-        connecting.start()
         try:
             while True:
                 try:
@@ -213,7 +200,7 @@ class Engine:
                     self._obey(*command)
                 except queue.Empty:
                     pass
-                if self._client is not None:
+                if self._workers.connected:
                     try:
                         self._collect()
                         self._assign()
@@ -223,16 +210,7 @@ class Engine:
         finally:
             for run in list(self._runs.values()):
                 self._interrupt(run)
-            connecting.join(30)
-            with contextlib.suppress(Exception):
-                if self._client is not None:
-                    self._client.close(timeout=5)
-                if self._cluster is not None:
-                    self._cluster.close(timeout=10)
-            for worker in self._workers_started:
-                worker.terminate()
-            for worker in self._workers_started:
-                worker.wait(10)
+            self._workers.close()
 
     def _wake(self, _: DaskFuture) -> None:
         """Have the thread look at once, not at its next tick."""
@@ -243,40 +221,6 @@ class Engine:
             answer.set_result(work())
         except Exception as error:
             answer.set_exception(error)
-
-    def _connect(self) -> None:
-        """Start or find the workers, and have them load what a first turn needs."""
-        try:
-            if self._scheduler is None:
-                cluster = self._start_cluster()
-                client = Client(cluster, set_as_default=False)
-            else:
-                cluster, client = None, Client(self._scheduler, timeout=20, set_as_default=False)
-            self._cluster, self._client = cluster, client
-            client.wait_for_workers(max(1, len(self._workers_started)), timeout=60)
-            warming = [client.submit(messages.warm_up, workers=[worker], pure=False) for worker in self._workers()]
-            if measured := client.gather(warming, errors="skip"):
-                self._step_seconds = statistics.median(measured)
-            self._ready.set()
-        except Exception as error:
-            where = "on this machine" if self._scheduler is None else f"at {self._scheduler}"
-            self._error = f"No workers could be reached {where}: {error}"
-            _log.exception("no workers")
-
-    def _start_cluster(self) -> LocalCluster:
-        """Start a scheduler in this process, and workers as any other worker of a scheduler starts.
-
-        Dask's own way to start local workers imports this process's main script again, which in an app is a page.
-        """
-        # A trial whose worker dies is not tried elsewhere: it may be what killed it.
-        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-            cluster = LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR)
-        for _ in range(self._n_workers or os.cpu_count() or 1):
-            self._workers_started.append(start_worker(cluster.scheduler_address))
-        return cluster
-
-    def _workers(self) -> list[str]:
-        return list(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def _take_up(self, id: str) -> None:
         """Give the waiting trials of a study their turns."""
@@ -327,8 +271,8 @@ class Engine:
 
     def _forget(self, trial: _Running) -> None:
         """Let the worker that holds a trial drop it."""
-        if trial.home is not None and self._client is not None:
-            fire_and_forget(self._client.submit(messages.forget, _key(trial), workers=[trial.home], pure=False))
+        if trial.home is not None:
+            self._workers.forget(_key(trial), trial.home)
 
     # -- turns
 
@@ -342,10 +286,10 @@ class Engine:
                 if trial.future.done():
                     self._take_in(run, trial)
                 else:
-                    alive = self._workers() if alive is None else alive
+                    alive = self._workers.addresses() if alive is None else alive
                     self._look_after(run, trial, alive)
             if run.cost is not None:
-                if run.cost.done() or run.cost_worker not in self._workers():
+                if run.cost.done() or run.cost_worker not in self._workers.addresses():
                     self._take_in_cost(run)
             elif not run.trials and run.to_measure is None:
                 run.to_measure = self._to_measure(run)
@@ -394,7 +338,7 @@ class Engine:
         in_flight = [trial for run in self._runs.values() for trial in run.trials.values() if trial.future is not None]
         if any(run.cost is not None for run in self._runs.values()):
             return
-        workers = self._workers()
+        workers = self._workers.addresses()
         if not workers:
             return
         waiting = [run for run in self._runs.values() if run.to_measure]
@@ -403,7 +347,7 @@ class Engine:
                 run = waiting[0]
                 run.cost_worker = workers[0]
                 arguments = (run.to_measure, run.study.threads, run.data)
-                run.cost = self._client.submit(messages.measure_cost, *arguments, workers=workers[:1], pure=False)
+                run.cost = self._workers.submit(messages.measure_cost, *arguments, worker=run.cost_worker)
                 run.cost.add_done_callback(self._wake)
             return
         idle = [worker for worker in workers if worker not in {trial.worker for trial in in_flight}]
@@ -454,7 +398,7 @@ class Engine:
         trial.sent_state = state is not None
         trial.home = trial.worker = worker
         trial.unseen_since = None
-        trial.future = self._client.submit(messages.take_turn, turn, workers=[worker], pure=False, retries=0)
+        trial.future = self._workers.submit(messages.take_turn, turn, worker=worker)
         trial.future.add_done_callback(self._wake)
         if not trial.begun:
             trial.begun = True
@@ -494,25 +438,6 @@ class Engine:
                     if trial.state in ("waiting", "running"):
                         self.store.set_trial_state(record.id, trial.number, "interrupted")
                 self.store.set_study_state(record.id, "interrupted")
-
-
-def start_worker(scheduler: str, memory_limit: str = "auto") -> subprocess.Popen:
-    """Start a worker process of one thread for the scheduler at this address.
-
-    Args:
-        scheduler: Address.
-        memory_limit: Where the process takes more it is killed and started anew; "auto" is its share of the machine's.
-    """
-    command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler]
-    options = ["--nthreads", "1", "--no-dashboard", "--death-timeout", "30", "--memory-limit", memory_limit]
-    environment = {
-        "OMP_NUM_THREADS": "1",
-        "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical",
-        # Dask has workers return each freed tensor to the system: a training step then takes a third longer.
-        "MALLOC_TRIM_THRESHOLD_": str(2**28),
-        "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    }
-    return subprocess.Popen([*command, *options], env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
 
 
 def _alive(engine: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from analysis.trials.engine import Engine
+from analysis.trials.workers import Workers
 from app import trials
 from tests.app.visitor import Visitor
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def no_workers(tmp_path, monkeypatch):
     """A store with no studies, and an engine whose workers never come: what is started stays queued."""
     monkeypatch.setenv("SVFT_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(Engine, "_connect", lambda engine: None)
+    monkeypatch.setattr(Workers, "_connect", lambda workers: None)
     monkeypatch.setattr(type(st.context), "cookies", {})  # AppTest has a mock in its place
     yield
     trials.engine().close()

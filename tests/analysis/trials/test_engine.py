@@ -18,9 +18,10 @@ import psutil
 import pytest
 
 from analysis.training import TrainingSession
-from analysis.trials.engine import Engine, start_worker
+from analysis.trials.engine import Engine
 from analysis.trials.store import Store
 from analysis.trials.study import Study
+from analysis.trials.workers import start_worker
 from tests.analysis.trials.processes import run_engine_until_killed
 
 pytestmark = pytest.mark.enable_socket  # the scheduler and its workers speak TCP on this machine
@@ -231,7 +232,7 @@ def worker_processes(engine: Engine) -> list[psutil.Process]:
     """The processes that train: each is the child of a nanny, which starts another where it dies."""
     return [
         child
-        for nanny in engine._workers_started
+        for nanny in engine._workers.processes
         for child in psutil.Process(nanny.pid).children(recursive=True)
         if "multiprocessing.spawn" in " ".join(child.cmdline())
     ]

@@ -1,0 +1,123 @@
+"""The worker processes of the engine: a local Dask cluster of this machine's cores, or an existing scheduler's."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster, fire_and_forget
+from distributed.client import Future
+
+from analysis.trials import messages
+
+_log = logging.getLogger(__name__)
+
+
+class Workers:
+    """Workers that are started, or found, in the background: ready once they have loaded what a first turn needs.
+
+    Args:
+        scheduler: Address of an existing Dask scheduler; None starts a local cluster, one worker process a core.
+        number: Number of local worker processes, None for one a core.
+    """
+
+    def __init__(self, scheduler: str | None, number: int | None) -> None:
+        self._scheduler = scheduler
+        self._number = number
+        self._client: Client | None = None
+        self._cluster: LocalCluster | None = None
+        self.processes: list[subprocess.Popen] = []
+        self.ready = False
+        self.error: str | None = None
+        self.step_seconds: float | None = None
+        self._connecting = threading.Thread(target=self._connect, name="trials-workers", daemon=True)
+        self._connecting.start()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a scheduler to submit to."""
+        return self._client is not None
+
+    def addresses(self) -> list[str]:
+        """Return where the workers are."""
+        return list(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, worker: str) -> Future:
+        """Run a function of `analysis.trials.messages` once, in one worker."""
+        return self._client.submit(function, *arguments, workers=[worker], pure=False, retries=0)
+
+    def forget(self, key: str, worker: str) -> None:
+        """Let a worker drop a trial that it holds."""
+        if self._client is not None:
+            fire_and_forget(self._client.submit(messages.forget, key, workers=[worker], pure=False))
+
+    def close(self) -> None:
+        """Leave the scheduler, and end what was started here."""
+        self._connecting.join(30)
+        with contextlib.suppress(Exception):
+            if self._client is not None:
+                self._client.close(timeout=5)
+            if self._cluster is not None:
+                self._cluster.close(timeout=10)
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(10)
+
+    def _connect(self) -> None:
+        """Start or find the workers, and have them load what a first turn needs."""
+        try:
+            if self._scheduler is None:
+                self._cluster = self._start_cluster()
+                client = Client(self._cluster, set_as_default=False)
+            else:
+                client = Client(self._scheduler, timeout=20, set_as_default=False)
+            self._client = client
+            client.wait_for_workers(max(1, len(self.processes)), timeout=60)
+            warming = [self.submit(messages.warm_up, worker=worker) for worker in self.addresses()]
+            if measured := client.gather(warming, errors="skip"):
+                self.step_seconds = statistics.median(measured)
+            self.ready = True
+        except Exception as error:
+            where = "on this machine" if self._scheduler is None else f"at {self._scheduler}"
+            self.error = f"No workers could be reached {where}: {error}"
+            _log.exception("no workers")
+
+    def _start_cluster(self) -> LocalCluster:
+        """Start a scheduler in this process, and workers as any other worker of a scheduler starts.
+
+        Dask's own way to start local workers imports this process's main script again, which in an app is a page.
+        """
+        # A trial whose worker dies is not tried elsewhere: it may be what killed it.
+        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+            cluster = LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR)
+        for _ in range(self._number or os.cpu_count() or 1):
+            self.processes.append(start_worker(cluster.scheduler_address))
+        return cluster
+
+
+def start_worker(scheduler: str, memory_limit: str = "auto") -> subprocess.Popen:
+    """Start a worker process of one thread for the scheduler at this address.
+
+    Args:
+        scheduler: Address.
+        memory_limit: Where the process takes more it is killed and started anew; "auto" is its share of the machine's.
+    """
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler]
+    options = ["--nthreads", "1", "--no-dashboard", "--death-timeout", "30", "--memory-limit", memory_limit]
+    environment = {
+        "OMP_NUM_THREADS": "1",
+        "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical",
+        # Dask has workers return each freed tensor to the system: a training step then takes a third longer.
+        "MALLOC_TRIM_THRESHOLD_": str(2**28),
+        "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    }
+    return subprocess.Popen([*command, *options], env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
