@@ -89,7 +89,7 @@ def trial(
 
     with _sentences():
         if study is not None:
-            chosen = body.read_study_file(study)
+            chosen = body.read_study_file(study).study
         elif task is None:
             raise StudyError("Name a task (--task), or a study's file (--study).")
         else:
@@ -136,6 +136,20 @@ def sweep(
         )
         store, id = body.run_study(chosen, name=f"{task}, learning rates", workers=workers, scheduler=None)
         body.print_sweep(body.sweep_table(store, id))
+
+
+@app.command()
+def results(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Studies' JSON files. Default: those that come with this project.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+) -> None:
+    """Print what studies say: accuracy, recovered performance, cost, and where the paper's central claim holds."""
+    from analysis.commands.results import print_results
+
+    with _sentences():
+        print_results(files or [], markdown)
 
 
 @app.command()

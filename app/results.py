@@ -13,7 +13,7 @@ from analysis.trials.bets import BetScore, score_bet
 from analysis.trials.files import StudyFile
 from analysis.trials.results import confusion, disagreements, front, paired_differences, summarize
 from analysis.trials.store import StudyRecord, TrialRecord
-from analysis.trials.verdict import SVFT_PATTERNS, Verdict, verdict
+from analysis.trials.verdict import SVFT_PATTERNS, Verdict, claim, claim_sentence, verdict
 from app import trials as studies
 
 
@@ -51,6 +51,11 @@ class Results:
     def verdict(self) -> Verdict:
         """`analysis.trials.verdict.verdict`."""
         return verdict(self.summary, self.trials, self.examples.labels)
+
+    @cached_property
+    def claim(self) -> str:
+        """`analysis.trials.verdict.claim`, in words."""
+        return claim_sentence(claim(self.trials, self.examples.labels))
 
     @property
     def best_svft(self) -> int | None:
@@ -96,13 +101,15 @@ def of_study(record: StudyRecord, of: Sequence[TrialRecord]) -> Results:
 
 
 def committed(record: StudyRecord) -> Results | None:
-    """Return the study that comes with this project on the same task, base and split, None where there is none."""
-    file = studies.committed().get(record.study.task)
-    same = file is not None and (file.study.base, file.study.final_split) == (
-        record.study.base,
-        record.study.final_split,
-    )
-    return _committed(record.study.task, file) if same else None
+    """Return the study that comes with this project on the same task, base and split.
+
+    None where there is none, and where it is the one on screen.
+    """
+    file, study = studies.committed().get(record.study.task), record.study
+    if file is None or file.study == study:
+        return None
+    same = (file.study.base, file.study.final_split) == (study.base, study.final_split)
+    return _committed(study.task, file) if same else None
 
 
 @st.cache_resource(max_entries=32, show_spinner="Comparing the trials …")

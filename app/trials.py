@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from analysis.own_data import OwnData, register
-from analysis.tasks import OWN_PREFIX, TaskError
-from analysis.trials.files import StudyFile, committed_studies
+from analysis.tasks import OWN_PREFIX, TaskError, get_task
+from analysis.trials.files import StudyFile, committed_studies, import_study
 from analysis.trials.store import Store, StudyRecord, data_directory
 from analysis.trials.study import StudyError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RUNNING = ("queued", "running")
 
+EVERYONE = ""  # owner of what no visitor may change
 _COOKIE = "svft-visitor"
 _YEAR = 365 * 24 * 3600
 
@@ -114,3 +115,11 @@ def open_study(id: str | None) -> None:
     """Open a study, or none, on the page Race; from a callback."""
     st.session_state["study"] = id or ""
     st.query_params.pop("plan", None)
+
+
+def open_committed(task: str) -> None:
+    """Open the study that comes with this project on a task, from a callback. It is kept once, as everyone's."""
+    file = committed()[task]
+    known = (record.id for record in store().studies(EVERYONE) if record.study == file.study)
+    id = next(known, None) or import_study(store(), file, owner=EVERYONE, name=get_task(task).title)
+    open_study(id)

@@ -15,7 +15,7 @@ from analysis.evaluation import wilson_interval
 from analysis.methods import METHODS
 from analysis.sizing import size_label
 from analysis.trials.engine import Engine
-from analysis.trials.files import export_study, read_study
+from analysis.trials.files import StudyFile, export_study, read_study
 from analysis.trials.store import Store, TrialRecord
 from analysis.trials.study import Study, StudyError
 
@@ -59,14 +59,14 @@ def run_study(study: Study, *, name: str, workers: int | None, scheduler: str | 
     return store, id
 
 
-def read_study_file(path: Path) -> Study:
-    """Return the study in a file.
+def read_study_file(path: Path) -> StudyFile:
+    """Return the study in a file, with its results.
 
     Raises:
         StudyError: Where the file is missing or holds no study.
     """
     try:
-        return read_study(path.read_bytes()).study
+        return read_study(path.read_bytes())
     except OSError as error:
         raise StudyError(f"The study's file {path} cannot be read: {error.strerror}.") from error
 

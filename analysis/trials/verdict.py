@@ -100,12 +100,12 @@ def claim_sentence(table: pd.DataFrame) -> str:
         return "No SVFT pattern finished beside a LoRA or DoRA of equal or larger budget with the same seed."
     made, counts = len(table), table["outcome"].value_counts().reindex([HOLDS, DOES_NOT_HOLD, OPEN], fill_value=0)
     kept = int(((table["outcome"] == HOLDS) & table["corrected"]).sum())
+    corrected = f"; corrected for their number, {kept} of the {counts[HOLDS]} stay above" if counts[HOLDS] else ""
     alone = " Some have one seed: their intervals cover the test examples alone." if table["seeds"].min() == 1 else ""
     return (
         f"At equal or smaller budget SVFT is above LoRA or DoRA in {counts[HOLDS]} of {made} comparisons, below in "
         f"{counts[DOES_NOT_HOLD]}, and cannot be told apart in {counts[OPEN]}. Among {made}, chance alone would make "
-        f"about {0.05 * made:.1f} look clear; corrected for their number, {kept} of the {counts[HOLDS]} stay above."
-        f"{alone}"
+        f"about {0.05 * made:.1f} look clear{corrected}.{alone}"
     )
 
 

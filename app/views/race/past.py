@@ -1,9 +1,10 @@
-"""Past studies: reopen, rename, delete; and a study's file from elsewhere."""
+"""Past studies: reopen, rename, delete; those that come with this project; and a study's file from elsewhere."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import pandas as pd
 import streamlit as st
 
 from analysis.trials.files import import_study, read_study
@@ -16,7 +17,8 @@ SHOWN = 8
 
 def show() -> None:
     """Draw the visitor's studies, the newest first."""
-    records = trials.store().studies(trials.visitor())
+    ours = [file.study for file in trials.committed().values()]
+    records = [one for one in trials.store().studies(trials.visitor()) if one.owner or one.study not in ours]
     with st.container(horizontal=True, vertical_alignment="center", key="race-past-head"):
         st.header("Past studies" if records else "No studies yet", anchor=False, width="stretch")
         with st.popover("Open a file", icon=":material/upload_file:", type="tertiary"):
@@ -26,6 +28,22 @@ def show() -> None:
         _row(record)
     if len(records) > SHOWN:
         st.toggle(f"Show all {len(records)}", key="past-all", persist_state="session")
+    _show_committed()
+
+
+def _show_committed() -> None:
+    """Draw the studies that come with this project."""
+    committed = trials.committed()
+    if committed:
+        st.header("Measured before", anchor=False)
+    for task, file in committed.items():
+        title, seeds = study.task_title(file.study), file.results["seed"].nunique()
+        with st.container(horizontal=True, vertical_alignment="center", wrap=False, key=f"past-{task}"):
+            st.button(
+                title, key=f"measured-{task}", type="tertiary", on_click=trials.open_committed, args=(task,), width=280
+            )
+            said = ["comes with this project", f"{len(file.results)} trials, {seeds} seeds", *_best(file.results)]
+            st.caption(" · ".join(said), width="stretch")
 
 
 def _row(record: StudyRecord) -> None:
@@ -40,7 +58,12 @@ def _row(record: StudyRecord) -> None:
             width=280,
         )
         task = study.task_title(record.study)
-        said = [*([] if task == name else [task]), _state(record), *_best(record), _when(record.created)]
+        said = [
+            *([] if task == name else [task]),
+            _state(record),
+            *_best(trials.store().results(record.id)),
+            _when(record.created),
+        ]
         st.caption(" · ".join(said), width="stretch")
         study.show_more(record)
 
@@ -50,8 +73,7 @@ def _state(record: StudyRecord) -> str:
     return f"queued, {before} before it" if record.state == "queued" and before else record.state
 
 
-def _best(record: StudyRecord) -> list[str]:
-    results = trials.store().results(record.id)
+def _best(results: pd.DataFrame) -> list[str]:
     if results.empty:
         return []
     means = results.groupby("label")["accuracy"].mean()

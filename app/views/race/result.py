@@ -34,7 +34,7 @@ def show(record: StudyRecord) -> None:
     with left:
         differences.show(found, behind)
     with right:
-        words.show_details(found)
+        words.show_details(found, behind)
     left, right = st.columns(2, gap="medium")
     with left:
         price.show(record, found)

@@ -36,11 +36,20 @@ def show_verdict(record: StudyRecord, of: Sequence[TrialRecord], found: Results)
                 st.caption("One seed: intervals cover the test examples only.")
 
 
-def show_details(found: Results) -> None:
-    """Write what else there is to say."""
+def show_details(found: Results, behind: Results | None) -> None:
+    """Write what else there is to say, and what the study that comes with this project says of the paper's claim."""
     with st.container(key="race-section-details"):
         st.header("In words", anchor=False)
-    st.markdown("\n".join(f"- {sentence}" for sentence in found.verdict.details))
+    details = list(found.verdict.details)
+    if found.verdict.pair is not None:
+        details.append(f"The paper’s claim, in this study: {found.claim}")
+    if behind is not None:
+        details.append(f"In the study that comes with this project ({_size(behind)}): {behind.claim}")
+    st.markdown("\n".join(f"- {sentence}" for sentence in details))
+
+
+def _size(of: Results) -> str:
+    return f"{len(of.trials)} trials, {of.trials['seed'].nunique()} seeds"
 
 
 def _show_open_best(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None:
