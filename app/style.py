@@ -49,7 +49,7 @@ _CSS = """
 .lane.out::before { content: none; }
 .stMainBlockContainer [class*="st-key-past-"] { gap: .5rem; min-height: 1.75rem; }
 [class*="st-key-past-"] button { min-height: 1.75rem; padding-block: 0; }
-[class*="st-key-open-"] button > div { justify-content: flex-start; }
+[class*="st-key-open-"] button > div, [class*="st-key-measured-"] button > div { justify-content: flex-start; }
 ul.examples { list-style: none; margin: 0; padding: 0; font-size: .875rem; }
 ul.examples li { display: flex; gap: .75rem; justify-content: space-between; padding: .15rem 0; margin: 0; }
 ul.examples q { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
