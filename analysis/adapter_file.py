@@ -115,6 +115,21 @@ def read_matrix(
     return sigma, values, flat
 
 
+def read_signature(path: Path, name: str) -> np.ndarray:
+    """Read the signature of one matrix's singular vectors (`svft.basis.signature`): (2, m, 2).
+
+    Raises:
+        AdapterError: Where the file has none, or it is damaged.
+    """
+    where = _where(path, name)
+    with _open_weights(path) as file:
+        stem = name if f"{name}.svft_signature" in set(file.keys()) else _PEFT_PREFIX + name
+        found = _read(file, f"{stem}.svft_signature", where)
+    if found.ndim != 3 or found.shape[::2] != (2, 2) or not np.isfinite(found).all():
+        raise AdapterError(f"svft_signature is damaged: {where}; save the adapter again.")
+    return found
+
+
 def _check_fields(config: dict, file: Path) -> None:
     overrides = config.get("overrides") or {}
     expected = {

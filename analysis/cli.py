@@ -180,6 +180,21 @@ def run_benchmark(
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Directory of an adapter.")],
+    second: Annotated[Path, typer.Argument(help="Directory of another one, of the same base.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="HTML file to write the maps of likeness to.")] = None,
+) -> None:
+    """Compare two adapters matrix by matrix: size, cosine and shared directions, each beside its chance level."""
+    from analysis.adapter import open_adapter
+    from analysis.commands import compare as body
+
+    with _sentences():
+        body.compare(open_adapter(first), open_adapter(second), as_json=as_json, figure=figure)
+
+
+@app.command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete every cached decomposition.")] = False,
 ) -> None:

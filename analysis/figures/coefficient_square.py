@@ -27,7 +27,9 @@ _SIDE = 400  # pixels of the plot area, about
 _COVER = 0.3  # share of the area that the squares of few entries fill, before they overlap
 
 
-def coefficient_square(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode = "signed") -> go.Figure:
+def coefficient_square(
+    entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode = "signed", limit: float | None = None
+) -> go.Figure:
     """Draw the entries of M at their places, each as a square of at least 5 pixels.
 
     What to look for: rows or columns of strong colour, i.e. single directions that carry much of the update.
@@ -37,6 +39,7 @@ def coefficient_square(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mod
         n: Number of singular directions.
         theme: Light or dark.
         mode: "signed" Mᵢⱼ, "magnitude" |Mᵢⱼ|, or "relative" Mᵢⱼ/√(σᵢσⱼ).
+        limit: Where the colour scale ends, for figures that share one; else the 99th percentile.
 
     Returns:
         A figure whose "select" points carry ``customdata = [i, j, value]``, value as `mode` shows it; a box
@@ -46,7 +49,7 @@ def coefficient_square(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mod
     """
     i, j = entries["i"].to_numpy(), entries["j"].to_numpy()
     values = shown_values(entries, mode)
-    scale = color_scale(values, signed=mode != "magnitude", theme=theme)
+    scale = color_scale(values, signed=mode != "magnitude", theme=theme, limit=limit)
     side = int(max(i.max(), j.max())) + 1
     side = n if side > 0.9 * n else side
     energy = entries["value"].to_numpy() ** 2

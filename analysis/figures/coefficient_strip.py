@@ -22,7 +22,9 @@ from analysis.figures.cells import (
 from analysis.figures.theme import Theme, axis, colorbar, new_figure
 
 
-def coefficient_strip(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode = "signed") -> go.Figure:
+def coefficient_strip(
+    entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode = "signed", limit: float | None = None
+) -> go.Figure:
     """Draw the band of M as a strip: x is the row i, y the diagonal offset j − i.
 
     What to look for: runs of one colour, and whether the middle row (the diagonal) stands out.
@@ -33,6 +35,7 @@ def coefficient_strip(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode
         n: Number of singular directions.
         theme: Light or dark.
         mode: "signed" Mᵢⱼ, "magnitude" |Mᵢⱼ|, or "relative" Mᵢⱼ/√(σᵢσⱼ).
+        limit: Where the colour scale ends, for figures that share one; else the 99th percentile.
 
     Returns:
         A figure whose "select" points carry ``customdata = [i, j, value]``, value as `mode` shows it; a box
@@ -41,7 +44,7 @@ def coefficient_strip(entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode
     """
     i, offset = entries["i"].to_numpy(), entries["offset"].to_numpy()
     values = shown_values(entries, mode)
-    scale = color_scale(values, signed=mode != "magnitude", theme=theme)
+    scale = color_scale(values, signed=mode != "magnitude", theme=theme, limit=limit)
     width, reach = int(max(i.max(), entries["j"].max())) + 1, int(np.abs(offset).max())
     layout = strip_layout(i, entries["j"].to_numpy())
     rows, columns = layout.shape

@@ -14,6 +14,7 @@ from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
 from analysis.figures.coefficient_wall import coefficient_wall
+from analysis.figures.comparison_map import LIKENESSES, comparison_map
 from analysis.figures.concentration import concentration
 from analysis.figures.confusion import confusion
 from analysis.figures.cost_bars import cost_bars
@@ -31,6 +32,8 @@ from analysis.figures.rank_budget import rank_budget
 from analysis.figures.shapes_picture import shapes_picture
 from analysis.figures.spectrum import spectrum
 from analysis.figures.theme import Theme
+from analysis.figures.two_energies import two_energies
+from analysis.figures.two_spectra import two_spectra
 from analysis.trials import results
 from tests.analysis.trials.outcomes import CONFIGURATIONS, study
 
@@ -188,12 +191,35 @@ TOPICS = ("business", "entertainment", "politics", "sport", "tech")
 BAND, SPREAD = entries_table(24, band(24, 2)), entries_table(24, scattered(24, 100))
 DIAGONAL = entries_table(24, band(24, 0))
 
+
+def comparison_table() -> pd.DataFrame:
+    """Return the table of `analysis.comparison.compare_adapters` for 3 layers, in one of which nothing is defined."""
+    table = matrices_table(3)
+    rng = np.random.default_rng(0)
+    table = table.assign(
+        cosine=rng.uniform(-1, 1, len(table)), chance_cosine=0.05, directions=10, chance_overlap=0.026,
+        overlap_left=rng.random(len(table)), overlap_right=rng.random(len(table)),
+    )  # fmt: skip
+    table.loc[3, ["cosine", "overlap_left", "overlap_right"]] = np.nan
+    return table
+
+
+TWO = {"names": ("BBC headlines · plain", "BBC headlines · banded"), "patterns": ("plain", "banded")}
 FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "coefficient_wall": lambda theme: coefficient_wall(wall_table(3, 24), signed=True, theme=theme),
     "coefficient_wall, rows": lambda theme: coefficient_wall(
         wall_table(3, 24).assign(value=lambda wall: wall["value"].abs()), signed=False, theme=theme
     ),
     "layer_map": lambda theme: layer_map(summary_table(), theme=theme),
+    **{
+        f"comparison_map, {likeness}": lambda theme, likeness=likeness: comparison_map(
+            comparison_table(), theme=theme, likeness=likeness
+        )
+        for likeness in LIKENESSES
+    },
+    "two_spectra": lambda theme: two_spectra(np.arange(24, 0, -1.0), np.geomspace(300, 1e-9, 24), theme=theme, **TWO),
+    "two_spectra, zero": lambda theme: two_spectra(np.arange(24, 0, -1.0), np.zeros(24), theme=theme, **TWO),
+    "two_energies": lambda theme: two_energies(energy_table(24), energy_table(12), theme=theme, **TWO),
     "coefficient_strip, plain": lambda theme: coefficient_strip(DIAGONAL, n=24, theme=theme),
     "coefficient_strip, banded": lambda theme: coefficient_strip(BAND, n=24, theme=theme),
     "coefficient_square": lambda theme: coefficient_square(SPREAD, n=24, theme=theme),
