@@ -15,15 +15,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import torch
 
 from analysis.adapter import AdaptedMatrix, Adapter, AdapterError
 from analysis.adapter_file import read_signature
 from analysis.linear_algebra import sparse, svd
 from analysis.ranks import rounding
-from svft.basis import TOLERANCE, align
 
 LEADING = 10  # directions whose spans are compared
+TOLERANCE = 5e-3  # relative error of ΔW up to which two bases count as one: that of `svft.basis`
 
 _COLUMN_TYPES = {
     "name": "str", "layer": "Int64", "kind": "str", "label": "str", "n": "int64", "relative_norm_a": "float64",
@@ -105,12 +104,18 @@ def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float
     coefficients change sign with them.
 
     Returns:
-        The matrix; and the estimated relative error of its ΔW, which is above `svft.basis.TOLERANCE` where the
-        singular vectors of the two are not the same (another base, other precision, rotated vectors).
+        The matrix; and the estimated relative error of its ΔW, which is above `TOLERANCE` where the singular vectors
+        of the two are not the same (another base, other precision, rotated vectors).
     """
     matrix = b.matrix(name)
     own, stored = read_signature(a.path, name), read_signature(b.path, name)
     m = min(own.shape[1], stored.shape[1])
+    if np.array_equal(own[:, :m], stored[:, :m]):
+        return matrix, 0.0
+    import torch  # it takes seconds, and adapters from one machine come here without it
+
+    from svft.basis import align
+
     inside = np.maximum(matrix.rows, matrix.cols) < m  # beyond, `a` has nothing that it could be compared with
     rows, cols, values = (torch.from_numpy(part[inside]) for part in (matrix.rows, matrix.cols, matrix.values))
     found = align(*(torch.from_numpy(part[:, :m].astype(np.float32)) for part in (stored, own)), rows, cols, values)
@@ -191,7 +196,7 @@ def compare_adapters(a: Adapter, b: Adapter) -> pd.DataFrame:
         norm_ratio: ‖ΔW_b‖_F / ‖ΔW_a‖_F; NaN where the first is zero.
         cosine, chance_cosine: See `cosine`.
         directions, overlap_left, overlap_right, chance_overlap: See `overlap`.
-        basis_error: See `in_basis_of`. Where it is above `svft.basis.TOLERANCE`, or an update is zero, cosine and
+        basis_error: See `in_basis_of`. Where it is above `TOLERANCE`, or an update is zero, cosine and
             overlaps are not defined (NaN).
 
     Raises:

@@ -17,7 +17,7 @@ from typing import Any
 from analysis.adapter import AdapterError, open_adapter
 from analysis.overview import noise_summary
 from analysis.ranks import norms, ranks
-from analysis.spectrum import cumulative_energy, intruders, spectrum, subspace_overlap
+from analysis.spectrum import cumulative_energy, intruders, spectrum, subspace_overlap, update_singular_values
 from analysis.summary import summarize
 
 
@@ -37,9 +37,32 @@ def matrix_tables(path: str, name: str) -> Iterator[Any]:
         yield table.__name__, table(matrix)
 
 
+def comparison(a: str, b: str) -> Iterator[Any]:
+    """Yield the number of matrices that two adapters share, then `analysis.comparison.compare_matrix` of each."""
+    from analysis.comparison import comparison_rows, shared  # it imports torch, which the page need not wait for
+
+    first, second = open_adapter(a), open_adapter(b)
+    yield len(shared(first, second).names)
+    yield from comparison_rows(first, second)
+
+
 # The quick ones first: each is shown as soon as it is there.
-MATRIX_TABLES = (norms, ranks, cumulative_energy, spectrum, subspace_overlap, intruders, summarize, noise_summary)
-WORK: dict[str, Callable[..., Iterator[Any]]] = {"summary": summary_rows, "matrix": matrix_tables}
+MATRIX_TABLES = (
+    norms,
+    ranks,
+    update_singular_values,
+    cumulative_energy,
+    spectrum,
+    subspace_overlap,
+    intruders,
+    summarize,
+    noise_summary,
+)
+WORK: dict[str, Callable[..., Iterator[Any]]] = {
+    "summary": summary_rows,
+    "matrix": matrix_tables,
+    "compare": comparison,
+}
 
 
 class Job:

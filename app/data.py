@@ -86,6 +86,16 @@ def restart_summary(of: Adapter) -> None:
     _summary_job.clear(str(of.path), _stamp(of.path))
 
 
+def comparison_job(a: Adapter, b: Adapter) -> Job:
+    """Return the running or finished comparison of all matrices that two adapters share, started by the first call."""
+    return _comparison_job(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
+
+
+def restart_comparison(a: Adapter, b: Adapter) -> None:
+    """Forget a stopped comparison, so that the next call starts it anew."""
+    _comparison_job.clear(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
+
+
 def _stamp(path: Path) -> float:
     """Return the time of an adapter's file, so that a file written anew is read anew; 0 where there is none."""
     try:
@@ -125,6 +135,11 @@ def _matrix_job(path: str, stamp: float, name: str) -> Job:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _summary_job(path: str, stamp: float) -> Job:
     return Job("summary", path)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _comparison_job(a: str, stamp_a: float, b: str, stamp_b: float) -> Job:
+    return Job("compare", a, b)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

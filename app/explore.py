@@ -1,19 +1,37 @@
-"""Explore: one adapter, from the map of its layers down to single coefficients."""
+"""Explore: one adapter, from the map of its layers down to single coefficients; or two beside each other."""
 
 import streamlit as st
 
+from analysis.adapter import Adapter, AdapterError
 from app import selection
-from app.views import coefficients, layers, measures, spectrum
+from app.views import coefficients, compare, layers, measures, spectrum
 
-chosen = selection.current()
 
-aside, stage = st.columns([5, 9], gap="medium")
-with stage:  # one matrix first: the map reads them all, and the measures wait for a decomposition
-    if chosen.view == selection.VIEWS[0]:
-        coefficients.show(chosen)
-    else:
-        spectrum.show(chosen)
-with aside:
-    layers.show_map(chosen)
-    measures.show_five(chosen)
-measures.show_all(chosen)
+def show_one(chosen: selection.Selection) -> None:
+    """Draw the page of one adapter."""
+    aside, stage = st.columns([5, 9], gap="medium")
+    with stage:  # one matrix first: the map reads them all, and the measures wait for a decomposition
+        if chosen.view == selection.VIEWS[0]:
+            coefficients.show(chosen)
+        else:
+            spectrum.show(chosen)
+    with aside:
+        layers.show_map(chosen)
+        measures.show_five(chosen)
+    measures.show_all(chosen)
+
+
+def second() -> Adapter | None:
+    """Return the adapter in the second slot; say why where it cannot be shown."""
+    try:
+        return selection.versus()
+    except AdapterError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+chosen, other = selection.current(), second()
+if other is None:
+    show_one(chosen)
+else:
+    compare.show(chosen, other, selection.names())

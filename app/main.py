@@ -16,7 +16,7 @@ race = st.Page("race.py", title="Race", icon=":material/flag:")
 page = st.navigation([start, explore, race], position="top")
 
 style.apply()
-selection.render(show_adapter=page != race, show_view=page == explore)
+selection.render(show_adapter=page != race, explore=page == explore)
 if selection.explore_requested():
     selection.follow_link(explore)
 else:

@@ -43,14 +43,14 @@ class Selection:
         return self.adapter.config.get("pattern", "custom")
 
 
-def render(show_adapter: bool, show_view: bool) -> None:
+def render(show_adapter: bool, explore: bool) -> None:
     """Draw the pickers. Where the adapter cannot be opened, they stay and a page says why.
 
     What a page does not show is drawn unseen, so that its parameter stays in the URL.
 
     Args:
         show_adapter: Whether the page is about an adapter.
-        show_view: Whether the page has views of it.
+        explore: Whether the page has views of it, and a second slot to compare it with another.
     """
     shipped = shipped_adapters()
     bases = {label: data.base_of(path) for label, path in shipped.items()}
@@ -59,17 +59,19 @@ def render(show_adapter: bool, show_view: bool) -> None:
     known = isinstance(adapter, Adapter)
     base = (adapter.base or "unknown") if known else st.session_state.get("base", next(iter(bases.values())))
     st.session_state["base"] = base
+    known_bases = list(dict.fromkeys([*bases.values(), base]))
     with st.container(key="selection" if show_adapter else "selection-unseen"):
-        st.selectbox(
-            "Base model",
-            list(dict.fromkeys([*bases.values(), base])),
-            format_func=lambda base: base.rsplit("/", 1)[-1],
-            key="base",
-            bind="query-params",
-            on_change=_first_adapter_of_base,
-            args=(bases,),
-            help=f"`{base}`",
-        )
+        with st.container(key="base-picker" if len(known_bases) > 1 else "base-picker-unseen"):
+            st.selectbox(
+                "Base model",
+                known_bases,
+                format_func=lambda base: base.rsplit("/", 1)[-1],
+                key="base",
+                bind="query-params",
+                on_change=_first_adapter_of_base,
+                args=(bases,),
+                help=f"`{base}`",
+            )
         of_base = [label for label, other in bases.items() if other == base] or list(bases)
         st.selectbox(
             "Adapter",
@@ -79,6 +81,18 @@ def render(show_adapter: bool, show_view: bool) -> None:
             accept_new_options=True,
             help="Choose one, or type the path of a directory with an SVFT adapter of your own.",
         )
+        others = _others(of_base, chosen)
+        with st.container(key="vs-picker" if explore else "vs-picker-unseen"):
+            st.selectbox(
+                "vs",
+                others,
+                index=None,
+                key="vs",
+                bind="query-params",
+                accept_new_options=True,
+                placeholder="Compare with …",
+                help="A second adapter of the same base: the same matrix of both, side by side.",
+            )
         if known:
             labels = dict(zip(adapter.matrices["name"], adapter.matrices["label"], strict=True))
             chosen_matrix = st.session_state.get("matrix")
@@ -90,7 +104,7 @@ def render(show_adapter: bool, show_view: bool) -> None:
                 bind="query-params",
                 help=f"`{chosen_matrix if chosen_matrix in labels else adapter.names[0]}`",
             )
-        with st.container(key="view-picker" if show_view else "view-picker-unseen"):
+        with st.container(key="view-picker" if explore else "view-picker-unseen"):
             st.segmented_control("View", VIEWS, default=VIEWS[0], key="view", bind="query-params", required=True)
     with st.container(key="study-unseen"):
         st.text_input("Study", key="study", bind="query-params")
@@ -106,6 +120,31 @@ def current() -> Selection:
     if isinstance(adapter, AdapterError):
         raise adapter
     return Selection(adapter, st.session_state["matrix"], st.session_state["view"])
+
+
+def versus() -> Adapter | None:
+    """Return the adapter in the second slot, None where it is empty.
+
+    Raises:
+        AdapterError: Where it cannot be shown, with the reason.
+    """
+    chosen = st.session_state.get("vs")
+    if not chosen:
+        return None
+    adapter = _open(chosen)
+    if isinstance(adapter, AdapterError):
+        raise adapter
+    return adapter
+
+
+def names() -> tuple[str, str]:
+    """Return the names of both slots for people: what tells them apart."""
+    labels = [
+        label if label in shipped_adapters() else Path(label).name
+        for label in (st.session_state["adapter"], st.session_state["vs"])
+    ]
+    (task, *method), (other_task, *other_method) = (label.split(" · ", 1) for label in labels)
+    return (method[0], other_method[0]) if task == other_task and method and other_method else tuple(labels)
 
 
 def select_matrix(name: str, *, explore: bool = False) -> None:
@@ -141,6 +180,17 @@ def _open(chosen: str) -> Adapter | AdapterError:
         return data.adapter(path)
     except AdapterError as error:
         return error
+
+
+def _others(of_base: list[str], chosen: str) -> list[str]:
+    """Return what an adapter can be compared with: of its own task first, and there full fine-tuning first."""
+    vs = st.session_state.get("vs") or st.query_params.get("vs")
+    if vs == chosen:  # nothing is compared with itself
+        st.session_state["vs"] = vs = None
+    task = chosen.split(" · ")[0]
+    others = [label for label in of_base if label != chosen]
+    others.sort(key=lambda label: (label.split(" · ")[0] != task, "full" not in label))
+    return list(dict.fromkeys([*others, *([vs] if vs else [])]))
 
 
 def _first_adapter_of_base(bases: dict[str, str]) -> None:

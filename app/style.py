@@ -12,7 +12,10 @@ _CSS = """
 .stMainBlockContainer [data-testid="stHeading"] :is(h1, h2, h3) { padding: .1rem 0; }
 
 /* The selection: one row, two columns on a phone. */
-.st-key-selection { display: grid; grid-template-columns: 1fr 1.2fr 1fr auto; gap: .75rem; align-items: start; }
+.st-key-selection {
+  display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: .75rem; align-items: start;
+}
+.st-key-selection > :has(.st-key-view-picker) { width: max-content; justify-self: end; }
 [data-testid="stLayoutWrapper"]:has(> [class*="-unseen"]), .st-key-unseen-link { display: none; }
 
 /* Streamlit's captions are too pale to be read by everyone (WCAG AA asks for a contrast of 4.5). */
@@ -29,7 +32,9 @@ _CSS = """
 .st-key-facts [data-testid="stMetricLabel"] p { white-space: nowrap; }
 
 /* Race: lanes of methods under the slider of budgets; a dot stands where the slider would for its size. */
-[class*="st-key-race-"] [data-testid="stHeading"] [data-testid="stMarkdownContainer"] { margin-bottom: 0; }
+:is([class*="st-key-race-"], .st-key-compare) [data-testid="stHeading"] [data-testid="stMarkdownContainer"] {
+  margin-bottom: 0;
+}
 [class*="st-key-race-section-"] { margin-top: .75rem; }
 /* What is drawn anew every second does not fade meanwhile. */
 .st-key-live [data-stale="true"] { opacity: 1; }
@@ -76,7 +81,7 @@ ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; 
   [class*="st-key-past-"] [data-testid="stCaptionContainer"] { min-width: 16rem; }
   .stMainBlockContainer:has(.st-key-start-bar) { padding-bottom: 7rem; }
   .stMainBlockContainer { padding: 3.7rem 1rem 1.5rem; }
-  .st-key-selection { grid-template-columns: 1fr 1fr; gap: .5rem; }
+  .st-key-selection { grid-auto-flow: row; grid-template-columns: 1fr 1fr; gap: .5rem; }
   .st-key-view [role="radio"] { padding: .25rem .4rem; font-size: .75rem; }
   .st-key-view [role="radio"] p { font-size: .75rem; }
 }

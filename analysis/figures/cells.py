@@ -57,9 +57,7 @@ class Scale(NamedTuple):
 def color_scale(values: np.ndarray, *, signed: bool, theme: Theme, limit: float | None = None) -> Scale:
     """Return the scale of `values`, diverging where `signed`; `limit` sets its end, else the 99th percentile."""
     magnitude = np.abs(values[np.isfinite(values)])
-    if limit is None:
-        limit = float(np.percentile(magnitude, PERCENTILE, method="higher")) if magnitude.size else 0.0
-        limit = limit or float(magnitude.max(initial=0.0)) or 1.0  # an adapter that is all zero has a scale too
+    limit = _limit(magnitude) if limit is None else limit
     return Scale(
         limit=limit,
         clipped=int((magnitude > limit).sum()),
@@ -67,6 +65,18 @@ def color_scale(values: np.ndarray, *, signed: bool, theme: Theme, limit: float 
         low=-limit if signed else 0.0,
         colors=diverging_scale(theme) if signed else sequential_scale(theme),
     )
+
+
+def common_limit(*entries: pd.DataFrame) -> float:
+    """Return where one signed colour scale for several tables of entries ends: the widest of their own."""
+    values = [table["value"].to_numpy(float) for table in entries]
+    return max(_limit(np.abs(one[np.isfinite(one)])) for one in values)
+
+
+def _limit(magnitude: np.ndarray) -> float:
+    """Return the 99th percentile, or what is larger than zero; an adapter that is all zero has a scale too."""
+    limit = float(np.percentile(magnitude, PERCENTILE, method="higher")) if magnitude.size else 0.0
+    return limit or float(magnitude.max(initial=0.0)) or 1.0
 
 
 def shown_values(entries: pd.DataFrame, mode: Mode) -> np.ndarray:

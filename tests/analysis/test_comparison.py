@@ -15,10 +15,20 @@ from typer.testing import CliRunner
 
 from analysis.adapter import AdapterError, open_adapter
 from analysis.cli import app
-from analysis.comparison import compare_adapters, compare_matrix, cosine, differences, in_basis_of, overlap, shared
+from analysis.comparison import (
+    TOLERANCE,
+    compare_adapters,
+    compare_matrix,
+    cosine,
+    differences,
+    in_basis_of,
+    overlap,
+    shared,
+)
 from analysis.figures.comparison_map import LIKENESSES
 from analysis.summary import summarize
-from svft.basis import TOLERANCE, signature
+from svft import basis as svft_basis
+from svft.basis import signature
 from tests.analysis.synthetic import BERT, dense, make_matrix, write_adapter
 
 
@@ -154,6 +164,10 @@ def with_basis(path, U, V):
 def basis():
     rng = np.random.default_rng(3)
     return tuple(np.linalg.qr(rng.standard_normal((12, 12)))[0] for _ in range(2))
+
+
+def test_two_bases_count_as_one_as_they_do_where_an_adapter_is_loaded():
+    assert TOLERANCE == svft_basis.TOLERANCE
 
 
 def test_vectors_with_other_signs_are_the_same_basis(tmp_path, basis):

@@ -1,0 +1,195 @@
+"""The same matrix of two adapters: side by side, spectra overlaid, likeness on the map, every measure."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from analysis.adapter import Adapter
+from analysis.coefficients import entries
+from analysis.comparison import comparison_table, differences, shared
+from analysis.figures.cells import common_limit
+from analysis.figures.coefficient_square import coefficient_square
+from analysis.figures.coefficient_strip import coefficient_strip
+from analysis.figures.comparison_map import LIKENESSES, comparison_map
+from analysis.figures.two_energies import two_energies
+from analysis.figures.two_spectra import two_spectra
+from analysis.jobs import Job
+from app import data, figures, selection
+from app.selection import VIEWS, Selection
+from app.views import progress
+from app.views.coefficients import STRIPS
+
+_number = st.column_config.NumberColumn
+
+
+def show(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
+    """Draw the page of two adapters.
+
+    Args:
+        chosen: The selection; its adapter is the first.
+        other: The second adapter.
+        names: Of both, for people.
+    """
+    common = shared(chosen.adapter, other)
+    job = data.comparison_job(chosen.adapter, other)
+    with st.container(key="compare"):
+        aside, stage = st.columns([5, 9], gap="medium")
+    with stage:
+        if chosen.matrix not in common.names:
+            st.info(f"{names[1]} does not adapt this matrix: choose another one on the map.", icon=":material/info:")
+        elif chosen.view == VIEWS[0]:
+            _coefficients(chosen, other, names)
+        else:
+            _spectra(chosen, other, names)
+    with aside:
+        if not common.complete:
+            st.caption(f":material/info: {common.sentence()}")
+        st.fragment(_map, run_every=1 if job.running else None)(chosen, other, job)
+        if chosen.matrix in common.names:
+            _differences(chosen, other, names)
+    st.fragment(_all, run_every=1 if job.running else None)(chosen, other, job, names)
+
+
+def _coefficients(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
+    of = [data.matrix(adapter, chosen.matrix) for adapter in (chosen.adapter, other)]
+    cells = [data.table(entries, adapter, chosen.matrix) for adapter in (chosen.adapter, other)]
+    limit = common_limit(*cells)
+    st.header(f"{of[0].label} · one colour scale, ±{limit:.3g}", anchor=False)
+    strips = all(matrix.pattern in STRIPS for matrix in of)
+    places = (st.container(), st.container()) if strips else st.columns(2, gap="medium")
+    for position, (place, matrix, table, name) in enumerate(zip(places, of, cells, names, strict=True)):
+        with place:
+            known = matrix.pattern_label.startswith(name)
+            st.subheader(matrix.pattern_label if known else f"{name} · {matrix.pattern_label}", anchor=False)
+            draw_M = coefficient_strip if matrix.pattern in STRIPS else coefficient_square
+            figure = draw_M(table, n=matrix.m, theme=figures.theme(), limit=limit)
+            figures.draw(figure, key=f"coefficients-{position}", height=None if strips else 420)
+            figures.explain(
+                figure, table, key=f"coefficients-{position}", file_name=f"coefficients_{position + 1}.csv"
+            )
+
+
+def _spectra(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
+    of = [data.matrix(adapter, chosen.matrix) for adapter in (chosen.adapter, other)]
+    look = {"names": names, "patterns": tuple(matrix.pattern for matrix in of), "theme": figures.theme()}
+    tables = _tables(chosen, other)
+    st.header(of[0].label, anchor=False)
+    values = [found.get("update_singular_values") for found in tables]
+    if all(one is not None for one in values):
+        st.subheader("Singular values of the updates", anchor=False)
+        figure = two_spectra(*values, **look)
+        figures.draw(figure, key="two-spectra")
+        table = pd.DataFrame({name: pd.Series(one) for name, one in zip(("first", "second"), values, strict=True)})
+        figures.explain(figure, table, key="two-spectra", file_name="singular_values.csv")
+    curves = [found.get("cumulative_energy") for found in tables]
+    if all(curve is not None for curve in curves):
+        st.subheader("How many directions each update needs", anchor=False)
+        figure = two_energies(*curves, **look)
+        figures.draw(figure, key="two-energies")
+        both = curves[0].merge(curves[1], on="directions", how="outer", suffixes=("_first", "_second"))
+        figures.explain(figure, both, key="two-energies", file_name="cumulative_energy.csv")
+
+
+def _tables(chosen: Selection, other: Adapter) -> list[dict]:
+    return [data.spectral_tables(adapter, chosen.matrix)[0] for adapter in (chosen.adapter, other)]
+
+
+def _map(chosen: Selection, other: Adapter, job: Job) -> None:
+    if st.session_state.pop("rerun-page", False):  # a click within a fragment runs the fragment alone
+        st.rerun()
+    likeness = st.segmented_control(
+        "Likeness",
+        list(LIKENESSES),
+        default="cosine",
+        format_func=LIKENESSES.get,
+        key="likeness",
+        required=True,
+        label_visibility="collapsed",
+    )
+    progress.show(job, "Comparing", key="comparison", restart=lambda: data.restart_comparison(chosen.adapter, other))
+    rows = list(job.results)
+    if not rows:
+        return
+    table = comparison_table(rows)
+    figure = comparison_map(table, theme=figures.theme(), likeness=likeness, selected=chosen.matrix)
+    key = f"likeness-map-{likeness}-{chosen.matrix}"
+
+    def clicked() -> None:
+        if name := figures.clicked(key):
+            selection.select_matrix(name)
+            st.session_state["rerun-page"] = True
+
+    figures.draw(figure, key=key, on_select=clicked)
+    figures.explain(figure, table, key="likeness-map", file_name="likeness.csv")
+
+
+def _differences(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
+    tables = _tables(chosen, other)
+    for position, adapter in enumerate((chosen.adapter, other)):
+        _, job = data.spectral_tables(adapter, chosen.matrix)
+        if job is not None:
+            st.fragment(progress.show, run_every=0.5 if job.running else None)(
+                job,
+                f"Measuring {names[position]}",
+                key=f"matrix-{position}-{chosen.matrix}",
+                restart=lambda adapter=adapter: data.restart_matrix(adapter, chosen.matrix),
+                seen=len(tables[position]),
+            )
+    if all("summarize" in found for found in tables):
+        st.subheader("Every measure of this matrix", anchor=False)
+        table = differences(*(found["summarize"] for found in tables))
+        st.dataframe(
+            table.assign(measure=table["measure"].map(_words)),
+            column_config={
+                "measure": st.column_config.TextColumn("Measure", pinned=True),
+                "a": _number(names[0], format="%.4g"),
+                "b": _number(names[1], format="%.4g"),
+                "difference": _number("Difference", format="%+.3g"),
+            },
+            hide_index=True,
+            height=320,
+            key="differences",
+            alt=f"Table of {len(table)} measures of this matrix in both adapters, and their differences.",
+        )
+
+
+def _words(measure: str) -> str:
+    """Return a column's name as words: "noise_stable_rank" → "noise stable rank"."""
+    return measure.replace("_", " ")
+
+
+def _all(chosen: Selection, other: Adapter, job: Job, names: tuple[str, str]) -> None:
+    table = comparison_table(list(job.results))
+    with st.container(horizontal=True, vertical_alignment="center", key="all-head"):
+        st.header("All shared matrices", anchor=False, width="stretch")
+        st.download_button(
+            "CSV",
+            lambda: table.to_csv(index=False),
+            file_name="comparison.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+            key="csv-comparison",
+        )
+    columns = {
+        "label": st.column_config.TextColumn("Matrix", pinned=True, width="medium"),
+        "relative_norm_a": _number(f"‖ΔW‖/‖W‖ {names[0]}", format="percent"),
+        "relative_norm_b": _number(f"‖ΔW‖/‖W‖ {names[1]}", format="percent"),
+        "norm_ratio": _number("second / first", format="%.2f"),
+        "cosine": _number("Cosine", format="%.3f"),
+        "chance_cosine": _number("noise ±", format="%.3f"),
+        "overlap_left": _number("Left overlap", format="percent"),
+        "overlap_right": _number("Right overlap", format="percent"),
+        "chance_overlap": _number("by chance", format="percent"),
+    }
+    st.dataframe(
+        table[list(columns)],
+        column_config=columns,
+        hide_index=True,
+        height=320,
+        key="all-comparison",
+        alt=f"Table of the likeness of two adapters in {len(table)} matrices, one row each.",
+    )
+    st.caption("Cosine and overlaps say something only where they stand clear of their chance level.")
