@@ -49,7 +49,7 @@ def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
     Raises:
         BaseModelError: Where the model cannot be found or read.
     """
-    with _quiet():
+    with quiet():
         try:
             model, loaded = _classifier(_load_config(base)).from_pretrained(
                 resolve_base(base),
@@ -74,7 +74,7 @@ def build_without_weights(base: str) -> PreTrainedModel:
         BaseModelError: Where it cannot be found or read.
     """
     config = _load_config(base)
-    with _quiet(), torch.device("meta"):
+    with quiet(), torch.device("meta"):
         return _classifier(config).from_config(config)
 
 
@@ -184,7 +184,7 @@ def _cannot_load(base: str) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from announcing the new head, which is meant, and from drawing its own progress bar."""
     verbosity = transformers_logging.get_verbosity()
     progress = transformers_logging.is_progress_bar_enabled()

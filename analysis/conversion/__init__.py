@@ -1,0 +1,34 @@
+"""From one form of an adapter to another, one direction a file.
+
+Each direction is a generator that writes a directory: it yields the number of matrices, then one row of measures a
+matrix as it is done, and has written everything when it ends. `collect` runs one to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+
+Steps = Iterator[Any]
+
+
+def collect(steps: Steps, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
+    """Run a conversion to its end and return its rows, one per matrix.
+
+    Args:
+        steps: What a conversion returned.
+        progress: Told (done, total) before each matrix and after the last.
+
+    Raises:
+        ValueError: With one sentence, where something cannot be converted.
+    """
+    total, rows = next(steps), []
+    while True:
+        if progress is not None:
+            progress(len(rows), total)
+        row = next(steps, None)
+        if row is None:
+            return pd.DataFrame(rows)
+        rows.append(row)

@@ -1,0 +1,139 @@
+"""The tensors of a checkpoint, one at a time: safetensors, whole or in shards, and pickles that hold nothing else."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from analysis.adapter import AdapterError
+
+_INDEX_SUFFIX = ".index.json"
+_PICKLES = (".bin", ".pt", ".pth")
+_INSIDE = ("state_dict", "model_state_dict", "model", "module")  # where trainers put a model's state
+
+
+class Checkpoint:
+    """An open checkpoint; made by `open_checkpoint`.
+
+    Attributes:
+        path: The file or directory.
+        shapes: Shape of each tensor, by name.
+    """
+
+    def __init__(self, path: Path, shapes: dict[str, tuple[int, ...]], sources: dict[str, object]) -> None:
+        self.path = path
+        self.shapes = shapes
+        self._sources = sources
+
+    def read(self, name: str) -> torch.Tensor:
+        """Read one tensor.
+
+        Raises:
+            AdapterError: Where it is damaged.
+        """
+        source = self._sources[name]
+        if isinstance(source, torch.Tensor):
+            return source.detach()
+        try:
+            return source.get_tensor(name)
+        except SafetensorError as error:
+            raise AdapterError(
+                f"{name} in {self.path} cannot be read ({error}); copy the checkpoint again."
+            ) from error
+
+
+@contextmanager
+def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
+    """Open the checkpoint at `path`, a file or a directory that holds one; its tensors are read on demand.
+
+    A pickle is read with torch's `weights_only`, which runs nothing, and mapped into memory where its format allows.
+
+    Raises:
+        AdapterError: Where there is none, or it is damaged.
+    """
+    path = Path(path)
+    shapes, sources = {}, {}
+    with ExitStack() as stack:
+        for file in _files(path):
+            if file.suffix == ".safetensors":
+                try:
+                    opened = stack.enter_context(safe_open(file, framework="pt"))
+                    found = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 (no dict)
+                except (SafetensorError, OSError, ValueError) as error:
+                    raise AdapterError(f"{file} is damaged or cut short ({error}); copy it again.") from error
+                sources |= dict.fromkeys(found, opened)
+            else:
+                tensors = _unpickled(file)
+                found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+                sources |= tensors
+            shapes |= found
+        yield Checkpoint(path, shapes, sources)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        if path.suffix == ".safetensors" or path.suffix in _PICKLES:
+            return [path]
+        raise AdapterError(f"{path} is neither a safetensors file nor a PyTorch file (.bin, .pt, .pth).")
+    if not path.is_dir():
+        raise AdapterError(f"There is no file or directory {path}.")
+    for index in sorted(path.glob(f"*{_INDEX_SUFFIX}")):
+        return _shards(path, index)
+    for suffix in (".safetensors", *_PICKLES):
+        files = [file for file in sorted(path.glob(f"*{suffix}")) if not _is_training_state(file)]
+        if len(files) > 1:
+            names = ", ".join(file.name for file in files[:4])
+            raise AdapterError(f"{path} holds several checkpoints ({names}); name one of the files.")
+        if files:
+            return files
+    raise AdapterError(f"{path} holds no checkpoint: no safetensors file and no PyTorch file (.bin, .pt, .pth).")
+
+
+def _is_training_state(file: Path) -> bool:
+    """Whether a trainer wrote this file beside the model's: optimizer, schedule, random numbers, arguments."""
+    return file.name in ("optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin") or file.name.startswith(
+        "rng_state"
+    )
+
+
+def _shards(directory: Path, index: Path) -> list[Path]:
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        files = [directory / name for name in sorted(names)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdapterError(f"{index} is no index of shards ({error}); copy the checkpoint again.") from error
+    for file in files:
+        if file.parent != directory or not file.is_file() or file.suffix not in (".safetensors", *_PICKLES):
+            raise AdapterError(f"{index} names the shard {file.name!r}, which is not beside it; copy all files.")
+    return files
+
+
+def _unpickled(file: Path) -> dict[str, torch.Tensor]:
+    content = None
+    for mapped in (True, False):  # PyTorch's older format cannot be mapped
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+            break
+        except (RuntimeError, ValueError) as error:
+            reason = error
+        except (OSError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            reason = error
+            break
+    if content is None:
+        sentence = str(reason).strip().split("\n")[0]
+        raise AdapterError(
+            f"{file} cannot be read as tensors alone ({sentence}), and nothing else in a pickle is ever run; "
+            "save the model's state as safetensors."
+        )
+    for key in _INSIDE:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise AdapterError(f"{file} holds no tensors by name; save the model's state_dict().")
+    return {name: t for name, t in content.items() if isinstance(name, str) and isinstance(t, torch.Tensor)}
