@@ -1,4 +1,8 @@
-"""Opening an SVFT adapter, lazily, from its own files: no base model, no weight of it, is ever needed."""
+"""Opening an adapter, lazily, one matrix at a time.
+
+An SVFT adapter is read from its own files alone: no base model is needed. Any other kind is opened by
+`analysis.opening`, which projects its update into the singular basis of the base model's weight.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,32 @@ import numpy as np
 import pandas as pd
 
 from analysis.adapter_file import AdapterError, read_config, read_header, read_matrix, read_task
+from analysis.linear_algebra import dense_singular_values, singular_values, sparse
 from analysis.naming import places
+from analysis.opening.recognise import recognise
 
-__all__ = ["AdaptedMatrix", "Adapter", "AdapterError", "open_adapter"]
+__all__ = ["AdaptedMatrix", "Adapter", "AdapterError", "Projection", "open_adapter"]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """What is known of an update ΔW that is no SVFT update, beside its projection M = UᵀΔWV.
+
+    Where W is not square, one side of ΔW can leave the thin basis. `outside` is that part in coordinates of an
+    orthonormal basis of its own, so that the rows (columns) of M and T together are ΔW up to a rotation:
+    ΔW = U M Vᵀ + U⊥ T Vᵀ where out > in, ΔW = U M Vᵀ + U T V⊥ᵀ where out < in.
+
+    Attributes:
+        outside: T, (t, n) where out > in, (n, t) where out < in, float64; None where W is square.
+        trained: Number of parameters that the method trained for this matrix.
+        rank_bound: The most that the rank of ΔW can be, by the method.
+        floor: Singular values of ΔW up to here are rounding; None where ΔW is exact, for max(shape)·eps·σ₁.
+    """
+
+    outside: np.ndarray | None
+    trained: int
+    rank_bound: int
+    floor: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +60,8 @@ class AdaptedMatrix:
         pattern: "plain", "banded", "random", "top_k", "custom": what this matrix really got.
         pattern_label: The pattern for people: "banded d=2", "top_k → random (not square)".
         off_diag: Half-width d of the band; for random and top_k the d that sized them; None where there is none.
+        projection: Where M is only the part of another kind of update that lies in the thin basis: the rest of it.
+            `rows`, `cols` and `values` are then all n² entries, row by row, and `pattern` is "projected".
     """
 
     name: str
@@ -47,6 +76,12 @@ class AdaptedMatrix:
     pattern: str
     pattern_label: str
     off_diag: int | None
+    projection: Projection | None = None
+
+    @property
+    def projected(self) -> bool:
+        """Whether M is a projection: the update was not trained as U M Vᵀ, and may not lie in the thin basis."""
+        return self.projection is not None
 
     @property
     def n(self) -> int:
@@ -80,23 +115,71 @@ class AdaptedMatrix:
         dense[np.diag_indices(self.m)] += self.sigma
         return dense
 
+    @property
+    def outside(self) -> np.ndarray | None:
+        """T of a projection (see `Projection`); None where all of ΔW lies in the basis."""
+        return self.projection.outside if self.projection else None
+
+    def with_outside(self, inside: np.ndarray) -> np.ndarray:
+        """Return M or Σ + M, (m, m), with the part outside the basis below (beside) it; it then lacks nothing.
+
+        Its singular values are those of ΔW, or of W + ΔW; so are its singular vectors, in the basis of the old ones.
+        """
+        if self.outside is None:
+            return inside
+        return np.concatenate([inside, self.outside], axis=0 if self.shape[0] > self.shape[1] else 1)
+
+    @cached_property
+    def energy(self) -> float:
+        """‖ΔW‖_F², of the whole update: what every share of energy is a share of."""
+        outside = 0.0 if self.outside is None else float(np.square(self.outside).sum())
+        return float(np.square(self.values).sum()) + outside
+
+    @property
+    def update_norm(self) -> float:
+        """‖ΔW‖_F, of the whole update."""
+        return self.energy**0.5
+
+    @cached_property
+    def inside_share(self) -> float:
+        """Share of ‖ΔW‖_F² inside the thin basis: 1 for SVFT; 0 for a zero update that is projected."""
+        if not self.projected:
+            return 1.0
+        return float(np.square(self.values).sum()) / self.energy if self.energy else 0.0
+
+    @cached_property
+    def update_singular_values(self) -> np.ndarray:
+        """Singular values of ΔW, descending, (m,) float64: those of M; of a projection, of the whole update."""
+        if self.projected:
+            return dense_singular_values(self.with_outside(self.coefficients()))
+        return singular_values(sparse(self.rows, self.cols, self.values, self.m))
+
+    @property
+    def rounding(self) -> float:
+        """Singular values of ΔW up to here are rounding: max(shape)·eps·σ₁ in float32 unless the projection says."""
+        if self.projection and self.projection.floor is not None:
+            return self.projection.floor
+        return max(self.shape) * float(np.finfo(np.float32).eps) * float(self.update_singular_values[0])
+
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
     """An open adapter: what its config and file header say. Matrices are read one by one, with `matrix`.
 
-    It holds no open file, so it can be pickled and sent to a worker process.
+    It holds no open file, so it can be pickled and sent to a worker process. This class is an SVFT adapter, or a head
+    alone; `analysis.opening.projected_adapter.ProjectedAdapter` is any other kind.
 
     Attributes:
         path: Its directory.
-        config: adapter_config.json.
+        config: adapter_config.json; of a whole checkpoint config.json.
         base: Hub id or path of the base model, or None where the config names none.
         task: Name of the task it was trained on ("bbc_headlines"), where its evaluation.json says so, else None.
-        method: "SVFT plain", "SVFT banded d=2", …, "head only".
+        method: "SVFT plain", "SVFT banded d=2", "LoRA r=8", …, "full fine-tuning", "head only".
         matrices: One row per adapted matrix, ordered by layer then kind. Columns: name, layer (Int64), kind, label,
-            out, in, n (= min(out, in)), m (directions in the file), k (trained entries), pattern, pattern_label,
-            off_diag (Int64, NA where none).
+            out, in, n (= min(out, in)), m (directions in the file), k (entries of M), pattern, pattern_label,
+            off_diag (Int64, NA where none), trained (trained parameters; k for SVFT).
         head: Shapes of the other tensors in the file (the task head and what was trained with it), by name.
+        kind: "SVFT", "LoRA", "DoRA", …, "full fine-tuning", "head only": recognised from the files.
     """
 
     path: Path
@@ -106,6 +189,12 @@ class Adapter:
     method: str
     matrices: pd.DataFrame
     head: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    kind: str = "SVFT"
+
+    @property
+    def projected(self) -> bool:
+        """Whether its matrices are projections of another kind of update into the singular basis."""
+        return False
 
     @cached_property
     def names(self) -> list[str]:
@@ -114,8 +203,8 @@ class Adapter:
 
     @property
     def trainable(self) -> int:
-        """Number of trained coefficients, the head not counted."""
-        return int(self.matrices["k"].sum())
+        """Number of trained parameters, the head not counted; of SVFT, coefficients."""
+        return int(self.matrices["trained"].sum())
 
     def matrix(self, name: str) -> AdaptedMatrix:
         """Read one adapted matrix, and nothing else of the file.
@@ -147,29 +236,48 @@ class Adapter:
         )
 
 
-def open_adapter(path: str | Path) -> Adapter:
-    """Open the adapter in the directory `path`: reads its config and the header of its safetensors file.
+def open_adapter(path: str | Path, base: str | None = None) -> Adapter:
+    """Open the adapter in the directory `path`: reads its configs and the headers of its safetensors files.
+
+    What it is, is recognised from its files: an SVFT adapter, another adapter of PEFT's, a whole fine-tuned
+    checkpoint, or a saved projection.
+
+    Args:
+        path: Directory of the adapter, or of the checkpoint.
+        base: Id or path of the base model, in place of the one that the files name. An SVFT adapter is read without.
 
     Raises:
-        AdapterError: Where it is not an SVFT adapter, or a damaged one.
+        AdapterError: Where it is none of these, or damaged, or its base model is needed and not on this machine.
     """
     path = Path(path)
+    kind = recognise(path)
+    if kind not in ("SVFT", "head only"):
+        from analysis.opening.projected_adapter import open_projected  # which builds on this module
+
+        return open_projected(path, kind, base)
     config = read_config(path)
     sizes, head = read_header(path, config)
-    rows = [
-        {"name": place.name, "layer": place.layer, "kind": place.kind, "label": place.label, **sizes[place.name]}
-        for place in places(list(sizes))
-    ]
-    base = config.get("base_model_name_or_path")
+    table = matrix_table({name: size | {"trained": size["k"]} for name, size in sizes.items()})
+    base = base or config.get("base_model_name_or_path")
     return Adapter(
         path=path,
         config=config,
         base=base if isinstance(base, str) and base else None,
         task=read_task(path),
-        method=_method(config) if rows else "head only",
-        matrices=pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES),
+        method=_method(config) if sizes else "head only",
+        matrices=table,
         head=head,
+        kind="SVFT" if sizes else "head only",
     )
+
+
+def matrix_table(sizes: dict[str, dict]) -> pd.DataFrame:
+    """Return `Adapter.matrices` from out, in, n, m, k, pattern, pattern_label, off_diag, trained of each module."""
+    rows = [
+        {"name": place.name, "layer": place.layer, "kind": place.kind, "label": place.label, **sizes[place.name]}
+        for place in places(list(sizes))
+    ]
+    return pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
 
 
 def _method(config: dict) -> str:
@@ -183,5 +291,5 @@ def _method(config: dict) -> str:
 
 _COLUMN_TYPES = {
     "name": "str", "layer": "Int64", "kind": "str", "label": "str", "out": "int64", "in": "int64", "n": "int64",
-    "m": "int64", "k": "int64", "pattern": "str", "pattern_label": "str", "off_diag": "Int64",
+    "m": "int64", "k": "int64", "pattern": "str", "pattern_label": "str", "off_diag": "Int64", "trained": "int64",
 }  # fmt: skip

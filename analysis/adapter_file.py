@@ -12,18 +12,14 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from analysis.bounded_files import AdapterError, check_header, read_json
+
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 
 _PEFT_PREFIX = "base_model.model."
-# PEFT's own way to save a head without adapting anything: no module has this name.
-_NO_TARGETS = "dummy-target-modules"
 _FLOATS = ("F32", "F64", "F16")
 _INTEGERS = ("I32", "I64")
-
-
-class AdapterError(ValueError):
-    """An adapter that cannot be opened or read: one sentence that says what is wrong, where, and what to do."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -37,20 +33,20 @@ def read_config(path: Path) -> dict[str, Any]:
     file = path / CONFIG_FILE
     if not file.is_file():
         raise AdapterError(f"{path} is not an adapter: it has no {CONFIG_FILE}.")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AdapterError(f"{file} cannot be read as JSON ({error}); save the adapter again.") from error
-    if not isinstance(config, dict):
-        raise AdapterError(f"{file} must hold a JSON object, as PEFT writes it; save the adapter again.")
+    config = read_json(file)
     if config.get("peft_type") == "SVFT":
         _check_fields(config, file)
-    elif config.get("target_modules") not in (_NO_TARGETS, [_NO_TARGETS]):
-        raise AdapterError(
-            f"{file} has the peft_type {config.get('peft_type')!r}; "
-            "only SVFT adapters and head-only checkpoints can be opened."
-        )
     return config
+
+
+def tensor_names(path: Path) -> list[str]:
+    """Return the names of all tensors of the adapter in `path`.
+
+    Raises:
+        AdapterError: Where its file is missing or damaged.
+    """
+    with _open_weights(path) as file:
+        return list(file.keys())
 
 
 def read_task(path: Path) -> str | None:
@@ -183,6 +179,7 @@ def _open_weights(path: Path) -> Iterator[Any]:
                 f"PEFT and save it again, which writes {WEIGHTS_FILE}."
             )
         raise AdapterError(f"{path} has no {WEIGHTS_FILE}; copy the whole directory of the adapter.")
+    check_header(file)
     try:
         opened = safe_open(file, framework="numpy")
     except (SafetensorError, OSError, ValueError) as error:

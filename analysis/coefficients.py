@@ -5,6 +5,10 @@ average, and their share would follow a Beta(c/2, (k−c)/2) distribution: that 
 95 % interval `noise_low` to `noise_high` in closed form. Sorted entries have no such form and are simulated, seeded.
 
 The energy of a matrix whose entries are all zero is zero, and so are all its shares.
+
+Of a projection (an update of another kind, of which M is the part inside the thin basis) every share is one of the
+whole ‖ΔW‖_F², and noise is as free as the update was: on all out·in entries of ΔW. Only `concentration` and
+`entries_for_energy` speak of M alone.
 """
 
 from __future__ import annotations
@@ -102,14 +106,15 @@ def _energy(matrix: AdaptedMatrix, column: str, labels: np.ndarray, group: np.nd
     """Return the energy table of a division of the entries: `group` (k,) is the place of each one's label."""
     energy = np.bincount(group, weights=matrix.values**2, minlength=len(labels))
     count = np.bincount(group, minlength=len(labels))
-    low, high = _noise_interval(count, matrix.k)
+    free = matrix.shape[0] * matrix.shape[1] if matrix.projected else matrix.k
+    low, high = _noise_interval(count, free)
     return pd.DataFrame(
         {
             column: labels,
             "energy": energy,
-            "share": energy / (energy.sum() or 1.0),
+            "share": energy / (matrix.energy or 1.0),
             "entries": count,
-            "noise_share": count / matrix.k,
+            "noise_share": count / free,
             "noise_low": low,
             "noise_high": high,
         }
@@ -209,7 +214,24 @@ def _noise_fraction(k: int, share: float) -> tuple[float, float, float]:
 def noise_like(matrix: AdaptedMatrix, seed: int = 0) -> AdaptedMatrix:
     """Return `matrix` with its trained entries replaced by Gaussian noise of the same energy on the same Ω.
 
-    Any table of it is a chance level for the same table of `matrix`.
+    Any table of it is a chance level for the same table of `matrix`. Of a projection, ΔW is replaced by Gaussian noise
+    (out, in) of the same energy, inside the basis and outside.
     """
-    noise = np.random.default_rng(seed).standard_normal(matrix.k)
+    rng = np.random.default_rng(seed)
+    if matrix.projection is not None:
+        return _free_noise_like(matrix, rng)
+    noise = rng.standard_normal(matrix.k)
     return replace(matrix, values=noise * (np.linalg.norm(matrix.values) / np.linalg.norm(noise)))
+
+
+def _free_noise_like(matrix: AdaptedMatrix, rng: np.random.Generator) -> AdaptedMatrix:
+    noise = rng.standard_normal((max(matrix.shape), matrix.n))  # in coordinates of the whole space, the basis first
+    noise *= matrix.update_norm / np.linalg.norm(noise)
+    tall = matrix.shape[0] >= matrix.shape[1]
+    inside, rest = noise[: matrix.n], noise[matrix.n :]
+    outside = np.linalg.qr(rest, mode="r") if len(rest) > matrix.n else rest
+    return replace(
+        matrix,
+        values=(inside if tall else inside.T).ravel(),
+        projection=replace(matrix.projection, outside=(outside if tall else outside.T) if len(rest) else None),
+    )

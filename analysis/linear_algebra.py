@@ -76,6 +76,15 @@ def svd(A: csr_array) -> Svd:
     return Svd(P[:, order], values[order], Q[:, order])
 
 
+def dense_singular_values(A: np.ndarray) -> np.ndarray:
+    """Return all singular values of a dense matrix, descending: (min(A.shape),) float64."""
+    if max(A.shape) > 2 * min(A.shape) or min(A.shape) > DIRECT_SIZE:  # of a long matrix the triangle is enough
+        A = np.linalg.qr(A if A.shape[0] >= A.shape[1] else A.T, mode="r")
+    if min(A.shape) <= DIRECT_SIZE:
+        return np.linalg.svd(A, compute_uv=False)
+    return np.sqrt(np.maximum(eigvalsh(A.T @ A, check_finite=False)[::-1], 0))
+
+
 def _dense_singular_values(A: csr_array) -> np.ndarray:
     if min(A.shape) <= DIRECT_SIZE:
         return np.linalg.svd(A.toarray(), compute_uv=False)
@@ -92,6 +101,21 @@ def _dense_singular_values(A: csr_array) -> np.ndarray:
     else:
         squares = eigvalsh(gram.toarray(), overwrite_a=True, check_finite=False)
     return np.sqrt(np.maximum(squares, 0))
+
+
+def dense_svd(A: np.ndarray) -> Svd:
+    """Return the thin decomposition of a dense matrix: P (rows, k) and Q (columns, k) with k = min(A.shape)."""
+    if min(A.shape) > DIRECT_SIZE and A.shape[0] == A.shape[1]:
+        return _dense_svd(csr_array(A))
+    if A.shape[0] < A.shape[1]:
+        turned = dense_svd(A.T)
+        return Svd(turned.Q, turned.values, turned.P)
+    if min(A.shape) > DIRECT_SIZE:
+        left, triangle = np.linalg.qr(A)
+        inner = _dense_svd(csr_array(triangle))
+        return Svd(left @ inner.P, inner.values, inner.Q)
+    P, values, Qt = np.linalg.svd(A, full_matrices=False)
+    return Svd(P, values, Qt.T)
 
 
 def _dense_svd(A: csr_array) -> Svd:

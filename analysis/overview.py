@@ -29,9 +29,7 @@ def relative_norms(adapter: Adapter) -> pd.DataFrame:
     table = adapter.matrices[["name", "layer", "kind", "label"]].copy()
     matrices = map(adapter.matrix, adapter.names)
     table["relative_norm"] = [
-        math.nan
-        if matrix.truncated
-        else np.linalg.norm(matrix.values) / max(np.linalg.norm(matrix.sigma), np.finfo(float).tiny)
+        math.nan if matrix.truncated else matrix.update_norm / max(np.linalg.norm(matrix.sigma), np.finfo(float).tiny)
         for matrix in matrices
     ]
     return table

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import structural_rank
 
 from analysis.adapter import AdaptedMatrix
-from analysis.spectrum import new_singular_values, noise_singular_values, update_singular_values
+from analysis.spectrum import new_singular_values, noise_singular_values
 
 OF = ("W", "W+ΔW", "ΔW")
 
@@ -39,7 +39,7 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
     Args:
         matrix: The adapted matrix.
         tolerance: Singular values above tolerance·σ₁ (σ₁ of the matrix in question) count for the numerical rank. None
-            takes `rounding`.
+            takes `rounding`, and for ΔW `AdaptedMatrix.rounding`.
 
     Columns:
         of: "W", "W+ΔW", "ΔW".
@@ -52,13 +52,13 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
             others.
         All ranks are 0 for a matrix of zeros.
     """
-    if tolerance is None:
-        tolerance = rounding(matrix.shape)
+    relative = rounding(matrix.shape) if tolerance is None else tolerance
     rows = []
     for of, values, complete in _spectra(matrix):
         if complete:
-            rank = int((values > tolerance * values[0]).sum())
-            rows.append((of, stable_rank(values), effective_rank(values), rank, tolerance * values[0]))
+            threshold = matrix.rounding if of == "ΔW" and tolerance is None else relative * values[0]
+            rank = int((values > threshold).sum())
+            rows.append((of, stable_rank(values), effective_rank(values), rank, threshold))
         else:
             rows.append((of, np.nan, np.nan, pd.NA, np.nan))
     table = pd.DataFrame(rows, columns=["of", "stable_rank", "effective_rank", "numerical_rank", "threshold"])
@@ -90,11 +90,21 @@ def rank_bounds(matrix: AdaptedMatrix) -> pd.Series:
 
     Returns:
         A series of numbers.
-        structural_rank: Generic rank of the pattern Ω, its bound for any values.
-        min_k_n: min(k, n), the bound for the best Ω with k entries.
+        structural_rank: Generic rank of the pattern Ω, its bound for any values; of a projection, its method's.
+        min_k_n: min(k, n), the bound for the best Ω with k entries, as many as were trained.
         lora_rank: k / (out + in), the rank that LoRA's k parameters could give this matrix; LoRA itself needs a whole
             number of at least 1.
     """
+    if matrix.projection is not None:
+        trained, bound = matrix.projection.trained, matrix.projection.rank_bound
+        return pd.Series(
+            {
+                "structural_rank": bound,
+                "min_k_n": min(trained, matrix.n),
+                "lora_rank": trained / sum(matrix.shape),
+            },
+            dtype=object,
+        )
     pattern = coo_array((np.ones(matrix.k, np.int8), (matrix.rows, matrix.cols)), shape=(matrix.m, matrix.m))
     return pd.Series(
         {
@@ -109,5 +119,5 @@ def rank_bounds(matrix: AdaptedMatrix) -> pd.Series:
 def _spectra(matrix: AdaptedMatrix) -> list[tuple[str, np.ndarray, bool]]:
     """Return (name, singular values, whether they are all there is) of the three matrices."""
     complete = not matrix.truncated
-    spectra = (matrix.sigma, new_singular_values(matrix), update_singular_values(matrix))
+    spectra = (matrix.sigma, new_singular_values(matrix), matrix.update_singular_values)
     return list(zip(OF, spectra, (complete, complete, True)))

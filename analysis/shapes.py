@@ -107,7 +107,7 @@ def _shapes_in_files(directory: Path) -> dict[str, tuple[int, int]]:
         if kind == "weight" and len(shape) == 2 and inside_block(module):
             # GPT-2 stores its matrices transposed, (in, out); the bias, which is always (out,), gives it away.
             transposed = tensors.get(f"{module}.bias", shape[:1]) != shape[:1]
-            found[_module_name(module, family)] = shape[::-1] if transposed else shape
+            found[module_name(module, family)] = shape[::-1] if transposed else shape
     return found
 
 
@@ -119,7 +119,10 @@ def _tensor_shapes(directory: Path) -> dict[str, Shape]:
     return shapes
 
 
-def _module_name(module: str, family: str) -> str:
+def module_name(module: str, family: str | None) -> str:
+    """Return what a classifier of the family calls a module that files call `module`; itself for unknown families."""
+    if family not in _PREFIXES:
+        return module
     prefix = _PREFIXES[family]
     name = module if module.startswith(f"{prefix}.") else f"{prefix}.{module}"
     for old, new in _VIT_NAMES.items() if family == "vit" else ():

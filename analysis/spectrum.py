@@ -3,6 +3,9 @@
 All of it is n×n: with Σ + M = P Λ Qᵀ, the new weight has singular values Λ and singular vectors U P and V Q, so the
 cosines between old and new left (right) singular vectors are the entries of P (of Q). Neither W nor ΔW is formed.
 
+Of a projection (an update of another kind, see `analysis.adapter.Projection`) all of this is said of the whole update,
+the part outside the thin basis included.
+
 Adding to the diagonal only reorders, and so every comparison first pairs old and new vectors, by the assignment that
 maximises the sum of |P|·|Q|. Signs of vectors are free; all cosines are absolute.
 
@@ -23,7 +26,16 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from analysis.adapter import AdaptedMatrix
-from analysis.linear_algebra import Svd, clusters, pair, singular_values, sparse, svd
+from analysis.linear_algebra import (
+    Svd,
+    clusters,
+    dense_singular_values,
+    dense_svd,
+    pair,
+    singular_values,
+    sparse,
+    svd,
+)
 
 # Below this cosine (26°) to the old vector that it is paired with, a new vector counts as turned.
 TURNED_COSINE = 0.9
@@ -35,24 +47,31 @@ CLUSTER_GAP = 1e-5
 
 @lru_cache(maxsize=2)  # several tables of one matrix follow each other; P and Q are large
 def new_svd(matrix: AdaptedMatrix) -> Svd:
-    """Return Σ + M = P Λ Qᵀ: new singular values, and new vectors in the basis of the old ones (see `Svd`)."""
+    """Return Σ + M = P Λ Qᵀ: new singular values, and new vectors in the basis of the old ones (see `Svd`).
+
+    Of a projection, Λ is that of the whole W + ΔW, and P or Q is the part of the new vectors inside the old basis.
+    """
+    if matrix.projected:
+        whole = dense_svd(matrix.with_outside(matrix.updated()))
+        return Svd(whole.P[: matrix.m], whole.values, whole.Q[: matrix.m])
     return svd(_updated(matrix))
 
 
 @lru_cache(maxsize=8)
 def new_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
-    """Return the singular values of Σ + M, descending: (m,); much cheaper than `new_svd` for large m."""
+    """Return the singular values of W + ΔW, descending: (m,); much cheaper than `new_svd` for large m."""
+    if matrix.projected:
+        return dense_singular_values(matrix.with_outside(matrix.updated()))
     return singular_values(_updated(matrix))
 
 
-@lru_cache(maxsize=8)
-def update_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
-    """Return the singular values of M, which are those of ΔW, descending: (m,)."""
-    return singular_values(sparse(matrix.rows, matrix.cols, matrix.values, matrix.m))
-
-
 def noise_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
-    """Return singular values of Gaussian noise of unit variance on Ω, (draws, m); seeded."""
+    """Return singular values of Gaussian noise of unit variance on Ω, (draws, m); seeded.
+
+    Of a projection, the noise is as free as its update was: on all entries of ΔW, (out, in).
+    """
+    if matrix.projected:
+        return _full_noise_singular_values(matrix.shape)
     return _noise_singular_values(matrix.m, matrix.rows.tobytes(), matrix.cols.tobytes())
 
 
@@ -179,7 +198,7 @@ def cumulative_energy(matrix: AdaptedMatrix) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "directions": np.arange(matrix.m + 1),
-            "energy_share": _cumulative(update_singular_values(matrix)),
+            "energy_share": _cumulative(matrix.update_singular_values),
             "noise_share": np.mean([_cumulative(values) for values in noise_singular_values(matrix)], axis=0),
         }
     )
@@ -201,6 +220,13 @@ def _noise_singular_values(m: int, rows: bytes, cols: bytes) -> np.ndarray:
     i, j = np.frombuffer(rows, np.int64), np.frombuffer(cols, np.int64)
     draws = max(1, min(20, 2048 // m))  # the larger, the less they vary
     return np.array([singular_values(sparse(i, j, rng.standard_normal(len(i)), m)) for _ in range(draws)])
+
+
+@lru_cache(maxsize=16)
+def _full_noise_singular_values(shape: tuple[int, int]) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    draws = max(1, min(10, 1024 // min(shape)))
+    return np.array([dense_singular_values(rng.standard_normal(shape)) for _ in range(draws)])
 
 
 def _known_places(matrix: AdaptedMatrix) -> int:

@@ -10,13 +10,14 @@ import pandas as pd
 from analysis.adapter import AdaptedMatrix, Adapter
 from analysis.coefficients import energy_shares, entries_for_energy, noise_like
 from analysis.linear_algebra import DIRECT_SIZE
-from analysis.ranks import effective_rank, rank_bounds, rounding, stable_rank
-from analysis.spectrum import intruders, spectrum, update_singular_values
+from analysis.ranks import effective_rank, rank_bounds, stable_rank
+from analysis.spectrum import intruders, spectrum
 
 _COLUMN_TYPES = {
     "name": "str", "layer": "Int64", "kind": "str", "label": "str", "out": "int64", "in": "int64", "n": "int64",
     "m": "int64", "k": "int64", "pattern_label": "str", "weight_norm": "float64", "update_norm": "float64",
-    "relative_norm": "float64", "update_spectral": "float64", "update_nuclear": "float64", "stable_rank": "float64",
+    "relative_norm": "float64", "inside_share": "float64",
+    "update_spectral": "float64", "update_nuclear": "float64", "stable_rank": "float64",
     "effective_rank": "float64", "numerical_rank": "int64", "structural_rank": "int64", "min_k_n": "int64",
     "lora_rank": "float64", "off_diagonal_share": "float64", "noise_off_diagonal_share": "float64",
     "leading_share": "float64", "noise_leading_share": "float64", "entries_for_90": "float64",
@@ -31,10 +32,10 @@ Progress = Callable[[int, int, str], None]
 
 def summarize(matrix: AdaptedMatrix) -> dict:
     """Return the measures of one matrix, as a dict; the columns of `summarize_adapter`."""
-    values = update_singular_values(matrix)
+    values = matrix.update_singular_values
     shares = energy_shares(matrix).set_index("part")
     concentrated = entries_for_energy(matrix)
-    update_norm = float(np.linalg.norm(matrix.values))
+    update_norm = matrix.update_norm
     weight_norm = np.nan if matrix.truncated else float(np.linalg.norm(matrix.sigma))
     row = {
         "name": matrix.name,
@@ -50,11 +51,12 @@ def summarize(matrix: AdaptedMatrix) -> dict:
         "weight_norm": weight_norm,
         "update_norm": update_norm,
         "relative_norm": _ratio(update_norm, weight_norm),
+        "inside_share": matrix.inside_share,
         "update_spectral": float(values[0]),
         "update_nuclear": float(values.sum()),
         "stable_rank": stable_rank(values),
         "effective_rank": effective_rank(values),
-        "numerical_rank": int((values > rounding(matrix.shape) * values[0]).sum()),
+        "numerical_rank": int((values > matrix.rounding).sum()),
         **rank_bounds(matrix),
         "off_diagonal_share": float(shares.at["off_diagonal", "share"]),
         "noise_off_diagonal_share": float(shares.at["off_diagonal", "noise_share"]),
@@ -111,6 +113,7 @@ def summarize_adapter(
         weight_norm: ‖W‖_F (NaN where a truncated basis hides the tail of W).
         update_norm: ‖ΔW‖_F.
         relative_norm: ‖ΔW‖_F / ‖W‖_F (NaN as above; 0 for a zero update).
+        inside_share: Share of ‖ΔW‖_F² inside the thin basis: 1 for SVFT.
         update_spectral, update_nuclear: ‖ΔW‖₂ and nuclear norm of ΔW.
         stable_rank, effective_rank, numerical_rank: Of ΔW, see `ranks.ranks`.
         structural_rank, min_k_n, lora_rank: See `ranks.rank_bounds`.

@@ -17,7 +17,6 @@ from analysis.spectrum import (
     principal_angles,
     spectrum,
     subspace_overlap,
-    update_singular_values,
 )
 from tests.analysis.synthetic import band, dense, make_matrix
 
@@ -106,7 +105,7 @@ def test_intruders_are_those_of_the_dense_weights(matrix, top, threshold):
 @settings(max_examples=60, deadline=None)
 def test_energy_by_direction_is_that_of_the_dense_update(matrix):
     values = np.linalg.svd(dense(matrix)[3], compute_uv=False)
-    np.testing.assert_allclose(update_singular_values(matrix), values, atol=1e-12 * values[0])
+    np.testing.assert_allclose(matrix.update_singular_values, values, atol=1e-12 * values[0])
     table = cumulative_energy(matrix)
     assert table["directions"].tolist() == list(range(matrix.m + 1))
     expected = np.append(0, np.cumsum(values**2)) / np.sum(values**2)
@@ -255,9 +254,9 @@ def test_principal_angles_of_an_impossible_number_of_directions_are_refused(r):
 def test_large_matrices_take_another_way_to_the_same_numbers(monkeypatch):
     matrix = make_matrix(*band(60, 3), m=60, scale=0.05)
     again = make_matrix(*band(60, 3), m=60, scale=0.05)
-    direct, direct_values = spectrum(matrix), update_singular_values(matrix)
+    direct, direct_values = spectrum(matrix), matrix.update_singular_values
     monkeypatch.setattr(linear_algebra, "DIRECT_SIZE", 8)
-    np.testing.assert_allclose(update_singular_values(again), direct_values, atol=1e-7)
+    np.testing.assert_allclose(again.update_singular_values, direct_values, atol=1e-7)
     np.testing.assert_allclose(new_singular_values(again), new_svd(matrix).values, atol=1e-6)
     columns = ["sigma_new", "rank_new", "cosine_left", "cosine_right", "turned"]
     np.testing.assert_allclose(spectrum(again)[columns].astype(float), direct[columns].astype(float), atol=1e-6)

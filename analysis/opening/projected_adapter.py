@@ -1,0 +1,154 @@
+"""An adapter that is no SVFT adapter, shown as its projection into the singular basis of its base model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pandas as pd
+
+from analysis.adapter import AdaptedMatrix, Adapter, Projection, matrix_table
+from analysis.adapter_file import read_task
+from analysis.bounded_files import AdapterError
+from analysis.opening.base_weights import BaseWeights, locate_base
+
+if TYPE_CHECKING:
+    from analysis.opening.projection import Update
+
+
+class UpdateSource(Protocol):
+    """Where the updates of one kind of adapter come from. It holds no open file, so it can be pickled.
+
+    Attributes:
+        config: The config that came with it.
+        base: What it names as its base model, or None.
+        method: "LoRA r=8" and the like, for people.
+        modules: Names of the adapted modules -> number of parameters trained for each.
+        head: Shapes of its other tensors, by name.
+    """
+
+    config: dict
+    base: str | None
+    method: str
+    modules: dict[str, int]
+    head: dict[str, tuple[int, ...]]
+
+    def update(self, module: str, weights: BaseWeights) -> Update:
+        """Return the update of one weight: merged minus pristine."""
+        ...
+
+    def check(self, module: str, shape: tuple[int, int]) -> None:
+        """Raise an AdapterError where the files do not fit a weight of this shape, before anything large is read."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ProjectedAdapter(Adapter):
+    """An adapter whose matrices are M = UᵀΔWV, computed when they are read: one SVD (cached on disk) a matrix.
+
+    Attributes:
+        source: Gives ΔW.
+        weights: Gives W.
+    """
+
+    source: UpdateSource
+    weights: BaseWeights
+
+    @property
+    def projected(self) -> bool:
+        """True: its matrices are projections."""
+        return True
+
+    def matrix(self, name: str) -> AdaptedMatrix:
+        """Compute one adapted matrix; seconds for a large one whose decomposition is not cached yet.
+
+        Args:
+            name: One of `names`.
+
+        Raises:
+            AdapterError: Where there is no such matrix, or its numbers are damaged.
+        """
+        if name not in self.names:
+            raise AdapterError(f"The adapter {self.path} has no adapted matrix {name!r}; choose one of its names.")
+        from analysis.opening.projection import project  # torch: not before the first matrix
+        from svft.decomposition import decompose
+
+        update = self.source.update(name, self.weights)
+        basis = decompose(self.weights.weight(name), name=name)
+        M, outside = project(update, basis)
+        row = self.matrices.iloc[self.names.index(name)]
+        rows, cols = _grid(len(M))
+        return AdaptedMatrix(
+            name=name,
+            layer=None if pd.isna(row["layer"]) else int(row["layer"]),
+            kind=row["kind"],
+            label=row["label"],
+            shape=(int(row["out"]), int(row["in"])),
+            sigma=basis.sigma.double().numpy(),
+            rows=rows,
+            cols=cols,
+            values=M.ravel(),
+            pattern="projected",
+            pattern_label=row["pattern_label"],
+            off_diag=None,
+            projection=Projection(outside, int(row["trained"]), update.rank_bound, update.floor),
+        )
+
+
+def open_projected(path: Path, kind: str, base: str | None = None) -> Adapter:
+    """Open an adapter of a kind that `recognise` found, other than SVFT.
+
+    Raises:
+        AdapterError: Where it is damaged, or its base model is not known, not here, or another one.
+    """
+    source = _source(path, kind)
+    base = base or source.base
+    weights = BaseWeights(locate_base(base))
+    sizes = {}
+    for name, trained in source.modules.items():
+        shape = weights.shape(name)
+        source.check(name, shape)
+        sizes[name] = {
+            "out": shape[0],
+            "in": shape[1],
+            "n": min(shape),
+            "m": min(shape),
+            "k": min(shape) ** 2,
+            "pattern": "projected",
+            "pattern_label": f"{source.method}, projected",
+            "off_diag": None,
+            "trained": trained,
+        }
+    return ProjectedAdapter(
+        path=path,
+        config=source.config,
+        base=base,
+        task=read_task(path),
+        method=source.method,
+        matrices=matrix_table(sizes),
+        head=source.head,
+        kind=kind,
+        source=source,
+        weights=weights,
+    )
+
+
+def _source(path: Path, kind: str) -> UpdateSource:
+    if kind == "full fine-tuning":
+        from analysis.opening.checkpoint import Checkpoint
+
+        return Checkpoint(path)
+    from analysis.opening.peft_update import PeftAdapter
+
+    return PeftAdapter(path, kind)
+
+
+@lru_cache(maxsize=4)  # all matrices of one size share them
+def _grid(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of all entries of an n×n matrix, row by row: (n²,) int64 each, read-only."""
+    rows, cols = np.divmod(np.arange(n * n), n)
+    rows.flags.writeable = cols.flags.writeable = False
+    return rows, cols
