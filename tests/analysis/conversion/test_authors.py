@@ -9,30 +9,13 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForImageClassification, AutoModelForSequenceClassification
 
 import svft  # noqa: F401
 from analysis.adapter import AdapterError, open_adapter
 from analysis.conversion.authors import convert_authors_checkpoint, is_authors_checkpoint
+from tests.analysis.conversion.conftest import AUTO, assert_same_logits
 from tests.analysis.conversion.layer_state import CASES, RANK, adapt, write_state
 from tests.svft.tiny import ARCHITECTURES, logits, make_inputs, make_model, svft_layers
-
-AUTO = {
-    "bert": AutoModelForSequenceClassification,
-    "gpt2": AutoModelForCausalLM,
-    "llama": AutoModelForCausalLM,
-    "vit": AutoModelForImageClassification,
-}
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory):
-    """Directories of the tiny models, by architecture."""
-    found = {}
-    for architecture in ARCHITECTURES:
-        found[architecture] = str(tmp_path_factory.mktemp("bases") / architecture)
-        make_model(architecture).save_pretrained(found[architecture])
-    return found
 
 
 def load(architecture, base, output):
@@ -40,13 +23,6 @@ def load(architecture, base, output):
     if not (output / "adapter_config.json").exists():
         return AUTO[architecture].from_pretrained(output).eval()
     return PeftModel.from_pretrained(AUTO[architecture].from_pretrained(base), str(output)).eval()
-
-
-def assert_same_logits(architecture, expected, found):
-    inputs = make_inputs(architecture)
-    reference = logits(expected, inputs)
-    scale = reference.abs().max()
-    torch.testing.assert_close(logits(found, inputs) / scale, reference / scale, rtol=0, atol=2e-5)
 
 
 def assert_trained(architecture, model):

@@ -1,0 +1,131 @@
+"""An SVFT adapter on its base model, ready to be converted: singular vectors and coefficients of each matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError
+
+import svft  # noqa: F401  (registers SVFT with PEFT)
+from analysis.adapter import Adapter, AdapterError, open_adapter
+from analysis.adapter_file import WEIGHTS_FILE
+from analysis.conversion.base_model import BaseModel, load_base_model
+from analysis.conversion.checkpoint import open_checkpoint
+from analysis.evaluation import read_evaluation
+from svft.basis import DTYPES
+from svft.layer import SvftLayer
+
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An SVFT adapter that is loaded onto its base.
+
+    Attributes:
+        adapter: What its files say.
+        base: The base model; its layers carry the adapter.
+        model: The same as PEFT's model.
+        adapter_name: Name of the adapter in the model.
+    """
+
+    adapter: Adapter
+    base: BaseModel
+    model: PeftModel
+    adapter_name: str
+
+    @property
+    def layers(self) -> dict[str, SvftLayer]:
+        """The adapted layers by module name, in the adapter's order."""
+        model = self.model.get_base_model()
+        return {name: model.get_submodule(name) for name in self.adapter.names}
+
+    @property
+    def modules_to_save(self) -> list[str] | None:
+        """Modules that were trained whole and are saved with the adapter."""
+        names = self.adapter.config.get("modules_to_save") or ()
+        return sorted(set(names)) or None
+
+    @property
+    def name(self) -> str:
+        """What the adapter is called, without the path of this machine."""
+        return f"{self.adapter.path.name} ({self.adapter.method})"
+
+    def coefficients(self, name: str) -> torch.Tensor:
+        """Return M of one matrix in the basis of `basis`, (r, r) float64."""
+        layer = self.layers[name]
+        rows, cols = layer.coefficient_positions(self.adapter_name)
+        rank = layer.spec[self.adapter_name].rank
+        M = torch.zeros(rank, rank, dtype=torch.float64)
+        M[rows, cols] = layer.svft_coefficients[self.adapter_name].detach().double()
+        return M
+
+    def row(self, name: str, **measures: object) -> dict:
+        """Return a row of a conversion's table: where the matrix is, and its measures.
+
+        Keys:
+            name, layer, kind, label, out, in: As in `Adapter.matrices`.
+            …: `measures`.
+        """
+        matrices = self.adapter.matrices
+        place = matrices.iloc[self.adapter.names.index(name)]
+        return {column: place[column] for column in ("name", "layer", "kind", "label", "out", "in")} | measures
+
+
+def loss(update_norm: float, error: float) -> dict[str, float]:
+    """Return what a conversion changes of one update, from ‖ΔW‖_F and the Frobenius norm of the difference.
+
+    Keys:
+        update_norm: ‖ΔW‖_F.
+        error: ‖ΔW' − ΔW‖_F.
+        relative_error: error / ‖ΔW‖_F; 0 for a zero update.
+        lost_share: Its square: the share of the update's energy that is lost.
+    """
+    relative = error / update_norm if update_norm else 0.0
+    return {"update_norm": update_norm, "error": error, "relative_error": relative, "lost_share": relative**2}
+
+
+def load_source(path: str | Path, base: str | None = None, adapter_name: str = "default") -> Source:
+    """Load the SVFT adapter in `path` onto its base, in the precision it was trained with.
+
+    Args:
+        path: Directory of the adapter.
+        base: Id or path of the base where it is not the one that the adapter names.
+        adapter_name: What PEFT shall call it.
+
+    Raises:
+        AdapterError: Where it is no SVFT adapter, or a damaged one.
+        BaseModelError: Where the base cannot be loaded.
+        BasisMismatchError: Where the base is not the one that the adapter was trained on.
+    """
+    adapter = open_adapter(path)
+    base = base or adapter.base
+    if adapter.config.get("peft_type") != "SVFT" or not adapter.names:
+        raise AdapterError(f"{path} is no SVFT adapter with coefficients: there is no M to convert.")
+    if base is None:
+        raise AdapterError(f"{path} names no base model: say which one it belongs to.")
+    measured = read_evaluation(adapter.path)
+    shapes = {name.removeprefix(_PREFIX): shape for name, shape in adapter.head.items()}
+    found = load_base_model(
+        base,
+        dict.fromkeys(adapter.names, ()) | shapes,
+        task_type=adapter.config.get("task_type"),
+        labels=measured and measured.labels,
+        dtype=_dtype(adapter),
+    )
+    try:
+        model = PeftModel.from_pretrained(found.model, str(path), adapter_name=adapter_name).eval()
+    except (KeyError, RuntimeError, SafetensorError) as error:
+        raise AdapterError(f"{path} cannot be loaded onto {base!r} as a PEFT adapter: {error}") from error
+    return Source(adapter, found, model, adapter_name)
+
+
+def _dtype(adapter: Adapter) -> torch.dtype:
+    """Return the type of the weights that the adapter was trained on, as their fingerprint says."""
+    with open_checkpoint(adapter.path / WEIGHTS_FILE) as checkpoint:
+        marks = [checkpoint.read(name) for name in checkpoint.shapes if name.endswith(".svft_fingerprint")]
+    codes = {int(mark[-1]) for mark in marks}
+    return DTYPES[min(codes)] if codes and max(codes) < len(DTYPES) else torch.float32

@@ -1,0 +1,113 @@
+"""SVFT → LoRA of rank r in PEFT's format: the best approximation of each update, computed through M.
+
+U and V have orthonormal columns, so with M = P S Qᵀ the singular value decomposition of ΔW = U M Vᵀ is
+(UP) S (VQ)ᵀ, and its leading r terms are the best approximation of rank r (Eckart & Young 1936). B = UP√S and
+A = √S(VQ)ᵀ share them, the error is what the other singular values hold.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import LoraConfig
+from safetensors.torch import save_file
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from analysis.adapter import AdapterError
+from analysis.adapter_file import WEIGHTS_FILE
+from analysis.conversion import Steps
+from analysis.conversion.cards import write_card
+from analysis.conversion.checkpoint import open_checkpoint
+from analysis.conversion.source import Source, load_source, loss
+from analysis.linear_algebra import sparse, svd
+
+_PREFIX = "base_model.model."
+
+
+def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None = None) -> Steps:
+    """Write the SVFT adapter in `path` as a LoRA adapter of one rank to `output`, with lora_alpha = rank.
+
+    A matrix of fewer than `rank` directions is filled up with zeros: servers of LoRA want one rank.
+
+    Yields:
+        The number of matrices, then for each a row: name, layer, kind, label, out, in, rank (of the update that was
+        written, at most `rank`), and `source.loss`.
+
+    Raises:
+        AdapterError: Where the adapter cannot be read, or no matrix has as many directions as `rank`.
+        BaseModelError: Where the base cannot be loaded.
+        BasisMismatchError: Where the base is not the adapter's.
+    """
+    source, output = load_source(path, base), Path(output)
+    largest = int(source.adapter.matrices["n"].max())
+    if not 1 <= rank <= largest:
+        raise AdapterError(f"A LoRA of this adapter has a rank from 1 to {largest}, not {rank}.")
+    yield len(source.adapter.names)
+    tensors, lost, energy = {}, 0.0, 0.0
+    for name in source.adapter.names:
+        B, A, values = factors(source, name, rank)
+        tensors[f"{_PREFIX}{name}.lora_A.weight"] = A
+        tensors[f"{_PREFIX}{name}.lora_B.weight"] = B
+        row = loss(float(np.linalg.norm(values)), float(np.linalg.norm(values[rank:])))
+        lost, energy = lost + row["error"] ** 2, energy + row["update_norm"] ** 2
+        yield source.row(name, rank=int(np.count_nonzero(values[:rank])), **row)
+    with open_checkpoint(source.adapter.path / WEIGHTS_FILE) as checkpoint:
+        tensors |= {name: checkpoint.read(name) for name in source.adapter.head}
+    modules = [source.model.get_base_model().get_submodule(name).base_layer for name in source.adapter.names]
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank,  # their ratio is what PEFT multiplies BA by
+        target_modules=_targets(source),
+        modules_to_save=source.modules_to_save,
+        task_type=source.adapter.config.get("task_type"),
+        base_model_name_or_path=source.base.name,
+        fan_in_fan_out=all(isinstance(module, Conv1D) for module in modules),
+        inference_mode=True,
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, output / WEIGHTS_FILE, {"format": "pt"})
+    config.save_pretrained(str(output))
+    write_card(
+        output,
+        f"LoRA of rank {rank}",
+        source,
+        f"The best approximation of rank {rank} of each update. Lost: {_ratio(lost, energy):.2%} of the energy "
+        "‖ΔW‖² of the whole adapter.",
+    )
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def factors(source: Source, name: str, rank: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """Return B (out, rank), A (rank, in) float32, and all singular values of ΔW, of one matrix."""
+    layer = source.layers[name]
+    U, V = (side.detach().float().cpu() for side in layer.get_basis(source.adapter_name))
+    M = source.coefficients(name).numpy()
+    if layer.get_basis(source.adapter_name)[0].dtype.itemsize < 4:
+        # Vectors that were rounded to half precision are no longer orthonormal: M as seen from bases that are.
+        (U, left), (V, right) = torch.linalg.qr(U), torch.linalg.qr(V)
+        M = left.double().numpy() @ M @ right.double().numpy().T
+    rows, cols = np.nonzero(M)
+    found = svd(sparse(rows, cols, M[rows, cols], len(M)))
+    kept = min(rank, len(M))
+    root = torch.from_numpy(np.sqrt(found.values[:kept])).float()
+    B = U @ torch.from_numpy(found.P[:, :kept]).float() * root
+    A = (V @ torch.from_numpy(found.Q[:, :kept]).float() * root).T
+    if kept < rank:
+        B, A = nn.functional.pad(B, (0, rank - kept)), nn.functional.pad(A, (0, 0, 0, rank - kept))
+    return B, A, found.values
+
+
+def _targets(source: Source) -> list[str]:
+    """Return the last parts of the modules' names, which is what servers expect, where they name no others as well."""
+    names = set(source.adapter.names)
+    ends = {name.rpartition(".")[2] for name in names}
+    modules = source.model.get_base_model().named_modules()
+    meant = {name.removesuffix(".base_layer") for name, module in modules if isinstance(module, (nn.Linear, Conv1D))}
+    named = {name for name in meant if name.rpartition(".")[2] in ends}
+    return sorted(ends) if named == names else sorted(names)
