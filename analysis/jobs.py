@@ -14,10 +14,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from analysis.adapter import AdapterError, open_adapter
+import numpy as np
+
+from analysis.adapter import AdaptedMatrix, AdapterError, open_adapter
 from analysis.overview import noise_summary
 from analysis.ranks import norms, ranks
-from analysis.spectrum import cumulative_energy, intruders, spectrum, subspace_overlap, update_singular_values
+from analysis.spectrum import cumulative_energy, intruders, spectrum, subspace_overlap
 from analysis.summary import summarize
 
 
@@ -44,6 +46,11 @@ def comparison(a: str, b: str) -> Iterator[Any]:
     first, second = open_adapter(a), open_adapter(b)
     yield len(shared(first, second).names)
     yield from comparison_rows(first, second)
+
+
+def update_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
+    """Return the singular values of ΔW, descending."""
+    return matrix.update_singular_values
 
 
 # The quick ones first: each is shown as soon as it is there.
