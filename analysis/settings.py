@@ -4,6 +4,9 @@
 |---|---|---|
 | SVFT_PUBLIC | off | 1: strangers use this app. Paths that they type, or their files name, must lie in SVFT_ROOTS. |
 | SVFT_ROOTS | none | Directories that a public server opens adapters and base models from, separated as in PATH. |
+| SVFT_READ_ONLY | off | 1: nothing is trained here; what was measured can be looked at. |
+| SVFT_WORKERS | one a core | Worker processes that train side by side. |
+| SVFT_MAX_STUDY_STEPS | none | Training steps of one study, all its trials together; the default study has 600. |
 | SVFT_MAX_UPLOAD_MB | 512 | Size of an upload, packed and unpacked. |
 | SVFT_MAX_HEADER_MB | 16 | Size of a JSON file, and of the header of a safetensors file. |
 | SVFT_MAX_WEIGHT_MB | 4096 | Size of one weight in float32: larger ones are refused before they are read. |
@@ -17,7 +20,22 @@ from pathlib import Path
 
 def is_public() -> bool:
     """Whether strangers use this server."""
-    return os.environ.get("SVFT_PUBLIC", "").lower() in ("1", "true", "yes", "on")
+    return _is_on("SVFT_PUBLIC")
+
+
+def is_read_only() -> bool:
+    """Whether this server trains nothing."""
+    return _is_on("SVFT_READ_ONLY")
+
+
+def workers() -> int | None:
+    """Return the number of worker processes, None for one a core."""
+    return _whole("SVFT_WORKERS")
+
+
+def max_study_steps() -> int | None:
+    """Return the most training steps that all trials of a study may have together, None for any number."""
+    return _whole("SVFT_MAX_STUDY_STEPS")
 
 
 def roots() -> list[Path]:
@@ -51,6 +69,16 @@ def max_header() -> int:
 def max_weight() -> int:
     """Return the largest weight in bytes, as float32."""
     return _megabytes("SVFT_MAX_WEIGHT_MB", 4096)
+
+
+def _is_on(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in ("1", "true", "yes", "on")
+
+
+def _whole(variable: str) -> int | None:
+    """Return a whole number greater than 0, None where none is set."""
+    value = os.environ.get(variable, "")
+    return int(value) if value.isdecimal() and int(value) else None
 
 
 def _megabytes(variable: str, default: int) -> int:

@@ -7,15 +7,17 @@ import os
 import re
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from analysis import settings
 from analysis.own_data import OwnData, register
 from analysis.tasks import OWN_PREFIX, TaskError, get_task
 from analysis.trials.files import StudyFile, committed_studies, import_study
 from analysis.trials.store import Store, StudyRecord, data_directory
-from analysis.trials.study import StudyError
+from analysis.trials.study import Study, StudyError, Trial
 
 if TYPE_CHECKING:
     from analysis.trials.engine import Engine
@@ -48,7 +50,7 @@ def engine() -> Engine:
     """Return the engine of this server. The first call starts its workers, which warm up in the background."""
     from analysis.trials.engine import Engine  # a second for Dask: not before the first page is drawn
 
-    one = Engine(store(), scheduler=os.environ.get("SVFT_SCHEDULER") or None)
+    one = Engine(store(), scheduler=os.environ.get("SVFT_SCHEDULER") or None, workers=settings.workers())
     atexit.register(one.close)
     return one
 
@@ -73,6 +75,44 @@ def remember_visitor() -> None:
         cookie = f"{_COOKIE}={visitor()}; path=/; max-age={_YEAR}; SameSite=Lax"
         with st.container(key="visitor-unseen"):
             st.html(f"<script>document.cookie = '{cookie}'</script>", unsafe_allow_javascript=True)
+
+
+def refusal(planned: Sequence[Trial]) -> StudyError | None:
+    """Return why these trials may not run on this server, None where they may."""
+    if settings.is_read_only():
+        return StudyError(
+            "This server shows what was measured and trains nothing: start SVFT Explorer yourself to race."
+        )
+    steps, most = sum(trial.spec.steps for trial in planned), settings.max_study_steps()
+    if most is not None and steps > most:
+        return StudyError(
+            f"On this server the trials of a study can have {most:,} training steps together, not {steps:,}: take "
+            "fewer methods, seeds or steps."
+        )
+    return None
+
+
+def start(study: Study, planned: Sequence[Trial], *, name: str, bet: dict | None) -> None:
+    """Start a study of this visitor and open it, from a callback.
+
+    Raises:
+        StudyError, TaskError: Where it may not run here, or its data are not here.
+    """
+    if (reason := refusal(planned)) is not None:
+        raise reason
+    own = own_data(study.task)
+    open_study(engine().start(study, owner=visitor(), name=name, bet=bet, data=own and own.to_bytes()))
+
+
+def add_seeds(record: StudyRecord, more: int) -> None:
+    """Run more seeds of a study of this visitor.
+
+    Raises:
+        StudyError: Where they may not run here.
+    """
+    if (reason := refusal(record.study.with_more_seeds(more).plan()[0])) is not None:
+        raise reason
+    engine().add_seeds(record.id, more)
 
 
 def owns(record: StudyRecord) -> bool:

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
@@ -112,9 +112,7 @@ class Engine:
 
     def add_seeds(self, id: str, more: int) -> None:
         """Extend a study by `more` seeds after its last and queue it again."""
-        record = self.store.study(id)
-        last = max(record.study.seeds)
-        study = replace(record.study, seeds=(*record.study.seeds, *range(last + 1, last + 1 + more)))
+        study = self.store.study(id).study.with_more_seeds(more)
         trials, _ = study.plan()
 
         def extend() -> None:

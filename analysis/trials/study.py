@@ -215,6 +215,11 @@ class Study:
                 else:
                     yield {"size": found.size, "budget": found.budget}, found.count
 
+    def with_more_seeds(self, more: int) -> Study:
+        """Return the study extended by `more` seeds after its last."""
+        last = max(self.seeds)
+        return replace(self, seeds=(*self.seeds, *range(last + 1, last + 1 + more)))
+
     def to_dict(self) -> dict:
         """Return the study as JSON types, without what has its default."""
         return {

@@ -16,7 +16,7 @@ from analysis.tasks import TASKS, get_task
 from analysis.trials.engine import Engine
 from analysis.trials.files import export_study
 from analysis.trials.store import OUTCOME_COLUMNS
-from analysis.trials.study import Study
+from analysis.trials.study import Study, StudyError
 from app import trials
 from app.views.race import form, past
 
@@ -497,3 +497,33 @@ def test_a_study_that_comes_with_the_project_opens_and_is_kept_once(race):
     assert not [button.key for button in again.button if button.key.startswith("open-")]
     again.button(key=f"measured-{tasks[0]}").click().run()
     assert the_study().id == record.id
+
+
+# ---- what a server allows
+
+
+def test_a_server_that_trains_nothing_says_so_and_starts_nothing(race, monkeypatch):
+    monkeypatch.setenv("SVFT_READ_ONLY", "1")
+    test = race()
+    assert test.button(key="start").disabled
+    assert "trains nothing" in test.error[0].value
+    with pytest.raises(StudyError, match="trains nothing"):
+        trials.start(SMALL, SMALL.plan()[0], name="", bet=None)
+    assert trials.store().studies() == []
+
+
+def test_the_steps_of_a_study_can_be_limited(race, monkeypatch):
+    monkeypatch.setenv("SVFT_MAX_STUDY_STEPS", "500")
+    test = race()
+    assert test.button(key="start").disabled
+    assert "500 training steps together, not 600" in test.error[0].value
+    test.checkbox(key="plan-use-full").set_value(False).run()
+    assert not test.button(key="start").disabled
+    assert not test.error
+
+
+def test_more_seeds_count_towards_the_limit_too(race, monkeypatch):
+    record = trials.store().study(add(owner="ada", head_only=0.4, plain=0.8))
+    monkeypatch.setenv("SVFT_MAX_STUDY_STEPS", "12")
+    with pytest.raises(StudyError, match="not 16"):
+        trials.add_seeds(record, 1)

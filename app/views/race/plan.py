@@ -73,9 +73,10 @@ def _plan() -> tuple[Study, list[Trial], list[LeftOut], ValueError | None]:
     study = st.session_state["plan"]
     try:
         study = form.read()
-        return study, *study.plan(), None
+        planned, left_out = study.plan()
     except ValueError as error:
         return study, [], [], error
+    return study, planned, left_out, trials.refusal(planned)
 
 
 def _follow_link() -> None:
@@ -88,18 +89,9 @@ def _follow_link() -> None:
 
 def _start(study: Study, planned: Sequence[Trial]) -> None:
     try:
-        own = trials.own_data(study.task)
-        id = trials.engine().start(
-            study,
-            owner=trials.visitor(),
-            name=get_task(study.task).title,
-            bet=bet.current(planned),
-            data=own and own.to_bytes(),
-        )
+        trials.start(study, planned, name=get_task(study.task).title, bet=bet.current(planned))
     except ValueError as error:
         form.complain(error)
-    else:
-        trials.open_study(id)
 
 
 def _expect(study: Study, planned: Sequence[Trial]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis import settings
 from analysis.own_data import OwnData
 from analysis.tasks import TaskError, get_task
 from analysis.trials.files import export_study
@@ -66,8 +67,10 @@ def _show_stop_or_continue(record: StudyRecord) -> None:
     engine = trials.engine()
     if engine.runs(record.id):
         st.button("Stop", icon=":material/stop_circle:", key="stop", on_click=engine.stop, args=(record.id,))
-    elif record.state not in trials.RUNNING and any(
-        trial.state in ("interrupted", "stopped", "failed") for trial in trials.store().trials(record.id)
+    elif (
+        not settings.is_read_only()
+        and record.state not in trials.RUNNING
+        and any(trial.state in ("interrupted", "stopped", "failed") for trial in trials.store().trials(record.id))
     ):
         st.button("Continue", icon=":material/resume:", key="resume", on_click=engine.resume, args=(record.id,))
 

@@ -9,6 +9,7 @@ import streamlit as st
 from analysis.trials.store import StudyRecord, TrialRecord
 from app import selection, trials
 from app.results import Results
+from app.views.race import form
 
 _BET_ICONS = {
     "right": ":material/emoji_events:",
@@ -80,9 +81,12 @@ def _show_more_seeds(record: StudyRecord, found: Results) -> None:
         key="add-seeds",
         help="Trains every configuration with more seeds, and joins them to these.",
         on_click=_add_seeds,
-        args=(record.id, more),
+        args=(record, more),
     )
 
 
-def _add_seeds(id: str, more: int) -> None:
-    trials.engine().add_seeds(id, more)
+def _add_seeds(record: StudyRecord, more: int) -> None:
+    try:
+        trials.add_seeds(record, more)
+    except ValueError as error:
+        form.complain(error)
