@@ -1,12 +1,14 @@
 """Methods of fine-tuning, as data: one entry builds the trainable model from a base.
 
-Adding a method is one entry in `METHODS`. The trainer, the command line and the app read this registry and nothing
-else about a method. Light: what builds a model imports torch and PEFT when it is called.
+Adding a method is one entry in `METHODS`, and a pattern that is registered in `svft.patterns` is a method by that alone.
+The trainer, the command line and the app read this registry and nothing else about a method. Light: what builds a
+model imports torch and PEFT when it is called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -146,13 +148,58 @@ def _head_only(spec: TrainingSpec, target_modules: Sequence[str]) -> PeftConfig:
     return LoraConfig(target_modules=DUMMY_TARGET_MODULES)
 
 
-METHODS = {
-    method.name: method
-    for method in (
-        Method("plain", "SVFT plain", 5e-2, None, None, _svft),
-        Method("banded", "SVFT banded", 5e-2, "off_diag", 2, _svft, rate_exponent=1.0),
-        Method("random", "SVFT random", 5e-2, "off_diag", 2, _svft, exact=True, rate_exponent=1.0),
-        Method("top_k", "SVFT top_k", 5e-2, "off_diag", 2, _svft, exact=True, rate_exponent=1.0),
+def _pattern(name: str, *, sized: bool = True, exact: bool = True) -> Method:
+    """Return the method of an SVFT pattern; the flags are those of `svft.patterns.Pattern`."""
+    size_name, size = ("off_diag", 2) if sized else (None, None)
+    # At d = 0 every pattern trains about n entries a matrix, for which plain's rate was found.
+    exponent = 1.0 if sized else 0.0
+    return Method(name, f"SVFT {name}", 5e-2, size_name, size, _svft, exact=sized and exact, rate_exponent=exponent)
+
+
+class Methods(MutableMapping[str, Method]):
+    """All methods by name, in the order in which they are shown.
+
+    Patterns of SVFT that others register stand after ours. They are looked up in `svft.patterns` at every access, once
+    something has imported it: importing it here would make every page wait for torch.
+    """
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        self._own = {method.name: method for method in methods}
+
+    def _all(self) -> dict[str, Method]:
+        registered = getattr(sys.modules.get("svft.patterns"), "PATTERNS", {})
+        further = {
+            name: _pattern(name, sized=pattern.sized, exact=pattern.exact)
+            for name, pattern in registered.items()
+            if name not in self._own
+        }
+        if not further:
+            return self._own
+        ours = {name: method for name, method in self._own.items() if name in registered}
+        return ours | further | self._own
+
+    def __getitem__(self, name: str) -> Method:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __setitem__(self, name: str, method: Method) -> None:
+        self._own[name] = method
+
+    def __delitem__(self, name: str) -> None:
+        del self._own[name]
+
+
+METHODS = Methods(
+    (
+        _pattern("plain", sized=False),
+        _pattern("banded", exact=False),
+        _pattern("random"),
+        _pattern("top_k"),
         Method("custom", "SVFT custom", 5e-2, None, None, _svft, rate_exponent=1.0),
         Method("lora", "LoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
         Method("dora", "DoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
@@ -162,4 +209,9 @@ METHODS = {
         Method("head_only", "head only", None, None, None, _head_only, head_learning_rate=6e-2),
         Method("full", "full fine-tuning", 1e-4, None, None, None),
     )
-}
+)
+
+
+def svft_patterns() -> tuple[str, ...]:
+    """Return the methods that are SVFT with one pattern or another, in order."""
+    return tuple(name for name, method in METHODS.items() if method.config is _svft)

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 from analysis.methods import METHODS
 
@@ -188,7 +189,26 @@ _NO_SIZE = {
 
 def _count(method: str, groups: Counter, size: int | None = None) -> int:
     """Return the parameters of all matrices; `groups` says how many there are of each shape."""
-    return sum(number * _PER_MATRIX[method](*shape, size) for shape, number in groups.items())
+    per_matrix = _PER_MATRIX.get(method) or partial(_registered, method)
+    return sum(number * per_matrix(*shape, size) for shape, number in groups.items())
+
+
+def _registered(method: str, out: int, in_: int, d: int | None) -> int:
+    """Return the entries of a pattern that is not ours: what it is asked for, or what it gives where it is inexact."""
+    from svft.patterns import PATTERNS, effective_pattern  # loaded already: it has this pattern
+
+    pattern, n = PATTERNS[effective_pattern(method, (out, in_))], min(out, in_)
+    if pattern.sized and pattern.exact:
+        return _band(out, in_, d)
+    return _entries(pattern.function, n, _band(out, in_, d) if pattern.sized else n)
+
+
+@lru_cache(maxsize=1024)
+def _entries(function: Callable, n: int, k: int) -> int:
+    import torch
+
+    basis = torch.eye(n)
+    return len(function(n, k, seed=0, U=basis, V=basis))
 
 
 def _sizes(method: str, groups: Counter) -> Sequence[int]:
@@ -196,7 +216,7 @@ def _sizes(method: str, groups: Counter) -> Sequence[int]:
     smaller_sides = [min(shape) for shape in groups]
     if METHODS[method].exact:  # from one entry a matrix to all of M, as svft.patterns.spread_budget
         return range(groups.total(), sum(number * min(shape) ** 2 for shape, number in groups.items()) + 1)
-    if method == "banded":  # d = 0 is plain
+    if METHODS[method].size_name == "off_diag":  # d = 0 is plain
         return range(1, max(smaller_sides))
     if method == "vera":
         # PEFT takes any r. Here the frozen projections have no more entries than the matrices that they adapt.

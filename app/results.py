@@ -8,12 +8,13 @@ from functools import cached_property
 import pandas as pd
 import streamlit as st
 
+from analysis.methods import svft_patterns
 from analysis.tasks import OWN_PREFIX, Examples, Task, get_task
 from analysis.trials.bets import BetScore, score_bet
 from analysis.trials.files import StudyFile
 from analysis.trials.results import confusion, disagreements, front, paired_differences, summarize
 from analysis.trials.store import StudyRecord, TrialRecord
-from analysis.trials.verdict import SVFT_PATTERNS, Verdict, claim, claim_sentence, verdict
+from analysis.trials.verdict import Verdict, claim, claim_sentence, verdict
 from app import trials as studies
 
 
@@ -60,7 +61,7 @@ class Results:
     @property
     def best_svft(self) -> int | None:
         """The most accurate trial of the most accurate SVFT configuration: its number, None where there is none."""
-        means = self.summary[self.summary["method"].isin(SVFT_PATTERNS)].set_index("label")["accuracy"]
+        means = self.summary[self.summary["method"].isin(svft_patterns())].set_index("label")["accuracy"]
         if means.empty:
             return None
         of_best = self.trials[self.trials["label"] == means.idxmax()]

@@ -11,6 +11,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from analysis.methods import svft_patterns
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -47,6 +49,8 @@ METHOD_COLORS: dict[str, str] = {
     "random": "#009E73",
     "top_k": "#CC79A7",
 }
+# Of patterns that others register, in their order, over again where there are more.
+FURTHER_COLORS = ("#8A63D2", "#64881F", "#008B9E")
 CUSTOM_COLOR = "#A6761D"  # a pattern of explicit indices
 # The LoRA family, and what else PEFT has, is one grey, told apart by its markers.
 LORA_COLOR = "#868C98"
@@ -87,7 +91,12 @@ def sequential_scale(theme: Theme) -> ColorScale:
 
 def method_color(method: str) -> str:
     """Return the colour that a method has on every page: its hue for an SVFT pattern, else the LoRA family's grey."""
-    return CUSTOM_COLOR if method == "custom" else METHOD_COLORS.get(method, LORA_COLOR)
+    if method == "custom":
+        return CUSTOM_COLOR
+    further = [name for name in svft_patterns() if name not in METHOD_COLORS and name != "custom"]
+    if method in further:
+        return FURTHER_COLORS[further.index(method) % len(FURTHER_COLORS)]
+    return METHOD_COLORS.get(method, LORA_COLOR)
 
 
 def series_color(method: str, theme: Theme) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.methods import svft_patterns
 from analysis.trials.results import MORE_SEEDS, Answers, Difference, points, seeds_needed
 
-SVFT_PATTERNS = ("plain", "banded", "random", "top_k", "custom")
 LORA_FAMILY = ("lora", "dora")
 
 HOLDS, DOES_NOT_HOLD, OPEN = "holds", "does not hold", "not distinguishable"
@@ -81,7 +81,7 @@ def claim(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
     """
     answers = Answers(trials, truth)
     configurations = trials.drop_duplicates("label").sort_values("parameters", kind="stable")
-    patterns = configurations[configurations["method"].isin(SVFT_PATTERNS)]
+    patterns = configurations[configurations["method"].isin(svft_patterns())]
     family = configurations[configurations["method"].isin(LORA_FAMILY)]
     found = [
         (label, parameters, reference, most, difference)
@@ -117,7 +117,7 @@ def _declared_pair(table: pd.DataFrame, answers: Answers) -> tuple[str, str] | N
     """Return the SVFT configuration and the LoRA one nearest in parameters, by nothing that was measured.
 
     DoRA stands in where there is no LoRA. Of pairs within 10 %, the one of fewest parameters is taken, and of those
-    the first pattern in the order of `SVFT_PATTERNS`.
+    the first pattern in the order of `svft_patterns`.
     """
 
     def distance(of: tuple, to: tuple) -> float:
@@ -125,8 +125,8 @@ def _declared_pair(table: pd.DataFrame, answers: Answers) -> tuple[str, str] | N
 
     for method in LORA_FAMILY:
         pairs = [
-            (distance(of, to), to.parameters, SVFT_PATTERNS.index(of.method), of.Index, to.Index)
-            for of in table[table["method"].isin(SVFT_PATTERNS)].itertuples()
+            (distance(of, to), to.parameters, svft_patterns().index(of.method), of.Index, to.Index)
+            for of in table[table["method"].isin(svft_patterns())].itertuples()
             for to in table[table["method"] == method].itertuples()
             if answers.seeds(of.Index, to.Index)
         ]
@@ -158,7 +158,7 @@ def _compare(label: str, reference: str, found: Difference) -> str:
 
 def _on_best(table: pd.DataFrame, answers: Answers, declared: str) -> list[str]:
     """Return the sentence on the best SVFT configuration against the LoRA nearest to it, where it is another one."""
-    patterns = table[table["method"].isin(SVFT_PATTERNS)]
+    patterns = table[table["method"].isin(svft_patterns())]
     best = patterns["accuracy"].idxmax()
     nearest = _declared_pair(pd.concat([table.loc[[best]], table[table["method"].isin(LORA_FAMILY)]]), answers)
     if best == declared or nearest is None:
@@ -172,7 +172,7 @@ def _on_best(table: pd.DataFrame, answers: Answers, declared: str) -> list[str]:
 
 def _on_full(table: pd.DataFrame, answers: Answers) -> list[str]:
     """Return the sentences on the best SVFT configuration against full fine-tuning, and what it recovers of it."""
-    patterns, full = table[table["method"].isin(SVFT_PATTERNS)], table.index[table["method"] == "full"]
+    patterns, full = table[table["method"].isin(svft_patterns())], table.index[table["method"] == "full"]
     if patterns.empty:
         return []
     best = patterns["accuracy"].idxmax()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from analysis.own_data import OwnData
@@ -19,6 +20,7 @@ from analysis.trials.store import OUTCOME_COLUMNS
 from analysis.trials.study import Study, StudyError
 from app import trials
 from app.views.race import form, past
+from svft.patterns import PATTERNS, register_pattern
 
 ROOT = Path(__file__).parents[2]
 SMALL = Study("bbc_headlines", ("head_only", "plain"), steps=4, examples=16).resolved()
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("no_workers")
 
 
 def methods(test: AppTest) -> list[str]:
-    return [method for method in (*form.MAIN, *form.MORE) if test.checkbox(key=f"plan-use-{method}").value]
+    return [method for method in (*form.MAIN, *form.more()) if test.checkbox(key=f"plan-use-{method}").value]
 
 
 def lanes(test: AppTest) -> str:
@@ -481,6 +483,7 @@ def test_what_is_no_studys_file_is_a_sentence(race, content):
     assert methods(test) == list(form.MAIN)
 
 
+<<<<<<< HEAD
 def test_a_study_that_comes_with_the_project_opens_and_is_kept_once(race):
     tasks = list(trials.committed())
     assert tasks
@@ -527,3 +530,19 @@ def test_more_seeds_count_towards_the_limit_too(race, monkeypatch):
     monkeypatch.setenv("SVFT_MAX_STUDY_STEPS", "12")
     with pytest.raises(StudyError, match="not 16"):
         trials.add_seeds(record, 1)
+=======
+def test_a_registered_pattern_has_a_lane_and_starts(race):
+    @register_pattern("corner", "The leading rows.")
+    def corner(n, k, *, seed, U, V):
+        return torch.arange(k)
+
+    try:
+        test = race()
+        test.checkbox(key="plan-use-corner").check().run()
+        assert not test.exception
+        assert "SVFT corner" in {box.label for box in test.checkbox}
+        start(test)
+        assert "corner" in the_study().study.methods
+    finally:
+        del PATTERNS["corner"]
+>>>>>>> 9374834 (A registered pattern is a method by that alone: sizes, counts, rate, colour and a lane in Race follow from it)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from analysis.methods import svft_patterns
 from analysis.trials.store import StudyRecord, TrialRecord
-from analysis.trials.verdict import SVFT_PATTERNS
 from app import selection, trials
 from app.views.race import matrix
 
@@ -40,7 +40,7 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None) -> N
             width=320,
         )
         chosen, directory = kept[number], store.adapter_directory(record.id, number)
-        explorable = chosen.trial.spec.method in SVFT_PATTERNS
+        explorable = chosen.trial.spec.method in svft_patterns()
         st.button(
             "Open in Explore",
             icon=":material/search:",

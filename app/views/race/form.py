@@ -20,9 +20,13 @@ from analysis.trials.study import Study, StudyError
 from app import trials
 
 MAIN = ("head_only", "plain", "banded", "random", "lora", "full")
-MORE = tuple(sorted(set(METHODS) - set(MAIN), key=lambda method: (method == "custom", list(METHODS).index(method))))
 OWN = "own data"  # among the tasks, before a file was chosen
 SWEEP = (0.3, 1.0, 3.0)  # times a method's own learning rate
+
+
+def more() -> tuple[str, ...]:
+    """Return the methods that are not in `MAIN`, custom last."""
+    return tuple(sorted((method for method in METHODS if method not in MAIN), key=lambda method: method == "custom"))
 
 
 def default_study(task: str) -> Study:
@@ -120,7 +124,7 @@ def read() -> Study:
         StudyError: Where it describes none.
     """
     given, start = st.session_state, st.session_state["plan"]
-    methods = tuple(method for method in (*MAIN, *MORE) if given[f"plan-use-{method}"])
+    methods = tuple(method for method in (*MAIN, *more()) if given.get(f"plan-use-{method}"))
     n_seeds = given["plan-seeds"]
     return replace(
         start,

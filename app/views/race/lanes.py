@@ -39,9 +39,9 @@ def show(study: Study, trials: Sequence[Trial], left_out: Sequence[LeftOut]) -> 
             )
         for method in form.MAIN:
             _lane(method, study, stops, trials, left_out)
-        more = [method for method in form.MORE if st.session_state[f"plan-use-{method}"]]
+        more = [method for method in form.more() if st.session_state.get(f"plan-use-{method}")]
         with st.expander("More methods", expanded=bool(more), key="further-methods"):
-            for method in form.MORE:
+            for method in form.more():
                 _lane(method, study, stops, trials, left_out)
             pattern.show()
     for one in left_out:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.methods import svft_patterns
 from analysis.naming import places
 from analysis.shapes import block_shapes
 from analysis.trials.messages import Layout
 from analysis.trials.store import StudyRecord, TrialRecord
-from analysis.trials.verdict import SVFT_PATTERNS
 from app import trials
 
 
@@ -47,7 +47,7 @@ def choose(
         key: Of the widgets.
         first: Number of the trial that is chosen at first.
     """
-    with_matrix = {one.number: one for one in of if one.trial.spec.method in SVFT_PATTERNS}
+    with_matrix = {one.number: one for one in of if one.trial.spec.method in svft_patterns()}
     if not with_matrix:
         return None
     shapes = block_shapes(record.study.base, record.study.target_modules)
