@@ -11,10 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
     AutoModelForImageClassification,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -51,7 +56,7 @@ def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
     """
     with quiet():
         try:
-            model, loaded = _classifier(_load_config(base)).from_pretrained(
+            model, loaded = _classifier(load_config(base)).from_pretrained(
                 resolve_base(base),
                 num_labels=len(labels),
                 id2label=dict(enumerate(labels)),
@@ -73,12 +78,44 @@ def build_without_weights(base: str) -> PreTrainedModel:
     Raises:
         BaseModelError: Where it cannot be found or read.
     """
-    config = _load_config(base)
+    config = load_config(base)
     with quiet(), torch.device("meta"):
         return _classifier(config).from_config(config)
 
 
-def _load_config(base: str) -> PreTrainedConfig:
+def build_from_config(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Return a model on torch's meta device: its modules and their shapes, no numbers.
+
+    A language model where the configuration names one (`architectures`), else a classifier of images or texts where
+    the family has one, else the bare model.
+    """
+    with quiet(), torch.device("meta"):
+        return _trained_as(config).from_config(config, dtype=dtype)
+
+
+def _trained_as(config: PreTrainedConfig) -> type:
+    """Return the auto class as which a model of this configuration is fine-tuned."""
+    of, named = type(config), set(config.architectures or ())
+    for auto, mapping in (
+        (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
+        (AutoModelForSeq2SeqLM, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING),
+    ):
+        if of in mapping and mapping[of].__name__ in named:
+            return auto
+    has_head = of in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING or of in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    return _classifier(config) if has_head else AutoModel
+
+
+def linear_shapes(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return full module name -> (out, in) of the linear layers inside the blocks."""
+    modules = {name: model.get_submodule(name) for name in block_linears(model)}
+    return {
+        name: tuple(reversed(module.weight.shape)) if isinstance(module, Conv1D) else tuple(module.weight.shape)
+        for name, module in modules.items()
+    }
+
+
+def load_config(base: str) -> PreTrainedConfig:
     """Load the configuration of `base`.
 
     Raises:
@@ -121,7 +158,7 @@ def load_encoder(base: str) -> Encoder:
         BaseModelError: Where its tokenizer or normalisation cannot be found or read; from the encoder itself, where
             it is given texts for images or the reverse.
     """
-    return _image_encoder(base) if _reads_images(_load_config(base)) else _text_encoder(base)
+    return _image_encoder(base) if _reads_images(load_config(base)) else _text_encoder(base)
 
 
 def _text_encoder(base: str) -> Encoder:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pandas as pd
+import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -77,11 +78,15 @@ def peak_bytes(contestant: Contestant) -> int:
 
 
 def _resident_bytes(model: nn.Module) -> int:
-    storages = {}
-    for tensor in (*model.parameters(), *model.buffers()):
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    return sum(storages.values()) + 2 * trained  # AdamW keeps two moments of every trained parameter
+    # AdamW keeps two moments of every trained parameter
+    return distinct_bytes([*model.parameters(), *model.buffers()]) + 2 * trained
+
+
+def distinct_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Return the bytes that tensors take, those that share their memory once; also on the meta device."""
+    storages = {id(storage): storage for storage in (tensor.untyped_storage() for tensor in tensors)}
+    return sum(storage.nbytes() for storage in storages.values())
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Methods of fine-tuning, as data: one entry builds the trainable model from a base.
 
-Adding a method is one entry in `METHODS`, and a pattern that is registered in `svft.patterns` is a method by that alone.
+Adding a method is one entry in `METHODS`; a pattern that is registered in `svft.patterns` is a method by that alone.
 The trainer, the command line and the app read this registry and nothing else about a method. Light: what builds a
 model imports torch and PEFT when it is called.
 """

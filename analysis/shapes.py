@@ -131,13 +131,6 @@ def module_name(module: str, family: str | None) -> str:
 
 
 def _shapes_when_built(base: str) -> dict[str, tuple[int, int]]:
-    from transformers.pytorch_utils import Conv1D
+    from analysis.bases import build_without_weights, linear_shapes
 
-    from analysis.bases import block_linears, build_without_weights
-
-    model = build_without_weights(base)
-    modules = {name: model.get_submodule(name) for name in block_linears(model)}
-    return {
-        name: tuple(reversed(module.weight.shape)) if isinstance(module, Conv1D) else tuple(module.weight.shape)
-        for name, module in modules.items()
-    }
+    return linear_shapes(build_without_weights(base))

@@ -18,6 +18,11 @@ def _tf32_allowed() -> bool:
     return precision == "tf32" or (precision == "none" and torch.backends.cuda.matmul.allow_tf32)
 
 
+def _autocast(device_type: str) -> bool:
+    # torch raises for meta tensors, of which a model without weights is made: they have no autocast.
+    return device_type != "meta" and torch.is_autocast_enabled(device_type)
+
+
 class Linear(nn.Module, SvftLayer):
     """SVFT on a dense layer: `nn.Linear` or transformers' `Conv1D`."""
 
@@ -54,7 +59,7 @@ class Linear(nn.Module, SvftLayer):
             adapter not in self.svft_U
             and x.dtype == weight.dtype == U.dtype == torch.float32
             and self.spec[adapter].rank == min(self.out_features, self.in_features)
-            and not torch.is_autocast_enabled(x.device.type)
+            and not _autocast(x.device.type)
             and not (x.is_cuda and _tf32_allowed())
             and type(base) in (nn.Linear, Conv1D)
             and not (base._forward_hooks or base._forward_pre_hooks)

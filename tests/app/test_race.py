@@ -483,7 +483,6 @@ def test_what_is_no_studys_file_is_a_sentence(race, content):
     assert methods(test) == list(form.MAIN)
 
 
-<<<<<<< HEAD
 def test_a_study_that_comes_with_the_project_opens_and_is_kept_once(race):
     tasks = list(trials.committed())
     assert tasks
@@ -530,7 +529,8 @@ def test_more_seeds_count_towards_the_limit_too(race, monkeypatch):
     monkeypatch.setenv("SVFT_MAX_STUDY_STEPS", "12")
     with pytest.raises(StudyError, match="not 16"):
         trials.add_seeds(record, 1)
-=======
+
+
 def test_a_registered_pattern_has_a_lane_and_starts(race):
     @register_pattern("corner", "The leading rows.")
     def corner(n, k, *, seed, U, V):
@@ -545,4 +545,3 @@ def test_a_registered_pattern_has_a_lane_and_starts(race):
         assert "corner" in the_study().study.methods
     finally:
         del PATTERNS["corner"]
->>>>>>> 9374834 (A registered pattern is a method by that alone: sizes, counts, rate, colour and a lane in Race follow from it)
