@@ -77,7 +77,7 @@ def training_steps(rounds: int, report: Report = lambda _: None) -> Iterator[pd.
     models = _models()
     for rows, tokens, precision in SHAPES:
         report(f"training steps of {rows}×{tokens} tokens, {precision}")
-        contestants = [_contestant(name, model, rows, tokens, precision) for name, model in models.items()]
+        contestants = [contestant(name, model, rows, tokens, precision) for name, model in models.items()]
         table = interleave(contestants, rounds, size_label(REFERENCE, 8))
         table.insert(0, "rows", rows)
         table.insert(1, "tokens", tokens)
@@ -185,7 +185,8 @@ def _models() -> dict[str, nn.Module]:
     return models
 
 
-def _contestant(name: str, model: nn.Module, rows: int, tokens: int, precision: str) -> Contestant:
+def contestant(name: str, model: nn.Module, rows: int, tokens: int, precision: str) -> Contestant:
+    """Return a classifier of five classes with AdamW steps of random tokens, as every table of training steps has."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 30000, (rows, tokens), generator=generator)
     labels = torch.randint(0, 5, (rows,), generator=generator)

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from analysis.packages import DEFAULT_BASE
+
 app = typer.Typer(
     help="Train SVFT adapters and measure what they cost.", no_args_is_help=True, pretty_exceptions_enable=False
 )
@@ -192,6 +194,35 @@ def compare(
 
     with _sentences():
         body.compare(open_adapter(first), open_adapter(second), as_json=as_json, figure=figure)
+
+
+@app.command()
+def budget(
+    model: Annotated[
+        str, typer.Argument(help="A preset (Gemma-2B, LLaMA-3-8B, …), a Hub id, a directory or a config.json.")
+    ] = DEFAULT_BASE,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="Kind of weights to adapt (query, MLP up, …), repeatable.")
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Sizes all methods as a LoRA of this rank. Default: 8.")
+    ] = None,
+    off_diag: Annotated[int | None, typer.Option(min=0, help="Sizes them as SVFT banded with this d.")] = None,
+    parameters: Annotated[int | None, typer.Option(min=1, help="Sizes them to this many parameters.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 16,
+    length: Annotated[int, typer.Option(min=1, help="Tokens an example.")] = 128,
+    dtype: Annotated[str, typer.Option(help="Of the base's weights: float32, bfloat16 or float16.")] = "float32",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="Check the counts that the SVFT paper publishes.")] = False,
+) -> None:
+    """Print what each method would train, store and need on a model, from its configuration alone."""
+    from analysis.commands import budget as body
+
+    with _sentences():
+        if paper:
+            body.print_paper(as_json)
+        else:
+            body.print_budget(model, kinds, rank, off_diag, parameters, batch, length, dtype, as_json)
 
 
 @app.command()

@@ -6,6 +6,7 @@ result to its standard output; only this module starts the child and reads it.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.adapter import AdaptedMatrix, AdapterError, open_adapter
+from analysis.adapter import AdaptedMatrix, open_adapter
 from analysis.overview import noise_summary
 from analysis.ranks import norms, ranks
 from analysis.spectrum import cumulative_energy, intruders, spectrum, subspace_overlap
@@ -48,6 +49,30 @@ def comparison(a: str, b: str) -> Iterator[Any]:
     yield from comparison_rows(first, second)
 
 
+def memory(name: str, config: str, kinds: str, budget: str, batch: str, length: str, dtype: str) -> Iterator[Any]:
+    """Yield the number of methods, then `analysis.memory.memory_rows` of each at its size nearest to `budget`.
+
+    Args:
+        name: What the model is called.
+        config: Its configuration as JSON.
+        kinds: The kinds of weights to adapt, a JSON list.
+        budget: Trainable parameters.
+        batch: Examples a step.
+        length: Tokens an example.
+        dtype: Of the base's weights, "float32" or another of torch's.
+    """
+    import torch
+
+    from analysis.architecture import read_architecture
+    from analysis.budgets import budget_table
+    from analysis.memory import memory_rows
+
+    architecture, chosen = read_architecture(config, name), json.loads(kinds)
+    table = budget_table(architecture, chosen, int(budget))
+    yield int(table["count"].notna().sum()) + 1
+    yield from memory_rows(architecture, chosen, table, int(batch), int(length), getattr(torch, dtype))
+
+
 def update_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
     """Return the singular values of ΔW, descending."""
     return matrix.update_singular_values
@@ -69,6 +94,7 @@ WORK: dict[str, Callable[..., Iterator[Any]]] = {
     "summary": summary_rows,
     "matrix": matrix_tables,
     "compare": comparison,
+    "memory": memory,
 }
 
 
@@ -146,7 +172,7 @@ def _main(work: str, *args: str) -> None:
         send("total", next(results))
         for result in results:
             send("result", result)
-    except AdapterError as error:
+    except ValueError as error:  # ours carry one sentence
         send("error", str(error))
     except (BrokenPipeError, KeyboardInterrupt):
         pass  # nobody is listening any more

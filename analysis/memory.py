@@ -8,9 +8,10 @@ size: no formula per architecture or method is needed. What is counted is what `
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from peft import get_peft_model
@@ -58,6 +59,9 @@ class TrainingMemory:
         return sum(asdict(self).values())
 
 
+MEMORY_TERMS = tuple(field.name for field in fields(TrainingMemory))
+
+
 def training_memory(
     architecture: Architecture,
     method: str,
@@ -85,16 +89,19 @@ def training_memory(
         ArchitectureError: Where a step depends on numbers, so that it cannot be taken without.
     """
     config = config_from_values(architecture.config)
-    if getattr(config, "pad_token_id", None) is None:
-        config.pad_token_id = 0
+    for token in ("pad_token_id", "decoder_start_token_id"):  # which a step may ask for
+        if getattr(config, token, None) is None:
+            setattr(config, token, 0)
     model = build_from_config(config, dtype)
     before = distinct_bytes([*model.parameters(), *model.buffers()])
-    spec = TrainingSpec(_FIRST_TASK, method, size=size if budget else size or METHODS[method].size, budget=budget)
+    spec = TrainingSpec(
+        _FIRST_TASK, method, size=METHODS[method].size if size is None and budget is None else size, budget=budget
+    )
     try:
         model = _adapt(model, spec, list(targets))
         resident, basis, optimizer = _resident(model)
         peak, gradients = _step(model, _inputs(model, config, batch, length))
-    except (NotImplementedError, RuntimeError, TypeError) as error:
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ArchitectureError(
             f"A training step of {architecture.name} with {METHODS[method].title} cannot be taken without numbers, so "
@@ -108,6 +115,51 @@ def training_memory(
         gradients=gradients,
         activations=peak - gradients,
     )
+
+
+def memory_rows(
+    architecture: Architecture,
+    kinds: Sequence[str] | None,
+    table: pd.DataFrame,
+    batch: int,
+    length: int,
+    dtype: torch.dtype,
+) -> Iterator[dict[str, object]]:
+    """Yield the memory of each method of a table, then of full fine-tuning.
+
+    Args:
+        architecture: The model.
+        kinds: As the table's.
+        table: Of `analysis.budgets.budget_table`; methods without a size are left out.
+        batch: See `training_memory`.
+        length: See there.
+        dtype: See there.
+
+    Yields:
+        ``method``, ``label``, the fields of `TrainingMemory` and ``peak`` in bytes; or a ``note`` in their place,
+        where a step cannot be taken without numbers.
+    """
+    targets = [name for kind in architecture.of_kinds(kinds) for name in architecture.kinds[kind]]
+    full = {"method": "full", "label": METHODS["full"].title, "size": None, "count": architecture.parameters}
+    for row in [*table[table["count"].notna()].to_dict("records"), full]:
+        size = None if pd.isna(row["size"]) else int(row["size"])
+        exact = METHODS[row["method"]].exact and size is None
+        head = {"method": row["method"], "label": row["label"]}
+        try:
+            found = training_memory(
+                architecture,
+                row["method"],
+                targets,
+                size=size,
+                budget=int(row["count"]) if exact else None,
+                batch=batch,
+                length=length,
+                dtype=dtype,
+            )
+        except ArchitectureError as error:
+            yield head | {"note": str(error)}
+        else:
+            yield head | asdict(found) | {"peak": found.peak, "note": ""}
 
 
 # -- the model
@@ -181,7 +233,7 @@ def _step(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[int, int]:
     optimizer.step()
     optimizer.zero_grad()
     gradients: dict[int, int] = {}  # storage -> its bytes
-    with _Fused(), _Allocations() as allocations:
+    with _AsOnCpu(), _Allocations() as allocations:
         output = model(**inputs)
         loss = output.loss if getattr(output, "loss", None) is not None else output[0].float().sum()
         del output
@@ -228,14 +280,17 @@ class _Allocations(TorchDispatchMode):
             self.peak, self.at_peak = self.level, frozenset(self._living)
 
 
-class _Fused(TorchFunctionMode):
-    """Take attention where a CPU takes its fused kernel, which keeps no length×length scores.
+class _AsOnCpu(TorchFunctionMode):
+    """Go where a CPU would go with numbers, where the meta device goes another way or none.
 
-    On the meta device PyTorch would take the unfused way. With dropout a CPU takes that one too.
+    Attention takes a CPU's fused kernel, which keeps no length×length scores; on the meta device PyTorch would take
+    the unfused way. (With dropout a CPU takes that one too.) Whether ids contain padding has the answer no.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        if function is torch.Tensor.__contains__:
+            return False
         if function is F.scaled_dot_product_attention and not kwargs.get("dropout_p") and len(args) == 3:
             query, key, value = args
             if query.ndim == 4 and query.shape[-1] == value.shape[-1]:

@@ -114,7 +114,7 @@ def _compute(weight: torch.Tensor, rank: int | None, mark: torch.Tensor) -> Deco
     W = weight.detach().to(wide)
     residual = 0.0
     if rank is None:
-        U, sigma, V = _exact(W)
+        U, sigma, V = exact_svd(W)
     else:
         with torch.random.fork_rng(devices=[W.device] if W.is_cuda else []):
             torch.manual_seed(0)
@@ -132,10 +132,10 @@ def _compute(weight: torch.Tensor, rank: int | None, mark: torch.Tensor) -> Deco
     )
 
 
-def _exact(W: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def exact_svd(W: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return U (out, n), sigma (n,), V (in, n) of W (out, in)."""
     if W.shape[0] < W.shape[1]:
-        V, sigma, U = _exact(W.mT)
+        V, sigma, U = exact_svd(W.mT)
         return U, sigma, V
     if W.shape[0] < 2 * W.shape[1]:
         U, sigma, Vh = torch.linalg.svd(W, full_matrices=False)
