@@ -226,6 +226,56 @@ def budget(
 
 
 @app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Directory of an adapter, or of a whole fine-tuned model.")],
+    base: Annotated[str | None, typer.Option(help="Id or path of the base. Default: the one the files name.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    html: Annotated[Path | None, typer.Option(help="HTML file to write the main figures to.")] = None,
+) -> None:
+    """Say what an adapter is, and what it did to each matrix: norms, ranks, and how far it is from noise."""
+    from analysis.adapter import open_adapter
+    from analysis.commands import inspect as body
+
+    with _sentences():
+        body.inspect(open_adapter(path, base), as_json=as_json, html=html)
+
+
+@app.command()
+def convert(
+    path: Annotated[
+        Path, typer.Argument(help="An adapter, a whole model, or a checkpoint of the SVFT authors' code.")
+    ],
+    to: Annotated[str, typer.Option(help="lora, merged, svft or authors.")],
+    output: Annotated[Path, typer.Option(help="Directory to write the result to.")],
+    rank: Annotated[int | None, typer.Option(help="Of lora.")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Of svft: plain, banded, random, top_k, or best (largest entries).")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="off_diag d of the pattern.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Entries of the whole adapter, instead of --size.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the random pattern.")] = 0,
+    base: Annotated[str | None, typer.Option(help="Id or path of the base. Default: the one the files name.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Convert to LoRA, a merged model, another pattern or the authors’ layers, and say what each matrix lost."""
+    from analysis.commands import convert as body
+
+    with _sentences():
+        body.convert(
+            path,
+            to,
+            output,
+            as_json=as_json,
+            base=base,
+            rank=rank,
+            pattern=pattern,
+            off_diag=size,
+            budget=budget,
+            seed=seed,
+        )
+
+
+@app.command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete every cached decomposition.")] = False,
 ) -> None:

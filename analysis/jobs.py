@@ -73,6 +73,13 @@ def memory(name: str, config: str, kinds: str, budget: str, batch: str, length: 
     yield from memory_rows(architecture, chosen, table, int(batch), int(length), getattr(torch, dtype))
 
 
+def conversion(asked: str) -> Iterator[Any]:
+    """Yield the steps of `analysis.conversion.targets.conversion_steps`; its arguments come as JSON."""
+    from analysis.conversion.targets import conversion_steps  # it imports torch, which the page need not wait for
+
+    yield from conversion_steps(**json.loads(asked))
+
+
 def update_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
     """Return the singular values of ΔW, descending."""
     return matrix.update_singular_values
@@ -95,6 +102,7 @@ WORK: dict[str, Callable[..., Iterator[Any]]] = {
     "matrix": matrix_tables,
     "compare": comparison,
     "memory": memory,
+    "convert": conversion,
 }
 
 

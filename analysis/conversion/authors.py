@@ -28,8 +28,8 @@ from svft.decomposition import FLOAT64_UP_TO
 def is_authors_checkpoint(path: str | Path) -> bool:
     """Whether `path`, a file or a directory, holds layer state of the authors' code; False for anything unreadable."""
     try:
-        with open_checkpoint(path) as checkpoint:
-            return any(name.endswith(f"{MARK}u") for name in checkpoint.shapes)
+        checkpoint = open_checkpoint(path)
+        return any(name.endswith(f"{MARK}u") for name in checkpoint.shapes)
     except AdapterError:
         return False
 
@@ -62,47 +62,47 @@ def convert_authors_checkpoint(path: str | Path, base: str, output: str | Path) 
 def authors_steps(path: str | Path, base: str, output: str | Path) -> Steps:
     """Convert as `convert_authors_checkpoint` does, step by step: the number of layers, then a row for each."""
     output = Path(output)
-    with open_checkpoint(path) as checkpoint:
-        keys = layer_names(checkpoint)
-        if not keys:
-            raise AdapterError(f"{path} holds no layer state of SVFT (no key with {MARK!r} in it).")
-        yield len(keys)
-        prefix = _wrapper(keys)
-        adapted = {key.removeprefix(prefix): key for key in keys}
-        rest = {key.removeprefix(prefix): key for key in checkpoint.shapes if MARK not in key}
-        found = load_base_model(
-            base, dict.fromkeys(adapted, ()), also={name: checkpoint.shapes[key] for name, key in rest.items()}
-        )
-        others = _trained_beside(checkpoint, rest, found)
-        modules = _modules_to_save(others, found)
-        matrices = None if modules is None else {}
-        for name, key in adapted.items():
-            weight = weight_matrix(found.model.get_submodule(name))
-            layer = read_layer(checkpoint, key, limit=max(weight.shape))
-            error = _check_base(layer, weight, base)
-            matrix = _as_svft(layer, weight)
-            if matrix is None:
-                matrices = None
-            elif matrices is not None:
-                matrices[name] = matrix
-            whole = matrix is not None and len(layer.sigma) == min(weight.shape)
-            yield {
-                "name": name,
-                "out": weight.shape[0],
-                "in": weight.shape[1],
-                "n": min(weight.shape),
-                "kept": layer.rank,
-                "basis": "not orthonormal" if matrix is None else "whole" if whole else "truncated",
-                "gate": layer.gate,
-                "k": len(layer.values),
-                "duplicates": layer.duplicates,
-                "base_error": error,
-            }
-        if matrices is None:
-            _write_model(found, checkpoint, adapted, others, output)
-        else:
-            head = _head(checkpoint, rest, modules, found)
-            write_svft(output, matrices, base=base, task_type=found.task_type, head=head, modules_to_save=modules)
+    checkpoint = open_checkpoint(path)
+    keys = layer_names(checkpoint)
+    if not keys:
+        raise AdapterError(f"{path} holds no layer state of SVFT (no key with {MARK!r} in it).")
+    yield len(keys)
+    prefix = _wrapper(keys)
+    adapted = {key.removeprefix(prefix): key for key in keys}
+    rest = {key.removeprefix(prefix): key for key in checkpoint.shapes if MARK not in key}
+    found = load_base_model(
+        base, dict.fromkeys(adapted, ()), also={name: checkpoint.shapes[key] for name, key in rest.items()}
+    )
+    others = _trained_beside(checkpoint, rest, found)
+    modules = _modules_to_save(others, found)
+    matrices = None if modules is None else {}
+    for name, key in adapted.items():
+        weight = weight_matrix(found.model.get_submodule(name))
+        layer = read_layer(checkpoint, key, limit=max(weight.shape))
+        error = _check_base(layer, weight, base)
+        matrix = _as_svft(layer, weight)
+        if matrix is None:
+            matrices = None
+        elif matrices is not None:
+            matrices[name] = matrix
+        whole = matrix is not None and len(layer.sigma) == min(weight.shape)
+        yield {
+            "name": name,
+            "out": weight.shape[0],
+            "in": weight.shape[1],
+            "n": min(weight.shape),
+            "kept": layer.rank,
+            "basis": "not orthonormal" if matrix is None else "whole" if whole else "truncated",
+            "gate": layer.gate,
+            "k": len(layer.values),
+            "duplicates": layer.duplicates,
+            "base_error": error,
+        }
+    if matrices is None:
+        _write_model(found, checkpoint, adapted, others, output)
+    else:
+        head = _head(checkpoint, rest, modules, found)
+        write_svft(output, matrices, base=base, task_type=found.task_type, head=head, modules_to_save=modules)
 
 
 def _wrapper(names: list[str]) -> str:

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.conversion.source import Source
+from analysis.adapter import Adapter
+from analysis.conversion.base_model import BaseModel
 
 
-def write_card(output: Path, what: str, source: Source, said: str, library: str = "peft") -> None:
+def write_card(output: Path, what: str, adapter: Adapter, base: BaseModel, said: str, library: str = "peft") -> None:
     """Write README.md, with the front matter that the Hub reads.
 
     Args:
         output: Directory of the result.
         what: What it is: "LoRA of rank 8".
-        source: What was converted.
+        adapter: What was converted.
+        base: Its base model.
         said: What was lost, in a sentence or two.
         library: The one that loads it.
     """
-    labels = [label for _, label in sorted(source.base.model.config.id2label.items())]
+    labels = [label for _, label in sorted(base.model.config.id2label.items())]
     lines = [
         "---",
-        f"base_model: {source.base.name}",
+        f"base_model: {base.name}",
         f"library_name: {library}",
         "---",
         "",
-        f"# {source.adapter.path.name}: {what}",
+        f"# {adapter.path.name}: {what}",
         "",
-        f"- Converted from: {source.name}",
-        f"- Base model: `{source.base.name}`",
-        *([f"- Labels: {', '.join(map(str, labels))}"] if source.adapter.head else []),
+        f"- Converted from: {adapter.path.name} ({adapter.method})",
+        f"- Base model: `{base.name}`",
+        *([f"- Labels: {', '.join(map(str, labels))}"] if adapter.head else []),
         "",
         said,
         "",

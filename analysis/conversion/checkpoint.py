@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from analysis.adapter import AdapterError
+from analysis.bounded_files import AdapterError, read_json
+from analysis.opening.tensor_files import TensorFiles
 
 _INDEX_SUFFIX = ".index.json"
 _PICKLES = (".bin", ".pt", ".pth")
@@ -26,30 +24,23 @@ class Checkpoint:
         shapes: Shape of each tensor, by name.
     """
 
-    def __init__(self, path: Path, shapes: dict[str, tuple[int, ...]], sources: dict[str, object]) -> None:
+    def __init__(self, path: Path, files: TensorFiles, unpickled: dict[str, torch.Tensor]) -> None:
         self.path = path
-        self.shapes = shapes
-        self._sources = sources
+        self.shapes = {name: info.shape for name, info in files.tensors.items()}
+        self.shapes |= {name: tuple(tensor.shape) for name, tensor in unpickled.items()}
+        self._files = files
+        self._unpickled = unpickled
 
     def read(self, name: str) -> torch.Tensor:
-        """Read one tensor.
+        """Read one tensor, in its own type.
 
         Raises:
             AdapterError: Where it is damaged.
         """
-        source = self._sources[name]
-        if isinstance(source, torch.Tensor):
-            return source.detach()
-        try:
-            return source.get_tensor(name)
-        except SafetensorError as error:
-            raise AdapterError(
-                f"{name} in {self.path} cannot be read ({error}); copy the checkpoint again."
-            ) from error
+        return self._unpickled[name].detach() if name in self._unpickled else self._files.read_any(name)
 
 
-@contextmanager
-def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
+def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open the checkpoint at `path`, a file or a directory that holds one; its tensors are read on demand.
 
     A pickle is read with torch's `weights_only`, which runs nothing, and mapped into memory where its format allows.
@@ -57,23 +48,12 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
     Raises:
         AdapterError: Where there is none, or it is damaged.
     """
-    path = Path(path)
-    shapes, sources = {}, {}
-    with ExitStack() as stack:
-        for file in _files(path):
-            if file.suffix == ".safetensors":
-                try:
-                    opened = stack.enter_context(safe_open(file, framework="pt"))
-                    found = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 (no dict)
-                except (SafetensorError, OSError, ValueError) as error:
-                    raise AdapterError(f"{file} is damaged or cut short ({error}); copy it again.") from error
-                sources |= dict.fromkeys(found, opened)
-            else:
-                tensors = _unpickled(file)
-                found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-                sources |= tensors
-            shapes |= found
-        yield Checkpoint(path, shapes, sources)
+    path, unpickled = Path(path), {}
+    files = _files(path)
+    for file in files:
+        if file.suffix != ".safetensors":
+            unpickled |= _unpickled(file)
+    return Checkpoint(path, TensorFiles(file for file in files if file.suffix == ".safetensors"), unpickled)
 
 
 def _files(path: Path) -> list[Path]:
@@ -103,11 +83,10 @@ def _is_training_state(file: Path) -> bool:
 
 
 def _shards(directory: Path, index: Path) -> list[Path]:
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        files = [directory / name for name in sorted(names)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AdapterError(f"{index} is no index of shards ({error}); copy the checkpoint again.") from error
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+        raise AdapterError(f"{index} has no weight_map of tensor names to files; copy or save the model again.")
+    files = [directory / name for name in sorted(set(shards.values()))]
     for file in files:
         if file.parent != directory or not file.is_file() or file.suffix not in (".safetensors", *_PICKLES):
             raise AdapterError(f"{index} names the shard {file.name!r}, which is not beside it; copy all files.")

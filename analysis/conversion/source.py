@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from peft import PeftModel
+from peft.utils.other import ModulesToSaveWrapper
 from safetensors import SafetensorError
 
-import svft  # noqa: F401  (registers SVFT with PEFT)
 from analysis.adapter import Adapter, AdapterError, open_adapter
 from analysis.adapter_file import WEIGHTS_FILE
 from analysis.conversion.base_model import BaseModel, load_base_model
 from analysis.conversion.checkpoint import open_checkpoint
 from analysis.evaluation import read_evaluation
+from svft import SvftConfig
 from svft.basis import DTYPES
+from svft.decomposition import decompose
 from svft.layer import SvftLayer
 
-_PREFIX = "base_model.model."
+PREFIX = "base_model.model."  # PEFT's, before every name in an adapter file
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +52,6 @@ class Source:
         names = self.adapter.config.get("modules_to_save") or ()
         return sorted(set(names)) or None
 
-    @property
-    def name(self) -> str:
-        """What the adapter is called, without the path of this machine."""
-        return f"{self.adapter.path.name} ({self.adapter.method})"
-
     def coefficients(self, name: str) -> torch.Tensor:
         """Return M of one matrix in the basis of `basis`, (r, r) float64."""
         layer = self.layers[name]
@@ -63,16 +61,41 @@ class Source:
         M[rows, cols] = layer.svft_coefficients[self.adapter_name].detach().double()
         return M
 
-    def row(self, name: str, **measures: object) -> dict:
-        """Return a row of a conversion's table: where the matrix is, and its measures.
+    def own_coefficients(self, name: str) -> tuple[torch.Tensor, float]:
+        """Return M of one matrix in the basis of the base itself, (n, n) float64, and ‖ΔW‖_F²."""
+        layer, M = self.layers[name], self.coefficients(name)
+        energy = float(M.square().sum())
+        if self.adapter_name in layer.svft_U:  # a basis that the adapter brought along
+            U, V = (side.double() for side in layer.get_basis(self.adapter_name))
+            own = decompose(layer.get_matrix(), name=name)
+            return (own.U.double().T @ U) @ M @ (V.T @ own.V.double()), energy
+        beyond = min(layer.out_features, layer.in_features) - len(M)
+        return torch.nn.functional.pad(M, (0, beyond, 0, beyond)), energy
 
-        Keys:
-            name, layer, kind, label, out, in: As in `Adapter.matrices`.
-            …: `measures`.
-        """
-        matrices = self.adapter.matrices
-        place = matrices.iloc[self.adapter.names.index(name)]
-        return {column: place[column] for column in ("name", "layer", "kind", "label", "out", "in")} | measures
+    @property
+    def task_type(self) -> str | None:
+        """PEFT's name of what the adapter is for."""
+        return self.adapter.config.get("task_type")
+
+    def attach(self, config: SvftConfig) -> PeftModel:
+        """Return the model with a further SVFT adapter named "default", M = 0, and the trained head in it too."""
+        self.model.add_adapter("default", config)
+        for module in self.model.modules():
+            if isinstance(module, ModulesToSaveWrapper):
+                trained = module.modules_to_save[self.adapter_name].state_dict()
+                module.modules_to_save["default"].load_state_dict(trained)
+        return self.model
+
+
+def row(adapter: Adapter, name: str, **measures: object) -> dict:
+    """Return a row of a conversion's table: where the matrix is, and its measures.
+
+    Keys:
+        name, layer, kind, label, out, in: As in `Adapter.matrices`.
+        …: `measures`.
+    """
+    place = adapter.matrices.iloc[adapter.names.index(name)]
+    return {column: place[column] for column in ("name", "layer", "kind", "label", "out", "in")} | measures
 
 
 def loss(update_norm: float, error: float) -> dict[str, float]:
@@ -108,7 +131,7 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
     if base is None:
         raise AdapterError(f"{path} names no base model: say which one it belongs to.")
     measured = read_evaluation(adapter.path)
-    shapes = {name.removeprefix(_PREFIX): shape for name, shape in adapter.head.items()}
+    shapes = {name.removeprefix(PREFIX): shape for name, shape in adapter.head.items()}
     found = load_base_model(
         base,
         dict.fromkeys(adapter.names, ()) | shapes,
@@ -117,7 +140,9 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
         dtype=_dtype(adapter),
     )
     try:
-        model = PeftModel.from_pretrained(found.model, str(path), adapter_name=adapter_name).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between versions of PEFT and transformers
+            model = PeftModel.from_pretrained(found.model, str(path), adapter_name=adapter_name).eval()
     except (KeyError, RuntimeError, SafetensorError) as error:
         raise AdapterError(f"{path} cannot be loaded onto {base!r} as a PEFT adapter: {error}") from error
     return Source(adapter, found, model, adapter_name)
@@ -125,7 +150,7 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
 
 def _dtype(adapter: Adapter) -> torch.dtype:
     """Return the type of the weights that the adapter was trained on, as their fingerprint says."""
-    with open_checkpoint(adapter.path / WEIGHTS_FILE) as checkpoint:
-        marks = [checkpoint.read(name) for name in checkpoint.shapes if name.endswith(".svft_fingerprint")]
+    checkpoint = open_checkpoint(adapter.path / WEIGHTS_FILE)
+    marks = [checkpoint.read(name) for name in checkpoint.shapes if name.endswith(".svft_fingerprint")]
     codes = {int(mark[-1]) for mark in marks}
     return DTYPES[min(codes)] if codes and max(codes) < len(DTYPES) else torch.float32

@@ -11,7 +11,7 @@ from analysis.adapter import AdapterError
 from analysis.conversion import Steps
 from analysis.conversion.authors_layer import BASE_TOLERANCE, MARK
 from analysis.conversion.cards import write_card
-from analysis.conversion.source import Source, load_source
+from analysis.conversion.source import Source, load_source, row
 from svft.decomposition import decompose
 
 STATE_FILE = "model.safetensors"
@@ -38,7 +38,7 @@ def authors_state_steps(path: str | Path, output: str | Path, base: str | None =
     for name in source.adapter.names:
         tensors, error = _layer_state(source, name)
         state |= {f"{name}{MARK}{part}": tensor for part, tensor in tensors.items()}
-        yield source.row(name, k=len(tensors["s"]), base_error=error)
+        yield row(source.adapter, name, k=len(tensors["s"]), base_error=error)
     adapted = {f"{name}.weight" for name in source.adapter.names}
     model = source.model.unload()
     state |= {name: tensor.clone() for name, tensor in model.state_dict().items() if name not in adapted}
@@ -48,7 +48,8 @@ def authors_state_steps(path: str | Path, output: str | Path, base: str | None =
     write_card(
         output,
         "layer state of the SVFT authors’ code",
-        source,
+        source.adapter,
+        source.base,
         "Keys `<module>.svft_layer.…`: u, v, s_pre, s, gate and their indices; all other tensors are the model’s own.",
         library="pytorch",
     )

@@ -21,10 +21,8 @@ from analysis.adapter_file import WEIGHTS_FILE
 from analysis.conversion import Steps
 from analysis.conversion.cards import write_card
 from analysis.conversion.checkpoint import open_checkpoint
-from analysis.conversion.source import Source, load_source, loss
+from analysis.conversion.source import PREFIX, Source, load_source, loss, row
 from analysis.linear_algebra import sparse, svd
-
-_PREFIX = "base_model.model."
 
 
 def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None = None) -> Steps:
@@ -49,20 +47,20 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
     tensors, lost, energy = {}, 0.0, 0.0
     for name in source.adapter.names:
         B, A, values = factors(source, name, rank)
-        tensors[f"{_PREFIX}{name}.lora_A.weight"] = A
-        tensors[f"{_PREFIX}{name}.lora_B.weight"] = B
-        row = loss(float(np.linalg.norm(values)), float(np.linalg.norm(values[rank:])))
-        lost, energy = lost + row["error"] ** 2, energy + row["update_norm"] ** 2
-        yield source.row(name, rank=int(np.count_nonzero(values[:rank])), **row)
-    with open_checkpoint(source.adapter.path / WEIGHTS_FILE) as checkpoint:
-        tensors |= {name: checkpoint.read(name) for name in source.adapter.head}
+        tensors[f"{PREFIX}{name}.lora_A.weight"] = A
+        tensors[f"{PREFIX}{name}.lora_B.weight"] = B
+        change = loss(float(np.linalg.norm(values)), float(np.linalg.norm(values[rank:])))
+        lost, energy = lost + change["error"] ** 2, energy + change["update_norm"] ** 2
+        yield row(source.adapter, name, rank=int(np.count_nonzero(values[:rank])), **change)
+    checkpoint = open_checkpoint(source.adapter.path / WEIGHTS_FILE)
+    tensors |= {name: checkpoint.read(name) for name in source.adapter.head}
     modules = [source.model.get_base_model().get_submodule(name).base_layer for name in source.adapter.names]
     config = LoraConfig(
         r=rank,
         lora_alpha=rank,  # their ratio is what PEFT multiplies BA by
         target_modules=_targets(source),
         modules_to_save=source.modules_to_save,
-        task_type=source.adapter.config.get("task_type"),
+        task_type=source.task_type,
         base_model_name_or_path=source.base.name,
         fan_in_fan_out=all(isinstance(module, Conv1D) for module in modules),
         inference_mode=True,
@@ -73,7 +71,8 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
     write_card(
         output,
         f"LoRA of rank {rank}",
-        source,
+        source.adapter,
+        source.base,
         f"The best approximation of rank {rank} of each update. Lost: {_ratio(lost, energy):.2%} of the energy "
         "‖ΔW‖² of the whole adapter.",
     )

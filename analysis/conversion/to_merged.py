@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.bases import BaseModelError, load_tokenizer
 from analysis.conversion import Steps
 from analysis.conversion.cards import write_card
-from analysis.conversion.source import load_source
+from analysis.conversion.source import load_source, row
 from analysis.packages import resolve_base
 
 
@@ -32,10 +32,17 @@ def merged_steps(path: str | Path, output: str | Path, base: str | None = None) 
         update_norm = float(source.coefficients(name).norm())
         layer.merge(safe_merge=True)
         relative = update_norm / weight_norm if weight_norm else 0.0
-        yield source.row(name, update_norm=update_norm, weight_norm=weight_norm, relative_norm=relative)
+        yield row(source.adapter, name, update_norm=update_norm, weight_norm=weight_norm, relative_norm=relative)
     source.model.merge_and_unload().save_pretrained(str(output))
     _copy_preprocessing(source.base.name, output)
-    write_card(output, "merged model", source, "The update is part of each adapted weight.", library="transformers")
+    write_card(
+        output,
+        "merged model",
+        source.adapter,
+        source.base,
+        "The update is part of each adapted weight.",
+        library="transformers",
+    )
 
 
 def _copy_preprocessing(base: str, output: Path) -> None:

@@ -11,10 +11,9 @@ from safetensors.torch import save_file
 
 from analysis.adapter_file import WEIGHTS_FILE
 from analysis.conversion.patterns import Entries, common_pattern, stored_order
+from analysis.conversion.source import PREFIX
 from svft import SvftConfig
 from svft.basis import fingerprint, signature
-
-PREFIX = "base_model.model."  # PEFT's, before every name in an adapter file
 
 
 @dataclass(frozen=True, eq=False)
