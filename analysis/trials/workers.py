@@ -70,7 +70,11 @@ class Workers:
         for process in self.processes:
             process.terminate()
         for process in self.processes:
-            process.wait(10)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:  # on a busy machine it takes its time
+                process.kill()
+                process.wait()
 
     def _connect(self) -> None:
         """Start or find the workers, and have them load what a first turn needs."""
