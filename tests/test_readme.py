@@ -1,0 +1,85 @@
+"""What the README shows runs: its Python in one namespace from top to bottom, and every `svft` command exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from analysis.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# On the README's first line, which is its title: nothing is fetched.
+OFFLINE = "import pytest_socket; pytest_socket.disable_socket(allow_unix_socket=True)"
+
+
+def python_lines(markdown: str) -> list[str]:
+    """Return the Python blocks at their own lines, so that a traceback points into the README; all else is empty."""
+    lines, inside = [], False
+    for line in markdown.splitlines():
+        fence = line.startswith("```")
+        lines.append(line if inside and not fence else "")
+        inside = line.strip() == "```python" if fence else inside
+    return lines
+
+
+def svft_commands(markdown: str) -> list[str]:
+    """Return the `svft …` commands in the bash blocks."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", markdown, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    commands = [part.strip() for line in lines for part in re.split(r"&&|\|", line)]
+    return [found.group() for command in commands if (found := re.search(r"(?:(?<=\s)|^)svft\s.*", command))]
+
+
+def test_the_python_blocks_run_one_after_the_other(tmp_path):
+    lines = python_lines(README)
+    assert any(lines)
+    assert not lines[0]
+    program = tmp_path / "README.py"
+    program.write_text("\n".join([OFFLINE, *lines[1:]]), encoding="utf-8")
+    # A process of its own: what a block registers is gone with it.
+    ran = subprocess.run(
+        [sys.executable, str(program)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_there_are_commands_to_check():
+    assert svft_commands(README)
+
+
+@pytest.mark.parametrize("command", svft_commands(README))
+def test_a_command_and_its_options_exist(command):
+    check(command)
+
+
+@pytest.mark.parametrize("command", ["svft no-such-command", "svft train --no-such-option 1", "svft cache surplus"])
+def test_a_command_that_does_not_exist_is_found(command):
+    with pytest.raises(Exception, match=r"(?i)no such|unexpected"):
+        check(command)
+
+
+def check(command: str) -> None:
+    """Parse a command line as far as names go: whether its files are here is not asked."""
+    words = shlex.split(command, comments=True)[1:]
+    entry, context = typer.main.get_command(app), None
+    while hasattr(entry, "commands"):
+        context = entry.make_context(entry.name, [], parent=context, resilient_parsing=True)
+        assert words[0] in entry.commands, f"there is no such command: {words[0]}"
+        entry, words = entry.commands[words[0]], words[1:]
+    options, surplus, _ = entry.make_parser(entry.context_class(entry, parent=context)).parse_args(list(words))
+    assert not surplus, f"unexpected: {surplus}"
+    missing = [one.name for one in entry.params if one.required and one.name not in options]
+    assert not missing or "help" in options
