@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,9 @@ from analysis.bases import Encoder
 from analysis.evaluation import wilson_interval
 from analysis.tasks import Examples
 from svft.layer import SvftLayer
+
+# (i, j) of coefficients, int64 (k,) each -> a factor for each, float (k,)
+Factor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 DIAL = tuple(place / 4 for place in range(-4, 13))  # 17 places from −1 to 3
 _BATCH = 64
@@ -55,6 +58,28 @@ def dialled(model: nn.Module, alpha: float) -> Iterator[None]:
         for layer in layers:
             for adapter in layer.active_adapters:
                 layer.set_scale(adapter, 1.0)
+
+
+@contextmanager
+def reweighted(model: nn.Module, factor: Factor) -> Iterator[None]:
+    """Apply M with each entry multiplied by a factor of its own inside the block, and M itself again after it.
+
+    Args:
+        model: With SVFT adapters.
+        factor: Given i and j of a matrix's entries, one factor each.
+    """
+    layers = [(m, name) for m in model.modules() if isinstance(m, SvftLayer) for name in m.active_adapters]
+    parameters = [layer.svft_coefficients[name] for layer, name in layers]
+    before = [values.detach().clone() for values in parameters]
+    try:
+        with torch.no_grad():
+            for (layer, name), values in zip(layers, parameters):
+                values.mul_(factor(*layer.coefficient_positions(name)).to(values))
+        yield
+    finally:
+        with torch.no_grad():
+            for values, saved in zip(parameters, before):
+                values.copy_(saved)
 
 
 def dial_curve(

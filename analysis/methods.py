@@ -200,7 +200,7 @@ METHODS = Methods(
         _pattern("banded", exact=False),
         _pattern("random"),
         _pattern("top_k"),
-        Method("custom", "SVFT custom", 5e-2, None, None, _svft, rate_exponent=1.0),
+        Method("custom", "My pattern", 5e-2, None, None, _svft, rate_exponent=1.0),
         Method("lora", "LoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
         Method("dora", "DoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
         Method("vera", "VeRA", 2e-2, "r", 256, _vera),

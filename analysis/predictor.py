@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ import svft  # noqa: F401  (registers SVFT with PEFT)
 from analysis.adapter import AdapterError
 from analysis.bases import Encoder, load_base, load_encoder
 from analysis.evaluation import read_evaluation
-from analysis.inference import dialled, has_dial, predict_logits
+from analysis.inference import Factor, dialled, has_dial, predict_logits, reweighted
 from analysis.methods import keep_boft_from_compiling
 
 
@@ -35,14 +36,15 @@ class Predictor:
         self._encode = encode
         self._lock = threading.Lock()
 
-    def predict(self, text: str, alpha: float = 1.0) -> pd.DataFrame:
-        """Return what U(Σ + αM)Vᵀ predicts for a text.
+    def predict(self, text: str, alpha: float = 1.0, factor: Factor | None = None) -> pd.DataFrame:
+        """Return what U(Σ + αM)Vᵀ predicts for a text, or M with each entry multiplied by a `factor` of its own.
 
         Columns:
             label: Name of the class.
             probability: Its probability; the column sums to 1.
         """
-        with self._lock, dialled(self._model, alpha):
+        changed = nullcontext() if factor is None else reweighted(self._model, factor)
+        with self._lock, dialled(self._model, alpha), changed:
             logits = predict_logits(self._model, self._encode, [text])[0]
         return pd.DataFrame({"label": self.labels, "probability": softmax(logits.astype("float64"))})
 

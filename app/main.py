@@ -13,12 +13,13 @@ st.set_page_config(page_title="SVFT Explorer", page_icon=str(Path(__file__).pare
 start = st.Page("start.py", title="Start", icon=":material/home:", default=True)
 explore = st.Page("explore.py", title="Explore", icon=":material/search:")
 race = st.Page("race.py", title="Race", icon=":material/flag:")
-page = st.navigation([start, explore, race], position="top")
+learn = st.Page("learn.py", title="Learn", icon=":material/school:")
+page = st.navigation([start, explore, race, learn], position="top")
 
 style.apply()
-selection.render(show_adapter=page != race, explore=page == explore)
-if selection.explore_requested():
-    selection.follow_link(explore)
+selection.render(show_adapter=page in (start, explore), explore=page == explore)
+if wanted := selection.requested():
+    selection.follow_link({"explore": explore, "race": race}[wanted])
 else:
     try:
         page.run()

@@ -113,6 +113,12 @@ def committed(record: StudyRecord) -> Results | None:
     return _committed(study.task, file) if same else None
 
 
+def shipped(task: str) -> Results | None:
+    """Return the study on a task that comes with this project, None where there is none."""
+    file = studies.committed().get(task)
+    return None if file is None else _committed(task, file)
+
+
 @st.cache_resource(max_entries=32, show_spinner="Comparing the trials …")
 def _of_study(id: str, finished: tuple[int, ...], _record: StudyRecord) -> Results:
     study = _record.study

@@ -27,6 +27,9 @@ const wait = setInterval(() => {
 """
 
 VIEWS = ("Coefficients", "Spectrum and rank")
+# What the URL carries without a widget to see: the open study, and of Learn the chapter, whether it is shown to a
+# teacher, the code of a class, and the controls that are hidden or locked.
+_UNSEEN = ("study", "chapter", "teacher", "class", "hide", "lock")
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def render(show_adapter: bool, explore: bool) -> None:
         with st.container(key="view-picker" if explore else "view-picker-unseen"):
             st.segmented_control("View", VIEWS, default=VIEWS[0], key="view", bind="query-params", required=True)
     with st.container(key="study-unseen"):
-        st.text_input("Study", key="study", bind="query-params")
+        for name in _UNSEEN:
+            st.text_input(name.title(), key=name, bind="query-params")
 
 
 def current() -> Selection:
@@ -150,18 +154,24 @@ def names() -> tuple[str, str]:
 def select_matrix(name: str, *, explore: bool = False) -> None:
     """Make `name` the selected matrix, from a callback; with `explore`, on the page Explore."""
     st.session_state["matrix"] = name
-    st.session_state["explore-requested"] = explore
+    if explore:
+        request("explore")
 
 
 def open_adapter(path: Path) -> None:
     """Open an adapter on the page Explore, from a callback."""
     st.session_state["adapter"] = str(path)
-    st.session_state["explore-requested"] = True
+    request("explore")
 
 
-def explore_requested() -> bool:
-    """Whether a click asked for the page Explore; asking resets it."""
-    return st.session_state.pop("explore-requested", False)
+def request(page: str) -> None:
+    """Ask for another page ("explore", "race"), from a callback."""
+    st.session_state["page-requested"] = page
+
+
+def requested() -> str | None:
+    """Return the page that a click asked for, None without one; asking resets it."""
+    return st.session_state.pop("page-requested", None)
 
 
 def follow_link(page: Page) -> None:

@@ -55,6 +55,10 @@ _CSS = """
 .stMainBlockContainer [class*="st-key-past-"] { gap: .5rem; min-height: 1.75rem; }
 [class*="st-key-past-"] button { min-height: 1.75rem; padding-block: 0; }
 [class*="st-key-open-"] button > div, [class*="st-key-measured-"] button > div { justify-content: flex-start; }
+/* Learn. */
+.stMainBlockContainer .st-key-learn-chapters { gap: .4rem; }
+.st-key-learn-chapters button { min-height: 2.1rem; padding: .1rem .75rem; }
+.st-key-learn-facts [data-testid="stMetric"] { min-width: 9rem; }
 ul.examples { list-style: none; margin: 0; padding: 0; font-size: .875rem; }
 ul.examples li { display: flex; gap: .75rem; justify-content: space-between; padding: .15rem 0; margin: 0; }
 ul.examples q { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }

@@ -26,6 +26,7 @@ RUNNING = ("queued", "running")
 
 EVERYONE = ""  # owner of what no visitor may change
 _COOKIE = "svft-visitor"
+_LONGEST_CODE = 40
 _YEAR = 365 * 24 * 3600
 
 
@@ -93,7 +94,7 @@ def refusal(planned: Sequence[Trial]) -> StudyError | None:
 
 
 def start(study: Study, planned: Sequence[Trial], *, name: str, bet: dict | None) -> None:
-    """Start a study of this visitor and open it, from a callback.
+    """Start a study of this visitor and open it, from a callback. In a class it is seen with the others’.
 
     Raises:
         StudyError, TaskError: Where it may not run here, or its data are not here.
@@ -101,7 +102,10 @@ def start(study: Study, planned: Sequence[Trial], *, name: str, bet: dict | None
     if (reason := refusal(planned)) is not None:
         raise reason
     own = own_data(study.task)
-    open_study(engine().start(study, owner=visitor(), name=name, bet=bet, data=own and own.to_bytes()))
+    id = engine().start(study, owner=visitor(), name=name, bet=bet, data=own and own.to_bytes())
+    if class_code():
+        store().add_to_class(class_code(), id)
+    open_study(id)
 
 
 def add_seeds(record: StudyRecord, more: int) -> None:
@@ -118,6 +122,16 @@ def add_seeds(record: StudyRecord, more: int) -> None:
 def owns(record: StudyRecord) -> bool:
     """Whether this visitor may change a study. What belongs to everyone is nobody's to change here."""
     return record.owner == visitor()
+
+
+def class_code() -> str:
+    """Return the code of the class that the URL names, "" where it names none."""
+    return st.session_state["class"].strip()[:_LONGEST_CODE]
+
+
+def class_seed() -> int:
+    """Return the seed that this visitor has in the class of the URL, which it joins by asking; 0 without a class."""
+    return store().join_class(class_code(), visitor()) if class_code() else 0
 
 
 def bring(data: OwnData) -> None:

@@ -43,6 +43,12 @@ CREATE TABLE IF NOT EXISTS points (
   train_loss REAL, loss REAL, accuracy REAL, macro_f1 REAL, seconds REAL, at REAL, coefficients BLOB,
   PRIMARY KEY (study, number, step)
 );
+CREATE TABLE IF NOT EXISTS class_members (
+  code TEXT NOT NULL, owner TEXT NOT NULL, seed INTEGER NOT NULL, PRIMARY KEY (code, owner), UNIQUE (code, seed)
+);
+CREATE TABLE IF NOT EXISTS class_studies (
+  code TEXT NOT NULL, study TEXT NOT NULL REFERENCES studies (id) ON DELETE CASCADE, PRIMARY KEY (code, study)
+);
 """
 POINT_COLUMNS = ("trial", "step", "train_loss", "loss", "accuracy", "macro_f1", "seconds", "at")
 OUTCOME_COLUMNS = ("accuracy", "macro_f1", "loss", "file_bytes", "rank", "stable_rank", "effective_rank")
@@ -252,6 +258,37 @@ class Store:
         """Record what the methods of a study cost."""
         with self._writing() as connection:
             connection.execute("UPDATE studies SET cost = ? WHERE id = ?", (cost.to_json(orient="records"), id))
+
+    # -- classes: several owners, each with a seed of its own, whose studies are looked at together
+
+    def join_class(self, code: str, owner: str) -> int:
+        """Return the seed of an owner in a class: the first free one from 0 on, the same at every call."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO class_members SELECT ?, ?, COALESCE(MAX(seed) + 1, 0) FROM class_members WHERE code = ?"
+                " ON CONFLICT (code, owner) DO NOTHING",
+                (code, owner, code),
+            )
+        (member,) = self._read("SELECT seed FROM class_members WHERE code = ? AND owner = ?", (code, owner))
+        return member["seed"]
+
+    def class_size(self, code: str) -> int:
+        """Return how many owners are in a class."""
+        return self._read("SELECT COUNT(*) AS size FROM class_members WHERE code = ?", (code,))[0]["size"]
+
+    def add_to_class(self, code: str, id: str) -> None:
+        """Let a study be seen with those of its class."""
+        with self._writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO class_studies VALUES (?, ?)", (code, id))
+
+    def class_studies(self, code: str) -> list[StudyRecord]:
+        """Return the studies of a class, the oldest first."""
+        rows = self._read(
+            "SELECT id, owner, name, created, s.study, state, engine, bet, cost FROM studies s"
+            " JOIN class_studies c ON c.study = s.id WHERE code = ? ORDER BY created, s.rowid",
+            (code,),
+        )
+        return [_study_record(row) for row in rows]
 
     # -- what a person changes
 

@@ -41,14 +41,14 @@ def show(chosen: Selection) -> None:
             )
             figures.draw(figure, key="curve", height=HEIGHT)
     with middle:
-        predictor = _wait(data.predictor(adapter))
+        predictor = wait(data.predictor(adapter))
         if error := predictor.exception():
             st.warning(str(error), icon=":material/error:")
         elif text.strip():
             figures.draw(prediction_bars(predictor.result().predict(text, alpha), **look), key="bars", height=HEIGHT)
 
 
-def _wait(predictor: Future) -> Future:
+def wait(predictor: Future) -> Future:
     """Return `predictor` once it is loaded; meanwhile say so, which lets a click on anything else end this run."""
     place, began = st.empty(), time.monotonic()
     while not predictor.done():

@@ -19,7 +19,7 @@ def show() -> None:
     if indices is not None:
         st.caption(f"Your pattern has {len(set(indices)):,} entries in each matrix.")
     st.file_uploader(
-        "Your own pattern for SVFT custom: a JSON list of entries [[i, j], …]",
+        "Your own pattern: a JSON list of entries [[i, j], …]",
         type="json",
         key="pattern-file",
         on_change=_take,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -80,11 +81,12 @@ def _plan() -> tuple[Study, list[Trial], list[LeftOut], ValueError | None]:
 
 
 def _follow_link() -> None:
-    """Fill the form with the plan in the URL, once."""
+    """Fill the form with the plan in the URL, once; in a class with the visitor's own seed."""
     link = st.query_params.get("plan")
     if link and link != st.session_state.get("plan-link"):
         st.session_state["plan-link"] = link
-        form.fill(Study.from_link(link))
+        study = Study.from_link(link)
+        form.fill(replace(study, seeds=(trials.class_seed(),)) if trials.class_code() else study)
 
 
 def _start(study: Study, planned: Sequence[Trial]) -> None:

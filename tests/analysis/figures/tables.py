@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.accuracy_budget import accuracy_budget
 from analysis.figures.box import box_around
+from analysis.figures.class_growth import class_growth
 from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
@@ -22,18 +23,26 @@ from analysis.figures.cumulative_energy import cumulative_energy
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.exact_cells import exact_cells
 from analysis.figures.intruders import intruders
+from analysis.figures.kept_energy import kept_energy
 from analysis.figures.layer_map import layer_map
 from analysis.figures.locator import locator
+from analysis.figures.memory_bars import memory_bars
+from analysis.figures.mixing import mixing
 from analysis.figures.offset_profile import offset_profile
 from analysis.figures.overlap import overlap
 from analysis.figures.paired_forest import paired_forest
+from analysis.figures.plane import plane
 from analysis.figures.prediction_bars import prediction_bars
 from analysis.figures.rank_budget import rank_budget
+from analysis.figures.reach import reach
 from analysis.figures.shapes_picture import shapes_picture
 from analysis.figures.spectrum import spectrum
+from analysis.figures.svd_time import svd_time
 from analysis.figures.theme import Theme
 from analysis.figures.two_energies import two_energies
 from analysis.figures.two_spectra import two_spectra
+from analysis.lessons import cost, picture
+from analysis.lessons.plane import rotation
 from analysis.trials import results
 from tests.analysis.trials.outcomes import CONFIGURATIONS, study
 
@@ -58,6 +67,33 @@ def band(n: int, d: int) -> np.ndarray:
 def scattered(n: int, k: int, seed: int = 0) -> np.ndarray:
     """Return k distinct flat indices."""
     return np.sort(np.random.default_rng(seed).choice(n * n, k, replace=False))
+
+
+def mixed_vectors() -> tuple[np.ndarray, np.ndarray]:
+    """Return cosines and turned degrees of `analysis.lessons.picture.mixing` for one entry beside the diagonal."""
+    M = np.zeros((6, 6))
+    M[1, 2] = 0.8
+    found = picture.mixing(np.linspace(3, 1, 6), M)
+    return found.left, found.turned
+
+
+def reach_table() -> pd.DataFrame:
+    """Return a table of `analysis.lessons.lemma.reach_table`."""
+    rows = [
+        ("square 24×24", "all of M", 1.0, 0.0, 0.0, 0.0),
+        ("square 24×24", "your Ω", 0.1, 0.9, 0.0, 0.9),
+        ("rectangular 96×24", "all of M", 0.25, 0.0, 0.75, 0.75),
+        ("rectangular 96×24", "your Ω", 0.02, 0.23, 0.75, 0.98),
+    ]
+    columns = ["weight", "pattern", "reached", "not_in_pattern", "outside_basis", "residual"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def growth_table() -> pd.DataFrame:
+    """Return a table of `analysis.lessons.claims.growth` of three runs."""
+    rows = [(1, 0, 4, 1, 7, 4, 1, 7), (2, 1, -1, -4, 2, 1.5, -3, 5), (3, 2, 3, 0, 6, 2, 0.5, 4)]
+    columns = ["runs", "seed", "difference", "low", "high", "pooled", "pooled_low", "pooled_high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def matrices_table(layers: int, kinds: tuple[str, ...] = KINDS) -> pd.DataFrame:
@@ -236,6 +272,21 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "intruders": lambda theme: intruders(intruder_table(), pattern="top_k", theme=theme),
     "cumulative_energy": lambda theme: cumulative_energy(
         energy_table(24), structural_rank=24, lora_rank=2.5, pattern="banded", theme=theme
+    ),
+    "plane": lambda theme: plane(rotation(30), (2.5, 0.0), rotation(60), theme=theme),
+    "kept_energy": lambda theme: kept_energy(picture.kept_energy(np.linspace(3, 0, 40)), pairs=4, theme=theme),
+    "mixing": lambda theme: mixing(np.eye(6), np.zeros(6), theme=theme),
+    "mixing, turned": lambda theme: mixing(*mixed_vectors(), theme=theme),
+    "reach": lambda theme: reach(reach_table(), theme=theme),
+    "class_growth": lambda theme: class_growth(
+        growth_table(), label="SVFT banded d=1", reference="LoRA r=1", method="banded", theme=theme
+    ),
+    "class_growth, nothing yet": lambda theme: class_growth(
+        growth_table().iloc[:0], label="SVFT banded d=1", reference="LoRA r=1", method="banded", theme=theme
+    ),
+    "memory_bars": lambda theme: memory_bars(cost.memory_table(64, 32, 2, 1), shape=(64, 32), theme=theme),
+    "svd_time": lambda theme: svd_time(
+        pd.DataFrame({"n": [64, 128], "seconds": [0.001, 0.008]}), size=512, theme=theme
     ),
     "dial_curve": lambda theme: dial_curve(
         dial_table(), alpha=1.5, pattern="plain", theme=theme, head_only=0.46, full=0.83

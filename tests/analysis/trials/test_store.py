@@ -212,3 +212,19 @@ def test_every_committed_study_can_be_read_and_planned():
         assert file.study.task == task
         planned = {trial.label for trial in file.study.plan()[0]}
         assert set(file.results["label"]) <= planned
+
+
+def test_each_owner_has_a_seed_of_its_own_in_a_class(store):
+    assert [store.join_class("7b", owner) for owner in ("ann", "bob", "ann", "cem")] == [0, 1, 0, 2]
+    assert store.join_class("8a", "bob") == 0
+    assert (store.class_size("7b"), store.class_size("8a"), store.class_size("none")) == (3, 1, 0)
+
+
+def test_studies_of_a_class_are_found_until_they_are_deleted(store):
+    first, second, other = (store.add_study(STUDY, [], engine="", owner=owner) for owner in ("ann", "bob", "cem"))
+    for code, id in (("7b", first), ("7b", second), ("7b", first), ("8a", other)):
+        store.add_to_class(code, id)
+    assert [record.id for record in store.class_studies("7b")] == [first, second]
+    assert [record.owner for record in store.class_studies("7b")] == ["ann", "bob"]
+    store.delete(first)
+    assert [record.id for record in store.class_studies("7b")] == [second]

@@ -1,0 +1,22 @@
+"""Photographs as pixels: grey ones, and signed ones on the diverging scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.figures.theme import Theme, diverging_scale
+
+
+def grey_pixels(values: np.ndarray) -> np.ndarray:
+    """Return grey pixels (height, width) uint8 of values from 0 (black) to 1 (white); what lies beyond is clipped."""
+    return (255 * np.clip(values, 0, 1)).astype(np.uint8)
+
+
+def signed_pixels(values: np.ndarray, *, theme: Theme) -> np.ndarray:
+    """Return pixels (height, width, 3) uint8 of signed values; the ends of the scale are ± the largest magnitude."""
+    limit = float(np.abs(values).max()) or 1.0
+    scale = diverging_scale(theme)
+    stops = np.array([step for step, _ in scale])
+    colors = np.array([[int(color[k : k + 2], 16) for k in (1, 3, 5)] for _, color in scale], dtype=float)
+    place = (values / limit + 1) / 2
+    return np.stack([np.interp(place, stops, channel) for channel in colors.T], axis=-1).round().astype(np.uint8)

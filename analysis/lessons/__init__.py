@@ -1,0 +1,1 @@
+"""The mathematics of the lessons: small, exact, and without Streamlit."""

@@ -1,0 +1,77 @@
+"""Sentences that guide the reading of an adapter, computed from its numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.evaluation import Evaluation
+from analysis.lessons.answers import Answer
+from analysis.trials.verdict import SVFT_PATTERNS
+
+FEWER, AS_NOISE, MORE = "Yes, in fewer", "No, as noise does", "No, in more"
+OUTCOMES = (FEWER, AS_NOISE, MORE)
+
+
+def on_the_diagonal(shares: pd.DataFrame) -> str:
+    """Return how much of the energy lies on the diagonal, beside its chance level.
+
+    Args:
+        shares: The table of `analysis.coefficients.energy_shares`.
+    """
+    row = shares.set_index("part").loc["on_diagonal"]
+    if row["noise_share"] == 1:
+        return "All of the energy is on the diagonal: there is nothing else in Ω."
+    inside = row["noise_low"] <= row["share"] <= row["noise_high"]
+    return (
+        f"The diagonal holds {row['share']:.0%} of the energy; noise would put {row['noise_low']:.0%} to "
+        f"{row['noise_high']:.0%} there: {'no more than chance' if inside else 'that is not chance'}."
+    )
+
+
+def against_full(measured: Evaluation | None, summary: pd.DataFrame | None) -> str:
+    """Return how the adapter compares with full fine-tuning, in accuracy and in the rank of its update.
+
+    Args:
+        measured: What was measured of the adapter, None where it brings nothing.
+        summary: `analysis.trials.results.summarize` of the committed study on its task, None without one.
+    """
+    said = []
+    if measured is not None and {"full", "head_only"} <= set(measured.accuracies):
+        said.append(
+            f"It is right on {measured.accuracy:.0%} of the test examples, full fine-tuning on "
+            f"{measured.mean_accuracy('full'):.0%}, a head alone on {measured.mean_accuracy('head_only'):.0%}."
+        )
+    if summary is not None and (summary["method"] == "full").any():
+        full = summary[summary["method"] == "full"].iloc[0]
+        svft = summary[summary["method"].isin(SVFT_PATTERNS)].nsmallest(1, "parameters")
+        said.append(
+            f"In the committed study, the update of full fine-tuning has rank {full['rank']:.0f} on average, but an "
+            f"effective rank of {full['effective_rank']:.0f}"
+            + "".join(
+                f"; that of {row.label} rank {row.rank:.0f} and effective rank {row.effective_rank:.0f}"
+                for row in svft.itertuples(index=False)
+            )
+            + "."
+        )
+    else:
+        said.append("How the ranks compare is in the committed study, which is not in this installation.")
+    return " ".join(said)
+
+
+def concentration_outcome(few: pd.Series) -> str:
+    """Return which of `OUTCOMES` the table of `analysis.coefficients.entries_for_energy` says."""
+    if few["fraction"] < few["noise_low"]:
+        return FEWER
+    return MORE if few["fraction"] > few["noise_high"] else AS_NOISE
+
+
+def check_concentration(given: str, few: pd.Series) -> Answer:
+    """Return the reply to someone's reading of the curve of concentration."""
+    right = concentration_outcome(few)
+    said = (
+        f"90 % of the energy is in {few['fraction']:.0%} of the entries, for noise in {few['noise_low']:.0%} to "
+        f"{few['noise_high']:.0%}"
+    )
+    if given == right:
+        return Answer(True, f"Right: {said}.")
+    return Answer(False, f"Read the curve at 90 %, and then the grey band at the same height: {said}.")

@@ -1,0 +1,8 @@
+"""Learn: six chapters, one at a time, each with something to move and questions that the page checks."""
+
+from app import trials
+from app.views.learn import lesson
+
+trials.remember_visitor()
+lesson.show_chapters()
+lesson.show(lesson.current())

@@ -1,0 +1,134 @@
+"""The controls of the chapters, which a link can lock or hide: ``?lock=alpha:0.5`` and ``?hide=alpha:0.5``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from app.views.learn import lesson
+
+
+def slider(name: str, label: str, low: float, high: float, default: float, step: float, help: str = "") -> float:
+    """Draw a slider, unless a link hides it, and return its value.
+
+    Args:
+        name: What links call it.
+        label: On screen.
+        low: Its least value.
+        high: Its greatest one.
+        default: Where it begins.
+        step: Between two values; whole numbers where it is one.
+        help: Behind the question mark.
+    """
+    fixed, hidden = _fixed(name)
+    whole = type(step)
+    if fixed is not None:
+        try:
+            fixed = whole(min(max(float(fixed), low), high))
+        except ValueError:
+            fixed = None
+    if hidden:
+        return default if fixed is None else fixed
+    if fixed is not None:
+        st.session_state[_key(name)] = fixed
+    return st.slider(
+        label,
+        low,
+        high,
+        **_start(name, default),
+        step=step,
+        key=_key(name),
+        disabled=_locked(name),
+        help=_help(name, help),
+        persist_state="session",
+    )
+
+
+def choice(
+    name: str, label: str, options: Sequence[str], titles: dict[str, str] | None = None, *, bare: bool = False
+) -> str:
+    """Draw a choice of one option, unless a link hides it, and return it; titles stand in place of options.
+
+    A bare one has no visible label.
+    """
+    fixed, hidden = _fixed(name)
+    fixed = fixed if fixed in options else None
+    if hidden:
+        return fixed or options[0]
+    if fixed is not None or st.session_state.get(_key(name)) not in options:
+        st.session_state[_key(name)] = fixed or options[0]
+    return st.segmented_control(
+        label,
+        options,
+        format_func=lambda option: (titles or {}).get(option, option),
+        key=_key(name),
+        required=True,
+        disabled=_locked(name),
+        help=None if bare else _help(name, ""),
+        label_visibility="collapsed" if bare else "visible",
+        persist_state="session",
+    )
+
+
+def head(title: str, name: str, steps: Sequence[str]) -> int:
+    """Draw a chapter's title beside its steps, and return which one is open, from 0."""
+    with st.container(horizontal=True, vertical_alignment="center", key="learn-head"):
+        st.title(title, anchor=False, width="stretch")
+        return list(steps).index(choice(name, "Step", steps, bare=True))
+
+
+def text(name: str, label: str, default: str) -> str:
+    """Draw a text field, unless a link hides it, and return its text."""
+    fixed, hidden = _fixed(name)
+    if hidden:
+        return fixed or default
+    if fixed is not None:
+        st.session_state[_key(name)] = fixed
+    return st.text_input(
+        label,
+        **_start(name, default),
+        key=_key(name),
+        disabled=_locked(name),
+        help=_help(name, ""),
+        persist_state="session",
+    )
+
+
+def set_value(name: str, value: Any) -> None:
+    """Move a control, from a callback."""
+    st.session_state[_key(name)] = value
+
+
+def _key(name: str) -> str:
+    return f"learn-{name}"
+
+
+def _start(name: str, default: Any) -> dict[str, Any]:
+    """Return the default for a widget that has no value yet: with both, Streamlit would warn."""
+    return {} if _key(name) in st.session_state else {"value": default}
+
+
+def _help(name: str, help: str) -> str | None:
+    named = f"In links: `{name}`" if lesson.teacher() else ""
+    return " ".join(filter(None, (help, named))) or None
+
+
+def _locked(name: str) -> bool:
+    return name in _parse(st.session_state["lock"])
+
+
+def _fixed(name: str) -> tuple[str | None, bool]:
+    """Return the value that a link gives to a control, and whether it hides it."""
+    hidden, locked = _parse(st.session_state["hide"]), _parse(st.session_state["lock"])
+    return hidden.get(name) or locked.get(name), name in hidden
+
+
+def _parse(given: str) -> dict[str, str | None]:
+    """Return name -> value of "alpha:0.5,pairs": None where no value is given."""
+    found = {}
+    for part in filter(None, (part.strip() for part in given.split(","))):
+        name, _, value = part.partition(":")
+        found[name] = value or None
+    return found

@@ -1,0 +1,34 @@
+"""From a lesson to Race: the prepared study, in a class with a seed of the student's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from analysis.packages import DEFAULT_BASE
+from analysis.shapes import block_shapes
+from analysis.trials.study import Study
+from app import selection, trials
+from app.views.race import form
+
+PREPARED = Study("bbc_headlines", ("head_only", "plain", "banded", "lora"), budgets=(41_472,))
+
+
+def prepared() -> Study:
+    """Return the study of the lesson, with the seed that this student has in the class."""
+    return replace(PREPARED, seeds=(trials.class_seed(),))
+
+
+def matrices() -> int:
+    """Return how many matrices of the model are adapted."""
+    return len(block_shapes(DEFAULT_BASE))
+
+
+def go(study: Study) -> None:
+    """Open Race with a plan filled in, from a callback."""
+    try:
+        form.fill(study)
+    except ValueError as error:
+        form.complain(error)
+    else:
+        trials.open_study(None)
+    selection.request("race")

@@ -1,0 +1,257 @@
+"""Learn, chapter by chapter: what is moved changes what is shown, and answers are checked."""
+
+from pathlib import Path
+
+import pytest
+import streamlit as st
+import torch
+from streamlit.testing.v1 import AppTest
+
+from analysis.lessons import claims, painting, picture
+from analysis.trials.results import Answers
+from analysis.trials.study import Study
+from app import results, trials
+from app.views.learn import lesson, racing
+from svft.patterns import PATTERNS, register_pattern
+from tests.app.studies import add_study
+
+MAIN = Path(__file__).parents[2] / "app" / "main.py"
+ME, YOU = "a" * 32, "b" * 32
+
+
+@pytest.fixture
+def learn(no_workers, monkeypatch):
+    """Open a chapter with a query, as a visitor."""
+
+    def run(chapter: int, owner: str = ME, **query: str) -> AppTest:
+        monkeypatch.setattr(type(st.context), "cookies", {"svft-visitor": owner})
+        test = AppTest.from_file(str(MAIN), default_timeout=120)
+        test.switch_page("learn.py")  # before the first run, which would draw Start
+        for key, value in {"chapter": str(chapter), **query}.items():
+            test.query_params[key] = value
+        return test.run()
+
+    return run
+
+
+def alts(test: AppTest) -> list[str]:
+    return [chart.proto.alt for chart in test.get("plotly_chart")]
+
+
+def done(test: AppTest) -> str:
+    return next(caption.value for caption in test.caption if "chapters done" in caption.value)
+
+
+def step(test: AppTest, number: int, name: str) -> AppTest:
+    return test.segmented_control(key=f"learn-step{number}").set_value(name).run()
+
+
+@pytest.mark.parametrize("chapter", range(1, len(lesson.CHAPTERS) + 1))
+def test_every_chapter_stands_with_a_title_and_alternative_texts(learn, chapter):
+    test = learn(chapter)
+    assert not test.exception
+    assert not test.error
+    assert len(test.title) == 1
+    assert all(len(alt) > 20 for alt in alts(test))
+    assert test.button(key=f"chapter-{chapter}").label.startswith(f"{chapter} · ")
+
+
+def test_an_unknown_chapter_is_the_first_one(learn):
+    for given in ("9", "0", "x"):
+        assert "ellipse" in alts(learn(given))[0]
+
+
+def test_chapters_follow_each_other(learn):
+    test = learn(1)
+    test.button(key="next-chapter").click().run()
+    assert test.query_params["chapter"] == "2"
+    test.button(key="chapter-6").click().run()
+    assert "U and V" in alts(test)[0]
+    assert "next-chapter" not in [button.key for button in test.button]
+
+
+def test_svd_by_hand(learn):
+    test = learn(1)
+    assert "half-axes 2.5 and 1" in alts(test)[0]
+    test.slider(key="learn-sigma2").set_value(0.0).run()
+    assert "half-axes 2.5 and 0" in alts(test)[0]
+    assert any("rank 1" in caption.value for caption in test.caption)
+    test.number_input(key="answer-largest").set_value(45.0).run()
+    assert "square root" in test.info[0].value
+    test.number_input(key="answer-largest").set_value(6.708).run()
+    assert "Right" in test.success[0].value
+    step(test, 1, "A photograph")
+    before = alts(test)
+    test.slider(key="learn-pairs").set_value(20).run()
+    assert alts(test) != before
+    sigma = picture.load_picture("china").sigma
+    needed = int((picture.kept_energy(sigma)["share"] < 0.99).sum()) + 1
+    test.number_input(key="answer-pairs").set_value(float(needed - 1)).run()
+    assert "more are needed" in test.info[0].value
+    assert done(test).startswith("0 of")
+    test.number_input(key="answer-pairs").set_value(float(needed)).run()
+    assert "Right" in test.success[0].value
+    assert done(test).startswith("1 of")
+    assert test.button(key="chapter-1").icon == ":material/check_circle:"
+
+
+def test_the_dial(learn):
+    test = learn(2)
+    assert "turned by" in alts(test)[0]
+    test.button(key="answer-removed").click().run()
+    assert "off the diagonal" in test.info[0].value
+    test.slider(key="learn-m23").set_value(0.0)
+    test.slider(key="learn-m33").set_value(-1.0).run()
+    assert "Every vector stays" in alts(test)[0]
+    test.button(key="answer-removed").click().run()
+    assert "Right" in test.success[0].value
+    step(test, 2, "A language model")
+    before = alts(test)
+    test.slider(key="learn-off").set_value(-1.0).run()
+    assert alts(test) != before
+    for given, kind in (("Change a singular value", "info"), ("Turn a singular vector", "success")):
+        test.pills(key="answer-turned").set_value(given).run()
+        assert getattr(test, kind)
+
+
+def test_patterns_are_painted_and_read(learn):
+    test = learn(3)
+    assert [metric.value for metric in test.metric] == ["6,144", "384", "8.0"]
+    test.button(key="answer-low_rank").click().run()
+    assert "rank 384" in test.info[0].value
+    test.session_state["learn-painted"] = painting.row_cells(0) | painting.row_cells(1)
+    test.run()
+    assert [metric.value for metric in test.metric] == ["12,288", "32", "16.0"]
+    test.button(key="answer-low_rank").click().run()
+    assert "exceed 32" in test.success[0].value
+    step(test, 3, "The lemma")
+    assert "75% left" in alts(test)[0]
+    assert "| square weight | 32 | 32 |" in test.markdown[-1].value
+    step(test, 3, "Paint Ω")
+    test.button(key="preset-Clear").click().run()
+    assert test.button(key="race-it").disabled
+    step(test, 3, "The lemma")
+    assert "empty" in test.info[0].value
+
+
+def test_a_registered_pattern_is_in_the_list(learn, monkeypatch):
+    monkeypatch.setitem(PATTERNS, "corner", None)  # taken out again after the test
+    register_pattern("corner", "The first k entries.")(lambda n, k, *, seed, U, V: torch.arange(k))
+    test = learn(3)
+    choice = test.segmented_control(key="learn-pattern")
+    assert choice.options == ["My own", *PATTERNS]
+    choice.set_value("corner").run()
+    test.slider(key="learn-off_diag").set_value(0).run()
+    assert [metric.value for metric in test.metric] == ["384", "1", "0.5"]
+    assert any("The first k entries." in caption.value for caption in test.caption)
+
+
+def test_a_painted_pattern_is_the_plan_of_a_race(learn):
+    test = learn(3)
+    test.button(key="race-it").click().run()
+    plan = test.session_state["plan"]
+    assert plan.methods == ("custom", "banded", "random")
+    assert plan.budgets == (36 * 6_144,)
+    assert len(plan.custom_indices) == 6_144
+    planned, left_out = plan.plan()
+    assert not left_out
+    assert planned[0].label == "My pattern"
+    sizes = [one.parameters for one in planned]
+    assert max(sizes) / min(sizes) < 1.06
+
+
+def test_the_race_before_and_after(learn):
+    test = learn(4)
+    if racing.PREPARED.task not in trials.committed():
+        assert any("not in this installation" in text.value for text in test.markdown)
+    id = add_study(trials.store(), racing.PREPARED, owner=ME)
+    test = learn(4)
+    found = results.of_study(trials.store().study(id), trials.store().trials(id))
+    pair = found.verdict.pair
+    assert any(found.verdict.headline in text.value for text in test.markdown)
+    assert "LoRA r=1" in alts(test)[0]
+    right = claims.outcome(Answers(found.trials, found.examples.labels).difference(*pair))
+    for given in sorted(claims.OUTCOMES, key=lambda option: option == right):
+        test.pills(key="answer-claim").set_value(given).run()
+        assert bool(test.success) == (given == right)
+    test.button(key="open-race").click().run()
+    assert test.session_state["plan"].methods == racing.PREPARED.methods
+
+
+def test_students_of_a_class_have_seeds_of_their_own_and_one_plot(learn):
+    for seed, owner in enumerate((ME, YOU)):
+        student = learn(4, owner, **{"class": "7b"})
+        assert f"your seed is {seed}" in student.info[0].value
+        student.button(key="open-race").click().run()
+        assert student.session_state["plan"].seeds == (seed,)
+    teacher = {"class": "7b", "teacher": "1"}
+    empty = learn(4, "c" * 32, **teacher)
+    assert [metric.value for metric in empty.metric] == ["2", "0", "0"]
+    assert "No run of the class 7b" in empty.info[0].value
+    store = trials.store()
+    for seed, owner in enumerate((ME, YOU)):
+        plan = Study(racing.PREPARED.task, racing.PREPARED.methods, racing.PREPARED.budgets, seeds=(seed,))
+        store.add_to_class("7b", add_study(store, plan, owner=owner))
+    store.add_to_class("7b", add_study(store, Study(racing.PREPARED.task, ("plain", "lora"), (41_472,)), owner=ME))
+    full = learn(4, "c" * 32, **teacher)
+    assert [metric.value for metric in full.metric] == ["2", "2", "2"]
+    assert "2 so far" in alts(full)[0]
+
+
+def test_what_an_adapter_learned(learn):
+    test = learn(5)
+    before = alts(test)
+    test.segmented_control(key="learn-adapter").set_value("banded").run()
+    assert len(alts(test)) == 3
+    assert alts(test) != before
+    verdicts = []
+    for given in ("Yes, in fewer", "No, as noise does", "No, in more"):
+        test.pills(key="answer-concentrated").set_value(given).run()
+        verdicts.append(bool(test.success))
+    assert sum(verdicts) == 1
+    test.button(key="learn-explore").click().run()
+    assert test.session_state["adapter"].endswith("bbc_headlines-banded")
+
+
+def test_what_it_costs(learn):
+    test = learn(6)
+    assert "2.95 MB" in alts(test)[0]
+    test.slider(key="learn-out").set_value(384).run()
+    assert "2.95 MB" not in alts(test)[0]
+    assert "4096" not in alts(test)[1]
+    test.number_input(key="answer-basis").set_value(2.36).run()
+    assert "W itself" in test.info[0].value
+    test.number_input(key="answer-basis").set_value(2.95).run()
+    assert "Right" in test.success[0].value
+    step(test, 6, "Aside: signs")
+    broken, error = alts(test), test.metric[1].value
+    assert error != "0%"
+    test.segmented_control(key="learn-signature").set_value("Used").run()
+    assert test.metric[1].value == "0%"
+    assert alts(test) != broken
+    test.segmented_control(key="learn-of").set_value("plain")
+    test.segmented_control(key="learn-signature").set_value("Ignored").run()
+    assert test.metric[1].value == "0%"
+    test.pills(key="answer-immune").set_value("banded").run()
+    assert "off the diagonal" in test.info[0].value
+    test.pills(key="answer-immune").set_value("plain").run()
+    assert test.success
+
+
+def test_a_teacher_sees_answers_and_notes(learn):
+    student, teacher = learn(1), learn(1, teacher="1")
+    assert not any("Answer:" in caption.value for caption in student.caption)
+    assert any("Answer: σ₁ = √45" in caption.value for caption in teacher.caption)
+    assert any("For the teacher · about 8 minutes" in text.value for text in teacher.markdown)
+
+
+def test_links_lock_and_hide_controls(learn):
+    test = learn(1, lock="sigma1:3.0,u", hide="sigma2:0.5,nothing")
+    assert test.slider(key="learn-sigma1").disabled
+    assert test.slider(key="learn-u").disabled
+    assert not test.slider(key="learn-v").disabled
+    assert "learn-sigma2" not in [slider.key for slider in test.slider]
+    assert "half-axes 3 and 0.5" in alts(test)[0]
+    wild = learn(1, lock="sigma1:nan,v:99999,step1:none")
+    assert not wild.exception
+    assert wild.slider(key="learn-v").value == 180
