@@ -69,9 +69,15 @@ class Visitor:
 def keeps_to_the_rules(visitor, size: str) -> None:
     """Assert what holds for every page: it fits, few widgets and words above the fold, nothing too small or pale."""
     page, (width, height) = visitor.page, SIZES[size]
-    assert page.locator(".stMain").evaluate("element => element.scrollWidth <= element.clientWidth")
     assert len(above_the_fold(page, WIDGETS, width, height)) <= 6
     assert len(page.evaluate(_WORDS, height)) <= 120
+    is_readable(visitor)
+
+
+def is_readable(visitor) -> None:
+    """Assert that a page fits its window, that nothing on it is too small or pale, and that its console is silent."""
+    page = visitor.page
+    assert page.locator(".stMain").evaluate("element => element.scrollWidth <= element.clientWidth")
     assert min(page.evaluate(_FONT_SIZES)) >= 12
     violations = Axe().run(page).response["violations"]
     assert [rule["id"] for rule in violations if rule["impact"] in ("serious", "critical")] == []
