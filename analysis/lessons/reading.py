@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.evaluation import Evaluation
 from analysis.lessons.answers import Answer
-from analysis.trials.verdict import SVFT_PATTERNS
+from analysis.methods import svft_patterns
 
 FEWER, AS_NOISE, MORE = "Yes, in fewer", "No, as noise does", "No, in more"
 OUTCOMES = (FEWER, AS_NOISE, MORE)
@@ -43,7 +43,7 @@ def against_full(measured: Evaluation | None, summary: pd.DataFrame | None) -> s
         )
     if summary is not None and (summary["method"] == "full").any():
         full = summary[summary["method"] == "full"].iloc[0]
-        svft = summary[summary["method"].isin(SVFT_PATTERNS)].nsmallest(1, "parameters")
+        svft = summary[summary["method"].isin(svft_patterns())].nsmallest(1, "parameters")
         said.append(
             f"In the committed study, the update of full fine-tuning has rank {full['rank']:.0f} on average, but an "
             f"effective rank of {full['effective_rank']:.0f}"
