@@ -6,6 +6,7 @@ import re
 
 import nbformat
 import pytest
+from nbclient.exceptions import CellExecutionError
 
 from tests.notebooks.execute import FIGURE, NOTEBOOKS, PICTURE, execute
 
@@ -32,6 +33,13 @@ def test_it_runs_and_says_what_is_committed(path):
         assert kinds(before) == kinds(after)
         if VARIES not in before.metadata.get("tags", []):
             assert said(before) == said(after)
+
+
+def test_one_that_reaches_out_fails(tmp_path):
+    reaching = nbformat.v4.new_code_cell("import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)")
+    nbformat.write(nbformat.v4.new_notebook(cells=[reaching]), tmp_path / "reaching.ipynb")
+    with pytest.raises(CellExecutionError, match="SocketConnectBlockedError"):
+        execute(tmp_path / "reaching.ipynb")
 
 
 @every_notebook
