@@ -39,8 +39,9 @@ class ProjectedSource:
 
     @property
     def task_type(self) -> str | None:
-        """PEFT's name of what the model is for."""
-        return self.base.task_type
+        """PEFT's name of what the model is for; None where it needs a head that the files do not hold."""
+        drawn = {name for name in self.base.new if _head_module(name) is not None}
+        return None if drawn - set(self.head) else self.base.task_type
 
     def attach(self, config: SvftConfig) -> PeftModel:
         """Return the base with a new SVFT adapter named "default", M = 0, and the trained head."""
