@@ -131,13 +131,9 @@ def _show_race(facts: Facts) -> None:
 
 def _race() -> None:
     pairs = tuple((int(i), int(j)) for i, j in zip(*np.divmod(painting.entries_of(painted()), painting.N)))
-    racing.go(replace(racing.prepared(), methods=("custom", "banded", "random"), budgets=(_total(len(pairs)),),
-                      custom_indices=pairs))  # fmt: skip
-
-
-def _total(k: int) -> int:
-    """Return the parameters of k entries in every adapted matrix of the model."""
-    return k * racing.matrices()
+    budget = len(pairs) * racing.matrices()
+    methods = ("custom", "banded", "random")
+    racing.go(replace(racing.prepared(), methods=methods, budgets=(budget,), custom_indices=pairs))
 
 
 @st.fragment

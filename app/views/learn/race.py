@@ -28,7 +28,7 @@ def show() -> None:
         classes.show_all()
         return
     left, right = st.columns([5, 8], gap="large")
-    own, shipped = _own(), _shipped()
+    own, shipped = _own(), results.shipped(racing.PREPARED.task)
     with left:
         st.markdown(
             "The paper claims that, **at equal or smaller budget, SVFT recovers more of full fine-tuning than LoRA**:"
@@ -67,10 +67,6 @@ def _own() -> Results | None:
         if not found.trials.empty and found.verdict.pair:
             return found
     return None
-
-
-def _shipped() -> Results | None:
-    return results.shipped(racing.PREPARED.task)
 
 
 def _say(found: Results | None, without: str) -> str:
