@@ -12,7 +12,9 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from analysis.bases import BaseModelError, quiet
+from analysis.opening.base_weights import locate_base
 from analysis.packages import resolve_base
+from analysis.settings import is_public
 
 # PEFT's name of a task -> transformers' class for it; what comes first wins where several fit alike.
 AUTO_CLASSES = {
@@ -67,7 +69,10 @@ def load_base_model(
 
     Raises:
         BaseModelError: Where it cannot be loaded, or no class has the names.
+        AdapterError: On a public server, where it may not be opened.
     """
+    if is_public():
+        locate_base(base)  # refuses paths that strangers may not name, and downloads nothing
     try:
         config = AutoConfig.from_pretrained(resolve_base(base))
         chosen, config = _choose(base, config, shapes, also or {}, task_type)
