@@ -7,7 +7,7 @@ An SVFT adapter is read from its own files alone: no base model is needed. Any o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +34,14 @@ class Projection:
         trained: Number of parameters that the method trained for this matrix.
         rank_bound: The most that the rank of ΔW can be, by the method.
         floor: Singular values of ΔW up to here are rounding; None where ΔW is exact, for max(shape)·eps·σ₁.
+        alignment: |UᵀV|, (n, n) float32, by which top_k chooses its entries; None where W is not square.
     """
 
     outside: np.ndarray | None
     trained: int
     rank_bound: int
     floor: float | None = None
+    alignment: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,6 +280,14 @@ def matrix_table(sizes: dict[str, dict]) -> pd.DataFrame:
         for place in places(list(sizes))
     ]
     return pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
+
+
+@lru_cache(maxsize=4)  # all matrices of one size share them
+def grid(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of all entries of an n×n matrix, row by row: (n²,) int64 each, read-only."""
+    rows, cols = np.divmod(np.arange(n * n), n)
+    rows.flags.writeable = cols.flags.writeable = False
+    return rows, cols
 
 
 def _method(config: dict) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from analysis.evaluation import Evaluation
 from analysis.tasks import TASKS
 
-_TITLES = {"head_only": "head only", "full": "full fine-tuning"}
+_BASELINES = {"head_only": "head only", "full": "full fine-tuning"}
+_TITLES = {**_BASELINES, "lora_r1": "LoRA r=1", "lora_r8": "LoRA r=8"}
 
 
 def write_card(directory: str | Path, evaluation: Evaluation) -> None:
@@ -64,7 +65,7 @@ def _comparison(evaluation: Evaluation) -> list[str]:
         single = ", ".join(f"{value:.1%}" for value in values)
         rows.append(f"| {_TITLES.get(name, name)} | {evaluation.mean_accuracy(name):.1%} | {single} |")
     table = [f"| method | mean | seeds {seeds} |", "|---|---|---|", *rows]
-    if evaluation.spec["method"] in _TITLES:
+    if evaluation.spec["method"] in _BASELINES:
         return table
     if evaluation.recovered is None:
         recovered = "not defined, because full fine-tuning is not clearly above head only"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from analysis.adapter import AdaptedMatrix, open_adapter
-from analysis.overview import noise_summary
+from analysis.overview import noise_summary, relative_norm, wall_row
 from analysis.ranks import norms, ranks
 from analysis.spectrum import cumulative_energy, intruders, spectrum, subspace_overlap
 from analysis.summary import summarize
@@ -40,6 +40,21 @@ def matrix_tables(path: str, name: str) -> Iterator[Any]:
         yield table.__name__, table(matrix)
 
 
+def overview_rows(path: str) -> Iterator[Any]:
+    """Yield the number of adapted matrices, then (name, ‖ΔW‖/‖W‖, its part of the wall) of one after another."""
+    adapter = open_adapter(path)
+    yield len(adapter.names)
+    for matrix in map(adapter.matrix, adapter.names):
+        yield matrix.name, relative_norm(matrix), wall_row(matrix, signed=False)
+
+
+def fetched(repository: str, revision: str, directory: str) -> Iterator[Any]:
+    """Yield the number of files to fetch from the Hub, then the path of each (`analysis.opening.hub.fetch`)."""
+    from analysis.opening.hub import fetch
+
+    yield from fetch(repository, revision, directory)
+
+
 def comparison(a: str, b: str) -> Iterator[Any]:
     """Yield the number of matrices that two adapters share, then `analysis.comparison.compare_matrix` of each."""
     from analysis.comparison import comparison_rows, shared  # it imports torch, which the page need not wait for
@@ -47,6 +62,13 @@ def comparison(a: str, b: str) -> Iterator[Any]:
     first, second = open_adapter(a), open_adapter(b)
     yield len(shared(first, second).names)
     yield from comparison_rows(first, second)
+
+
+def authors_layers(path: str, base: str, output: str) -> Iterator[Any]:
+    """Yield the steps of `analysis.conversion.authors.authors_steps`: the number of layers, then a row for each."""
+    from analysis.conversion.authors import authors_steps  # it imports torch, which the page need not wait for
+
+    yield from authors_steps(path, base, output)
 
 
 def memory(name: str, config: str, kinds: str, budget: str, batch: str, length: str, dtype: str) -> Iterator[Any]:
@@ -99,6 +121,9 @@ MATRIX_TABLES = (
 )
 WORK: dict[str, Callable[..., Iterator[Any]]] = {
     "summary": summary_rows,
+    "overview": overview_rows,
+    "fetch": fetched,
+    "authors": authors_layers,
     "matrix": matrix_tables,
     "compare": comparison,
     "memory": memory,

@@ -26,13 +26,21 @@ def relative_norms(adapter: Adapter) -> pd.DataFrame:
         name, layer, kind, label: As in `Adapter.matrices`.
         relative_norm: ‖ΔW‖_F / ‖W‖_F; NaN where a truncated basis hides the tail of W.
     """
+    return norm_table(adapter, {name: relative_norm(adapter.matrix(name)) for name in adapter.names})
+
+
+def norm_table(adapter: Adapter, found: dict[str, float]) -> pd.DataFrame:
+    """Return the table of `relative_norms` from the norms found so far, by name; NaN where there is none yet."""
     table = adapter.matrices[["name", "layer", "kind", "label"]].copy()
-    matrices = map(adapter.matrix, adapter.names)
-    table["relative_norm"] = [
-        math.nan if matrix.truncated else matrix.update_norm / max(np.linalg.norm(matrix.sigma), np.finfo(float).tiny)
-        for matrix in matrices
-    ]
+    table["relative_norm"] = table["name"].map(found).astype(float)
     return table
+
+
+def relative_norm(matrix: AdaptedMatrix) -> float:
+    """Return ‖ΔW‖_F / ‖W‖_F; NaN where a truncated basis hides the tail of W."""
+    if matrix.truncated:
+        return math.nan
+    return float(matrix.update_norm / max(np.linalg.norm(matrix.sigma), np.finfo(float).tiny))
 
 
 def wall(adapter: Adapter) -> pd.DataFrame:
@@ -44,25 +52,25 @@ def wall(adapter: Adapter) -> pd.DataFrame:
         value: Mᵢᵢ where the whole adapter is plain; else √Σⱼ Mᵢⱼ², the size of row i of M.
     """
     signed = is_plain(adapter)
-    parts = []
-    for matrix in map(adapter.matrix, adapter.names):
-        if signed:
-            value = np.zeros(matrix.m)
-            value[matrix.rows] = matrix.values
-        else:
-            value = np.sqrt(np.bincount(matrix.rows, weights=matrix.values**2, minlength=matrix.m))
-        parts.append(
-            pd.DataFrame(
-                {
-                    "name": matrix.name,
-                    "label": matrix.label,
-                    "layer": matrix.layer,
-                    "index": np.arange(matrix.m),
-                    "value": value,
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat([wall_row(matrix, signed) for matrix in map(adapter.matrix, adapter.names)], ignore_index=True)
+
+
+def wall_row(matrix: AdaptedMatrix, signed: bool) -> pd.DataFrame:
+    """Return one matrix's part of `wall`; `signed` where it is a diagonal of an adapter of diagonals."""
+    if signed:
+        value = np.zeros(matrix.m)
+        value[matrix.rows] = matrix.values
+    else:
+        value = np.sqrt(np.bincount(matrix.rows, weights=matrix.values**2, minlength=matrix.m))
+    return pd.DataFrame(
+        {
+            "name": matrix.name,
+            "label": matrix.label,
+            "layer": matrix.layer,
+            "index": np.arange(matrix.m),
+            "value": value,
+        }
+    )
 
 
 def is_plain(adapter: Adapter) -> bool:

@@ -19,6 +19,8 @@ from analysis.bases import Encoder, load_base, load_encoder
 from analysis.evaluation import read_evaluation
 from analysis.inference import Factor, dialled, has_dial, predict_logits, reweighted
 from analysis.methods import keep_boft_from_compiling
+from analysis.settings import may_open
+from analysis.shipped import DIRECTORY
 
 
 class Predictor:
@@ -57,6 +59,9 @@ def load_predictor(directory: str | Path) -> Predictor:
         BaseModelError: Where its base cannot be loaded.
     """
     directory = Path(directory)
+    if not (directory.resolve().is_relative_to(DIRECTORY.resolve()) or may_open(directory)):
+        # PEFT reads the whole config, which can name modules to import and models to load.
+        raise AdapterError(f"This server applies no uploaded adapter to texts; {directory.name} can be looked at.")
     evaluation = read_evaluation(directory)
     if evaluation is None:
         raise AdapterError(

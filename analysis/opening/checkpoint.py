@@ -136,9 +136,11 @@ def _rounding(before: torch.Tensor, eps: float) -> float:
 
 
 def _named_base(path: Path, config: dict) -> str | None:
-    """Return the base model that the files name: `svft train` records it, older configs do."""
-    try:
-        named = json.loads((path / "evaluation.json").read_text(encoding="utf-8"))["spec"]["base"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        named = config.get("_name_or_path")
+    """Return the base model that the files name: older configs do, and `svft train` records it."""
+    named = config.get("_name_or_path")
+    if not named:
+        try:
+            named = json.loads((path / "evaluation.json").read_text(encoding="utf-8"))["spec"]["base"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            named = None
     return named if isinstance(named, str) and named else None

@@ -56,10 +56,10 @@ class PeftAdapter:
         self.head = {}
         for name, info in self.files.tensors.items():
             module, part = _module_and_part(name)
-            if part is not None:
-                self._tensors[module].append(name)
-            elif name.rpartition(".")[2] in _SHARED:
+            if name.rpartition(".")[2] in _SHARED:
                 self._shared.append(name)
+            elif part is not None:
+                self._tensors[module].append(name)
             else:
                 self.head[name] = info.shape
         self.modules = {module: self._trained(names) for module, names in self._tensors.items()}
@@ -79,7 +79,10 @@ class PeftAdapter:
         """Return the update of one weight: factors for plain LoRA, else the merged weight minus the pristine one."""
         weight = weights.weight(module).float()
         shape = tuple(weight.shape)
-        tensors = {name: self._read(name) for name in [*self._tensors[module], *self._shared]}
+        tensors = {name: self._read(name) for name in self._tensors[module]}
+        for name in self._shared:  # filed under the model, or under any one of the modules
+            part = name.rpartition(".")[2]
+            tensors |= dict.fromkeys((f"base_model.{part}", f"{_PREFIX}{module}.{part}"), self._read(name))
         with _as_sentence(module, self.path):
             model, layer = self._build(module, weight, transposed=weights.transposed)
             self._load(model, tensors)
@@ -137,11 +140,12 @@ class PeftAdapter:
             for name, tensor in tensors.items()
         }  # fmt: skip
         result = set_peft_model_state_dict(model, own, adapter_name=_ADAPTER)
-        if result.unexpected_keys:
-            raise AdapterError(f"PEFT knows no tensor {result.unexpected_keys[0]} of this kind of adapter")
+        unknown = [key for key in result.unexpected_keys if not set(_SHARED) & set(key.split("."))]
+        if unknown:
+            raise AdapterError(f"PEFT knows no tensor {unknown[0]} of this kind of adapter")
         missing = [
             key for key in result.missing_keys
-            if f".{_ADAPTER}" in key and ".largest." not in key and ".base_layer." not in key
+            if f".{_ADAPTER}" in key and ".largest." not in key and _module_and_part(key)[1] is not None
         ]  # fmt: skip
         if missing:
             raise AdapterError(f"{missing[0].replace(f'.{_ADAPTER}', '')} is missing")

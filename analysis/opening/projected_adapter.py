@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import pandas as pd
 
-from analysis.adapter import AdaptedMatrix, Adapter, Projection, matrix_table
+from analysis.adapter import AdaptedMatrix, Adapter, Projection, grid, matrix_table
 from analysis.adapter_file import read_task
 from analysis.bounded_files import AdapterError
 from analysis.opening.base_weights import BaseWeights, locate_base
+from analysis.opening.recognise import AUTHORS
 
 if TYPE_CHECKING:
     from analysis.opening.projection import Update
@@ -80,7 +79,7 @@ class ProjectedAdapter(Adapter):
         basis = decompose(self.weights.weight(name), name=name)
         M, outside = project(update, basis)
         row = self.matrices.iloc[self.names.index(name)]
-        rows, cols = _grid(len(M))
+        rows, cols = grid(len(M))
         return AdaptedMatrix(
             name=name,
             layer=None if pd.isna(row["layer"]) else int(row["layer"]),
@@ -94,7 +93,13 @@ class ProjectedAdapter(Adapter):
             pattern="projected",
             pattern_label=row["pattern_label"],
             off_diag=None,
-            projection=Projection(outside, int(row["trained"]), update.rank_bound, update.floor),
+            projection=Projection(
+                outside,
+                int(row["trained"]),
+                update.rank_bound,
+                update.floor,
+                (basis.U.mT @ basis.V).abs().numpy() if outside is None else None,
+            ),
         )
 
 
@@ -104,6 +109,15 @@ def open_projected(path: Path, kind: str, base: str | None = None) -> Adapter:
     Raises:
         AdapterError: Where it is damaged, or its base model is not known, not here, or another one.
     """
+    if kind == "projection":
+        from analysis.opening.saved_projection import open_saved
+
+        return open_saved(path)
+    if kind == AUTHORS:
+        raise AdapterError(
+            f"{path} holds layers of the SVFT authors' code: they become an adapter when they are opened in the app's "
+            "dialog, or by `svft convert`."
+        )
     source = _source(path, kind)
     base = base or source.base
     weights = BaseWeights(locate_base(base))
@@ -144,11 +158,3 @@ def _source(path: Path, kind: str) -> UpdateSource:
     from analysis.opening.peft_update import PeftAdapter
 
     return PeftAdapter(path, kind)
-
-
-@lru_cache(maxsize=4)  # all matrices of one size share them
-def _grid(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of all entries of an n×n matrix, row by row: (n²,) int64 each, read-only."""
-    rows, cols = np.divmod(np.arange(n * n), n)
-    rows.flags.writeable = cols.flags.writeable = False
-    return rows, cols

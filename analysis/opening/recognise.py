@@ -29,6 +29,7 @@ _MARKS = {
 }
 KINDS = tuple(dict.fromkeys(kind for _, kind in _MARKS.values()))
 _STARTS = {"pissa": "PiSSA", "olora": "OLoRA"}  # values of init_lora_weights that change the base
+AUTHORS = "authors' layers"
 _AUTHORS = ".svft_layer."  # layer state of the paper's authors
 
 
@@ -36,8 +37,8 @@ def recognise(path: Path) -> str:
     """Return the kind of adapter in the directory `path`.
 
     Returns:
-        "SVFT", "head only", "LoRA", "DoRA", "rsLoRA", "PiSSA", "OLoRA", another of `KINDS`, "full fine-tuning", or
-        "projection" (one that this project saved).
+        "SVFT", "head only", "LoRA", "DoRA", "rsLoRA", "PiSSA", "OLoRA", another of `KINDS`, "full fine-tuning",
+        "projection" (one that this project saved), or `AUTHORS` (which `analysis.conversion.authors` converts).
 
     Raises:
         AdapterError: Where it holds no adapter, a kind that cannot be opened, or one that its config denies.
@@ -50,8 +51,7 @@ def recognise(path: Path) -> str:
         return "projection"
     if (path / "config.json").is_file():
         if any(_AUTHORS in name for name in TensorFiles(model_files(path)).tensors):
-            # The conversion of the authors' layer state into this project's format hooks in here.
-            raise AdapterError(f"{path} holds layer state of the SVFT authors' code; convert it first.")
+            return AUTHORS
         return "full fine-tuning"
     raise AdapterError(f"{path} is not an adapter: it has no {CONFIG_FILE}, and no config.json of a model either.")
 

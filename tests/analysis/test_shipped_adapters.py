@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from analysis.adapter import open_adapter
 from analysis.bases import DEFAULT_BASE
 from analysis.commands.ship import SEEDS, SHIPPED_METHODS, SHIPPED_TASKS
 from analysis.evaluation import read_evaluation, wilson_interval
@@ -13,14 +14,32 @@ from analysis.shipped import DIRECTORY
 from analysis.specification import TrainingSpec
 from analysis.tasks import Examples, get_task
 
-ADAPTERS = [f"{task}-{method}" for task in SHIPPED_TASKS for method in SHIPPED_METHODS]
+CONTRASTS = ("lora_r1", "lora_r8", "full")  # other methods, to be seen beside SVFT
+ADAPTERS = [f"{task}-{method}" for task in SHIPPED_TASKS for method in SHIPPED_METHODS if method not in CONTRASTS]
+OF_CONTRASTS = sorted(path.name for path in DIRECTORY.glob("*-*") if path.name.split("-")[1] in CONTRASTS)
 WITH_M = [name for name in ADAPTERS if not name.endswith("head_only")]
 
 every_adapter = pytest.mark.parametrize("name", ADAPTERS)
 
 
 def test_nothing_else_ships():
-    assert {path.name for path in DIRECTORY.iterdir() if path.is_dir()} == set(ADAPTERS)
+    assert {path.name for path in DIRECTORY.iterdir() if path.is_dir()} == {*ADAPTERS, *OF_CONTRASTS}
+
+
+@pytest.mark.parametrize("name", OF_CONTRASTS)
+def test_a_contrast_is_a_projection_smaller_than_a_megabyte(name):
+    task, method = name.split("-")
+    assert sum(path.stat().st_size for path in (DIRECTORY / name).iterdir()) < 1_000_000
+    adapter, measured = open_adapter(DIRECTORY / name), read_evaluation(DIRECTORY / name)
+    assert adapter.projected
+    assert adapter.base == DEFAULT_BASE
+    assert measured.spec["method"] == SHIPPED_METHODS[method][0]
+    assert measured.spec["task"] == task
+    assert len(adapter.names) == (2 if method == "full" else 36)
+    if method == "full":  # it moves its matrices far less than SVFT does, and in few directions
+        plain = open_adapter(DIRECTORY / f"{task}-plain")
+        for matrix in map(adapter.matrix, adapter.names):
+            assert plain.matrix(matrix.name).update_norm > 5 * matrix.update_norm
 
 
 @every_adapter
