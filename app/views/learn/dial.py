@@ -11,7 +11,7 @@ from analysis.lessons import picture
 from analysis.lessons.answers import Answer
 from analysis.lessons.factors import two_dials
 from app import figures
-from app.views.learn import controls, prediction, question
+from app.views.learn import controls, pictures, prediction, question
 
 TITLE = "M and the dial"
 QUESTIONS = ("removed", "turned")
@@ -64,12 +64,10 @@ def _show_picture() -> None:
     with stage:
         update = chosen.update(M)
         left, right = st.columns(2, gap="small")
-        left.image(grey_pixels(chosen.W + update), "U(Σ + αM)Vᵀ", width="stretch")
-        right.image(
-            signed_pixels(update, theme=figures.theme()),
-            "The update αΔW: blue darkens, red brightens",
-            width="stretch",
-        )
+        with left:
+            pictures.show(grey_pixels(chosen.W + update), "U(Σ + αM)Vᵀ")
+        with right:
+            pictures.show(signed_pixels(update, theme=figures.theme()), "The update αΔW: blue darkens, red brightens")
         st.caption(figure.layout.meta["caption"])
         question.ask_deed(
             "removed",

@@ -10,7 +10,7 @@ from analysis.figures.plane import plane
 from analysis.lessons import picture
 from analysis.lessons.plane import BY_HAND, check_largest, compose, rotation, singular_values_by_hand
 from app import figures
-from app.views.learn import controls, question
+from app.views.learn import controls, pictures, question
 
 TITLE = "SVD by hand"
 QUESTIONS = ("largest", "pairs")
@@ -83,7 +83,8 @@ def _show_picture() -> None:
                 f"Pair {pairs} alone, a row pattern times a column pattern",
             ),
         ):
-            column.image(pixels, said, width="stretch")
+            with column:
+                pictures.show(pixels, said)
         figures.explain(figure, table, key="learn-kept", file_name="kept_energy.csv")
         question.ask_number(
             "pairs",
