@@ -15,6 +15,8 @@ settings.load_profile("patient")
 
 # Before anything imports the Hub's client.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Before anything imports torch: test processes run side by side, one a core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")
