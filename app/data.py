@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import streamlit as st
 from analysis.adapter import AdaptedMatrix, Adapter, AdapterError, open_adapter
 from analysis.evaluation import Evaluation, read_evaluation
 from analysis.jobs import MATRIX_TABLES, Job
+from analysis.opening.recognise import PROJECTION_FILE
 
 QUICK = 512  # singular directions: up to here the spectrum of a matrix takes a fraction of a second
 
@@ -86,6 +88,16 @@ def restart_summary(of: Adapter) -> None:
     _summary_job.clear(str(of.path), _stamp(of.path))
 
 
+def overview_job(of: Adapter) -> Job:
+    """Return the running or finished projection of all matrices, started by the first call."""
+    return _overview_job(str(of.path), _stamp(of.path))
+
+
+def restart_overview(of: Adapter) -> None:
+    """Forget a stopped projection, so that the next call starts it anew."""
+    _overview_job.clear(str(of.path), _stamp(of.path))
+
+
 def comparison_job(a: Adapter, b: Adapter) -> Job:
     """Return the running or finished comparison of all matrices that two adapters share, started by the first call."""
     return _comparison_job(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
@@ -97,11 +109,12 @@ def restart_comparison(a: Adapter, b: Adapter) -> None:
 
 
 def _stamp(path: Path) -> float:
-    """Return the time of an adapter's file, so that a file written anew is read anew; 0 where there is none."""
-    try:
-        return (Path(path) / "adapter_model.safetensors").stat().st_mtime
-    except OSError:
-        return 0.0
+    """Return the time of an adapter's files, so that files written anew are read anew; 0 where there are none."""
+    times = [0.0]
+    for name in ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json", PROJECTION_FILE):
+        with suppress(OSError):
+            times.append((Path(path) / name).stat().st_mtime)
+    return max(times)
 
 
 # Tables are read, never changed: cache_resource hands out the one object, cache_data would copy it each time.
@@ -135,6 +148,11 @@ def _matrix_job(path: str, stamp: float, name: str) -> Job:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _summary_job(path: str, stamp: float) -> Job:
     return Job("summary", path)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _overview_job(path: str, stamp: float) -> Job:
+    return Job("overview", path)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -14,7 +14,8 @@ from streamlit.navigation.page import Page
 
 from analysis.adapter import Adapter, AdapterError
 from analysis.shipped import shipped_adapters
-from app import data
+from app import data, uploads
+from app.views import opening
 
 # Once the link is there and the run that drew it has ended; the link goes with the page.
 _FOLLOW = """
@@ -26,6 +27,7 @@ const wait = setInterval(() => {
 }, 20);
 """
 
+OPEN = "Open an adapter …"  # an entry of the picker, which asks for one
 VIEWS = ("Coefficients", "Spectrum and rank")
 # What the URL carries without a widget to see: the open study, and of Learn the chapter, whether it is shown to a
 # teacher, the code of a class, and the controls that are hidden or locked.
@@ -55,6 +57,8 @@ def render(show_adapter: bool, explore: bool) -> None:
         show_adapter: Whether the page is about an adapter.
         explore: Whether the page has views of it, and a second slot to compare it with another.
     """
+    if opened := st.session_state.pop("open-requested", None):
+        st.session_state["adapter"] = opened
     shipped = shipped_adapters()
     bases = {label: data.base_of(path) for label, path in shipped.items()}
     chosen = st.session_state.get("adapter") or st.query_params.get("adapter") or next(iter(shipped))
@@ -78,11 +82,13 @@ def render(show_adapter: bool, explore: bool) -> None:
         of_base = [label for label, other in bases.items() if other == base] or list(bases)
         st.selectbox(
             "Adapter",
-            list(dict.fromkeys([*of_base, chosen])),
+            list(dict.fromkeys([*of_base, chosen, OPEN])),
             key="adapter",
             bind="query-params",
+            on_change=_remember_request,
+            args=(chosen,),
             accept_new_options=True,
-            help="Choose one, or type the path of a directory with an SVFT adapter of your own.",
+            help="Choose one, open one of your own, or type the path of its directory.",
         )
         others = _others(of_base, chosen)
         with st.container(key="vs-picker" if explore else "vs-picker-unseen"):
@@ -112,6 +118,8 @@ def render(show_adapter: bool, explore: bool) -> None:
     with st.container(key="study-unseen"):
         for name in _UNSEEN:
             st.text_input(name.title(), key=name, bind="query-params")
+    if st.session_state.pop("open-dialog", False) or opening.is_waiting():
+        opening.dialog()
 
 
 def current() -> Selection:
@@ -185,11 +193,21 @@ def follow_link(page: Page) -> None:
 
 
 def _open(chosen: str) -> Adapter | AdapterError:
-    path = shipped_adapters().get(chosen) or Path(chosen).expanduser()
+    path = shipped_adapters().get(chosen)
     try:
+        if path is None:
+            path = Path(chosen).expanduser()
+            uploads.require(path)
         return data.adapter(path)
     except AdapterError as error:
         return error
+
+
+def _remember_request(before: str) -> None:
+    """Ask for an adapter where that entry was chosen, and keep the one that is open meanwhile."""
+    if st.session_state["adapter"] == OPEN:
+        st.session_state["adapter"] = before
+        st.session_state["open-dialog"] = True
 
 
 def _others(of_base: list[str], chosen: str) -> list[str]:

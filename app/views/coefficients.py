@@ -13,6 +13,7 @@ from analysis.figures.locator import locator
 from analysis.figures.offset_profile import offset_profile
 from app import data, figures
 from app.selection import Selection
+from app.views import projection
 
 STRIPS = ("plain", "banded")
 MODES = {"signed": "Signed", "magnitude": "Magnitude", "relative": "Relative to √(σᵢσⱼ)"}
@@ -36,6 +37,8 @@ def show(chosen: Selection) -> None:
             label_visibility="collapsed",
         )
 
+    if matrix.projected:
+        projection.show_inside(chosen)
     strip = matrix.pattern in STRIPS
     draw_M = coefficient_strip if strip else coefficient_square
     figure = draw_M(cells, n=matrix.m, theme=theme, mode=mode)
@@ -59,8 +62,9 @@ def show(chosen: Selection) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         few = data.table(entries_for_energy, chosen.adapter, chosen.matrix)
+        whose = "M’s energy" if matrix.projected else "the energy"
         st.subheader(
-            f"90 % of the energy: {few['fraction']:.0%} of the entries, in noise {few['noise_mid']:.0%}", anchor=False
+            f"90 % of {whose}: {few['fraction']:.0%} of the entries, in noise {few['noise_mid']:.0%}", anchor=False
         )
         curve = data.table(concentration, chosen.adapter, chosen.matrix)
         figure = concentration_figure(curve, pattern=matrix.pattern, theme=theme)
@@ -73,6 +77,8 @@ def show(chosen: Selection) -> None:
             figure = offset_profile(profile, pattern=matrix.pattern, theme=theme)
             figures.draw(figure, key="offsets", height=280)
             figures.explain(figure, profile, key="offsets", file_name="energy_by_offset.csv")
+    if matrix.projected:
+        projection.show_coverage(chosen)
 
 
 def _box(key: str, n: int, *, strip: bool) -> Box:

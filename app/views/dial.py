@@ -5,6 +5,7 @@ from concurrent.futures import Future
 
 import streamlit as st
 
+from analysis.adapter_file import CONFIG_FILE
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.prediction_bars import prediction_bars
 from app import data, figures
@@ -26,7 +27,11 @@ def show(chosen: Selection) -> None:
         text = st.text_input(
             "Text to classify", EXAMPLES.get(adapter.task, ""), key=f"text-{adapter.task}", placeholder="Type a text"
         )
-        alpha = st.slider("Dial α", -1.0, 3.0, 1.0, 0.1, format="%.1f", key="alpha", help="Applies U(Σ + αM)Vᵀ.")
+        alpha = 1.0
+        if adapter.projected:
+            st.caption(f"Predictions of {adapter.method} as it was trained: the dial α is SVFT’s.")
+        else:
+            alpha = st.slider("Dial α", -1.0, 3.0, 1.0, 0.1, format="%.1f", key="alpha", help="Applies U(Σ + αM)Vᵀ.")
     with right:
         measured = data.evaluation(adapter)
         if measured is None or measured.dial is None:
@@ -41,6 +46,9 @@ def show(chosen: Selection) -> None:
             )
             figures.draw(figure, key="curve", height=HEIGHT)
     with middle:
+        if not (adapter.path / CONFIG_FILE).is_file():
+            st.caption("No adapter to predict with is in its files: only the update of its matrices can be seen.")
+            return
         predictor = wait(data.predictor(adapter))
         if error := predictor.exception():
             st.warning(str(error), icon=":material/error:")

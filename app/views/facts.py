@@ -37,10 +37,11 @@ def show_three(chosen: Selection) -> None:
     total = base_parameters(adapter.base)
     with st.container(key="facts"):
         share, recovered, memory = st.columns(3, gap="small", wrap=False)
+    trained = measured.budget if measured and adapter.projected else adapter.trainable  # all, where a part ships
     share.metric(
         "Trained",
-        f"{adapter.trainable / total:.2%}" if total else f"{adapter.trainable:,}",
-        f"{adapter.trainable:,} of {total / 1e6:.1f} M" if total else "numbers",
+        f"{trained / total:.2%}" if total else f"{trained:,}",
+        f"{trained:,} of {total / 1e6:.1f} M" if total else "numbers",
         help="Share of the base model’s parameters that were trained, the task head not counted.",
         **_QUIET,
     )
@@ -55,9 +56,10 @@ def show_three(chosen: Selection) -> None:
     )
     memory.metric(
         "Extra memory",
-        f"{basis_bytes(adapter) / 1e6:,.0f} MB",
-        "for U and V",
-        help="U and V of every adapted matrix stay in memory beside the base model, in float32.",
+        f"{(4 * trained if adapter.projected else basis_bytes(adapter)) / 1e6:,.0f} MB",
+        "for what it trained" if adapter.projected else "for U and V",
+        help="U and V of every adapted matrix stay in memory beside the base model, in float32; other methods keep "
+        "what they trained.",
         **_QUIET,
     )
 

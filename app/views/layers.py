@@ -1,15 +1,33 @@
 """The map of an adapter: layers down, kinds across; a click selects a matrix."""
 
+import pandas as pd
 import streamlit as st
 
 from analysis.figures.layer_map import layer_map
-from analysis.overview import relative_norms
+from analysis.jobs import Job
+from analysis.overview import norm_table, relative_norms
 from app import data, figures, selection
+from app.views import progress
 
 
 def show_map(chosen: selection.Selection) -> None:
-    """Draw ‖ΔW‖/‖W‖ of every matrix."""
-    table = data.adapter_table(relative_norms, chosen.adapter)
+    """Draw ‖ΔW‖/‖W‖ of every matrix; where they have to be projected first, the map fills meanwhile."""
+    if not chosen.adapter.projected:
+        _draw(chosen, data.adapter_table(relative_norms, chosen.adapter))
+        return
+    job = data.overview_job(chosen.adapter)
+    st.fragment(_filling, run_every=1 if job.running else None)(chosen, job)
+
+
+def _filling(chosen: selection.Selection, job: Job) -> None:
+    if st.session_state.pop("rerun-page", False):  # a click within a fragment runs the fragment alone
+        st.rerun()
+    found = {name: norm for name, norm, _ in list(job.results)}
+    _draw(chosen, norm_table(chosen.adapter, found))
+    progress.show(job, "Projecting", key="overview", restart=lambda: data.restart_overview(chosen.adapter))
+
+
+def _draw(chosen: selection.Selection, table: pd.DataFrame) -> None:
     figure = layer_map(table, theme=figures.theme(), selected=chosen.matrix)
     # The key follows the selection: a matrix picked elsewhere leaves no stale click behind.
     key = f"map-{chosen.matrix}"
@@ -17,6 +35,7 @@ def show_map(chosen: selection.Selection) -> None:
     def clicked() -> None:
         if name := figures.clicked(key):
             selection.select_matrix(name)
+            st.session_state["rerun-page"] = chosen.adapter.projected
 
     # The table of all measures below has these numbers as CSV.
     st.header("Where it changed", anchor=False, help=f"${figure.layout.meta['formula']}$")

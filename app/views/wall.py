@@ -1,18 +1,38 @@
 """The coefficient wall: every trained number of an adapter in one picture; a click opens that matrix in Explore."""
 
+import pandas as pd
 import streamlit as st
 
 from analysis.figures.coefficient_wall import coefficient_wall
+from analysis.jobs import Job
 from analysis.overview import is_plain
 from analysis.overview import wall as wall_table
 from app import data, figures, selection
+from app.views import progress
 
 HEIGHT = 262
 
 
 def show(chosen: selection.Selection) -> None:
-    """Draw all adapted matrices as the rows of one heatmap."""
-    table = data.adapter_table(wall_table, chosen.adapter)
+    """Draw all adapted matrices as the rows of one heatmap; where they have to be projected first, it comes after."""
+    if not chosen.adapter.projected:
+        _draw(chosen, data.adapter_table(wall_table, chosen.adapter))
+        return
+    job = data.overview_job(chosen.adapter)
+    if job.complete:
+        _draw(chosen, pd.concat([part for _, _, part in job.results], ignore_index=True))
+    else:
+        st.fragment(_waiting, run_every=0.5 if job.running else None)(chosen, job)
+
+
+def _waiting(chosen: selection.Selection, job: Job) -> None:
+    if job.complete:
+        st.rerun()
+    st.subheader("Every row of every M, once it is projected", anchor=False)
+    progress.show(job, "Projecting", key="overview", restart=lambda: data.restart_overview(chosen.adapter))
+
+
+def _draw(chosen: selection.Selection, table: pd.DataFrame) -> None:
     signed = is_plain(chosen.adapter)
     figure = coefficient_wall(table, signed=signed, theme=figures.theme(), selected=chosen.matrix)
 

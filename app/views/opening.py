@@ -1,0 +1,150 @@
+"""The dialog that opens an adapter: an upload, a directory on this machine, or a repository on the Hub."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from analysis.adapter import open_adapter
+from analysis.bounded_files import AdapterError
+from analysis.jobs import Job
+from analysis.opening.archive import keep, unpack, with_base
+from analysis.opening.base_weights import locate_base
+from analysis.opening.recognise import AUTHORS, recognise
+from analysis.packages import PACKAGED_BASES
+from analysis.settings import is_public, max_upload, roots
+from app import uploads
+from app.views import progress
+
+SOURCES = {"upload": "Upload", "directory": "Directory", "hub": "Hugging Face Hub"}
+_OWN = "as its files say"
+_WORK = "open-work"
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A job that has to end before something can be opened.
+
+    Attributes:
+        job: It fetches, or converts.
+        what: What it does, to begin a sentence.
+        path: What can be opened then; None for a base model, and where the first result says it.
+        done: What to say at the end where nothing is opened.
+    """
+
+    job: Job
+    what: str
+    path: Path | None = None
+    done: str = ""
+
+
+def is_waiting() -> bool:
+    """Whether something that the dialog started has ended meanwhile."""
+    work = st.session_state.get(_WORK)
+    return work is not None and not work.job.running
+
+
+@st.dialog("Open an adapter", width="large")
+def dialog() -> None:
+    """Ask where the adapter is, and on which base model; open it, or say why it cannot be opened."""
+    st.caption(
+        "SVFT, LoRA and its relatives (DoRA, rsLoRA, PiSSA, OLoRA, AdaLoRA, VeRA, LoHa, LoKr, OFT, BOFT, FourierFT, "
+        "SHiRA, RandLoRA), or a whole fine-tuned model: what it is, is recognised from its files."
+    )
+    source = st.segmented_control(
+        "Source", list(SOURCES), default="upload", format_func=SOURCES.get, required=True, key="open-source"
+    )
+    base = st.selectbox(
+        "Base model",
+        [_OWN, *PACKAGED_BASES],
+        accept_new_options=True,
+        key="open-base",
+        help="Needed where the files name none, or a path of another machine. An id, or a directory.",
+    )
+    try:
+        path = {"upload": _upload, "directory": _directory, "hub": _hub}[source]() or _finished()
+        if path is not None:
+            _open(path, None if base == _OWN else base)
+    except AdapterError as error:
+        st.error(str(error), icon=":material/error:")
+    if _WORK in st.session_state:
+        st.fragment(_working, run_every=0.5)(st.session_state[_WORK])
+
+
+def _open(path: Path, base: str | None) -> None:
+    if recognise(path) == AUTHORS:
+        locate_base(base)  # a sentence, where it is not here or not named
+        output = uploads.new_directory() / path.name
+        st.session_state[_WORK] = _Work(Job("authors", str(path), base, str(output)), "Converting layers", output)
+        return
+    if base is not None:
+        path = with_base(path, base, uploads.new_directory() / path.name)
+    open_adapter(path)  # what is wrong with it is said here, and not on the page
+    st.session_state["open-requested"] = str(path)
+    st.rerun()
+
+
+def _finished() -> Path | None:
+    """Return what can be opened now that the work for it has ended, None where there is nothing yet."""
+    if not is_waiting():
+        return None
+    work = st.session_state.pop(_WORK)
+    if work.job.error:
+        raise AdapterError(work.job.error)
+    if not work.job.complete:
+        return None
+    if work.done:
+        st.success(work.done)
+        return None
+    return work.path or Path(work.job.results[0]).parent
+
+
+def _working(work: _Work) -> None:
+    if not work.job.running:
+        st.rerun()  # the page, which opens the dialog again
+    progress.show(work.job, work.what, key="open-work", restart=lambda: st.session_state.pop(_WORK, None))
+
+
+def _upload() -> Path | None:
+    files = st.file_uploader(
+        "A zip of its directory, or adapter_config.json and adapter_model.safetensors",
+        accept_multiple_files=True,
+        max_upload_size=max(1, max_upload() // 1_000_000),
+        key="open-files",
+    )
+    st.caption("Uploads are seen by nobody else, and deleted when you leave.")
+    if not st.button("Open", type="primary", disabled=not files, key="open-upload"):
+        return None
+    single = files[0].name if len(files) == 1 else ""
+    zipped = single.lower().endswith(".zip")
+    name = re.sub(r"[^\w .-]", "_", single[:-4]).strip(" .") if zipped else ""
+    directory = uploads.new_directory() / (name[:80] or "uploaded adapter")
+    directory.mkdir()
+    return unpack(files[0], directory) if zipped else keep([(file.name, file) for file in files], directory)
+
+
+def _directory() -> Path | None:
+    where = f" under {', '.join(map(str, roots())) or 'no directory: its operator named none'}" if is_public() else ""
+    typed = st.text_input(f"Directory on this machine{where}", key="open-path", placeholder="runs/my-adapter")
+    if not st.button("Open", type="primary", disabled=not typed.strip(), key="open-directory"):
+        return None
+    path = Path(typed.strip()).expanduser()
+    uploads.require(path)
+    return path
+
+
+def _hub() -> Path | None:
+    left, right = st.columns([3, 1])
+    repository = left.text_input("Repository", key="open-repository", placeholder="owner/name, or owner/name/folder")
+    revision = right.text_input("Revision", key="open-revision", placeholder="main")
+    is_base = not is_public() and st.toggle(
+        "This is a base model, to keep on this machine", key="open-is-base", help="For adapters trained on it."
+    )
+    if st.button("Fetch", type="primary", disabled="/" not in repository, key="open-fetch"):
+        target = "" if is_base else str(uploads.new_directory())
+        done = f"{repository} is on this machine now: choose it as the base model." if is_base else ""
+        st.session_state[_WORK] = _Work(Job("fetch", repository, revision.strip(), target), "Fetching", done=done)
+    return None

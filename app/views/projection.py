@@ -1,0 +1,52 @@
+"""What a projection is: how much of the update it shows, what a pattern could hold of it, and what that is worth."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from analysis.coverage import coverage
+from analysis.figures.coverage import coverage as coverage_figure
+from analysis.figures.inside_share import inside_share
+from analysis.shipped import recovered_by_pattern
+from app import data, figures
+from app.selection import Selection
+
+
+def show_inside(chosen: Selection) -> None:
+    """Draw the bar of the share of energy inside the basis, with a word that this is a projection."""
+    matrix = data.matrix(chosen.adapter, chosen.matrix)
+    figure = inside_share(matrix.inside_share, shape=matrix.shape, theme=figures.theme())
+    table = pd.DataFrame({"inside": [matrix.inside_share], "outside": [1 - matrix.inside_share]})
+    figures.draw(figure, key="inside")
+    figures.explain(figure, table, key="inside", file_name="inside_share.csv")
+
+
+def show_coverage(chosen: Selection) -> None:
+    """Draw what each pattern could hold of the update, with recovered performance beside it where it is known."""
+    table = data.table(coverage, chosen.adapter, chosen.matrix)
+    figure = coverage_figure(table, theme=figures.theme())
+    st.subheader("What a pattern could hold of this update", anchor=False)
+    figures.draw(figure, key="coverage")
+    figures.explain(figure, table, key="coverage", file_name="coverage.csv")
+    rows = _beside(table, recovered_by_pattern(chosen.adapter.task))
+    if rows:
+        head = ["| Pattern | Entries here | Covers | Chance | Recovers |", "|:--|--:|--:|--:|--:|"]
+        st.markdown("\n".join([*head, *rows]))
+        st.caption(
+            "Recovered performance is that of the shipped SVFT adapter of this pattern on the same task: covering "
+            "little of what another method did does not mean performing worse."
+        )
+
+
+def _beside(table: pd.DataFrame, recovered: dict[str, tuple[float, int]]) -> list[str]:
+    rows = []
+    for pattern, (share, off_diag) in recovered.items():
+        of = table[table["pattern"] == pattern]
+        if of.empty:
+            continue
+        n = int(table.loc[table["pattern"] == "plain", "k"].iloc[0])
+        k = n * (2 * off_diag + 1) - off_diag * (off_diag + 1)
+        at = of.iloc[(of["k"] - k).abs().argmin()]
+        rows.append(f"| {pattern} | {int(at['k']):,} | {at['share']:.2%} | {at['chance']:.2%} | {share:.0%} |")
+    return rows

@@ -1,0 +1,87 @@
+"""Opening an adapter of another kind in the app: projected, marked as such, and only what a visitor may open."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from streamlit.testing.v1 import AppTest
+
+from analysis.bases import DEFAULT_BASE, load_base
+from app import selection
+
+MAIN = Path(__file__).parents[2] / "app" / "main.py"
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory) -> Path:
+    """A LoRA of the default base, on a square and a tall matrix of one layer."""
+    directory = tmp_path_factory.mktemp("adapters") / "a-lora"
+    torch.manual_seed(0)
+    targets = [f"encoder.layer.2.{name}" for name in ("attention.self.value", "intermediate.dense")]
+    config = LoraConfig(r=4, target_modules=targets, task_type="SEQ_CLS", init_lora_weights=False)
+    get_peft_model(load_base(DEFAULT_BASE, ["a", "b"]), config).save_pretrained(
+        str(directory), save_embedding_layers=False
+    )
+    return directory
+
+
+def explore(**query: str) -> AppTest:
+    test = AppTest.from_file(str(MAIN), default_timeout=300)
+    for key, value in query.items():
+        test.query_params[key] = value
+    test.run()
+    test.switch_page("explore.py")
+    return test.run()
+
+
+def test_a_lora_is_shown_as_a_projection_with_its_share_inside_the_basis_first(lora):
+    test = explore(adapter=str(lora), matrix="Layer 2 · MLP up")
+    assert not test.exception
+    assert not test.error
+    assert any("LoRA r=4, projected" in header.value for header in test.header)
+    words = " ".join(caption.value for caption in test.caption)
+    assert "of the update’s energy lies inside the basis, in M; noise would have 25% there." in words
+    assert "the diagonal covers" in words
+
+
+def test_a_public_server_opens_nothing_outside_its_roots_and_the_visitor_s_uploads(lora, monkeypatch, tmp_path):
+    monkeypatch.setenv("SVFT_PUBLIC", "1")
+    test = explore(adapter=str(lora))
+    assert not test.exception
+    assert "This server does not open" in test.error[0].value
+    monkeypatch.setenv("SVFT_ROOTS", str(lora.parent))
+    assert not explore(adapter=str(lora)).error
+    link = tmp_path / "link"  # a link does not lead out of the roots
+    link.symlink_to(shutil.copytree(lora, tmp_path / "elsewhere"))
+    monkeypatch.setenv("SVFT_ROOTS", str(tmp_path / "nothing"))
+    assert "does not open" in explore(adapter=str(link)).error[0].value
+
+
+def test_names_in_a_file_are_text_and_no_markup(lora, tmp_path):
+    copy = Path(shutil.copytree(lora, tmp_path / "copy"))
+    config = json.loads((copy / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "<img src=x onerror=alert(1)>"
+    (copy / "adapter_config.json").write_text(json.dumps(config))
+    test = explore(adapter=str(copy))
+    assert not test.exception
+    assert "is not on this machine" in test.error[0].value  # st.error renders no HTML
+    assert not any(np.any([element.allow_html]) for element in test.get("html") if "<img src=x" in str(element))
+
+
+def test_the_picker_offers_to_open_one_and_keeps_what_is_open(lora):
+    test = explore()
+    test.selectbox(key="adapter").set_value(selection.OPEN).run()
+    assert not test.exception
+    assert test.selectbox(key="adapter").value == "BBC headlines · plain"
+    assert "open-path" not in test.session_state  # the dialog begins with the upload
+    test.button_group(key="open-source").set_value(["directory"]).run()
+    test.text_input(key="open-path").set_value(str(lora)).run()
+    test.button(key="open-directory").click().run()
+    assert not test.exception
+    assert test.selectbox(key="adapter").value == str(lora)
