@@ -17,7 +17,7 @@ learn = st.Page("learn.py", title="Learn", icon=":material/school:")
 page = st.navigation([start, explore, race, learn], position="top")
 
 style.apply()
-selection.render(show_adapter=page in (start, explore), explore=page == explore)
+selection.render(show_adapter=page in (start, explore), explore=page == explore, race=page == race)
 if wanted := selection.requested():
     selection.follow_link({"explore": explore, "race": race}[wanted])
 else:

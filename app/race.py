@@ -1,8 +1,9 @@
-"""Race: plan a study, watch its trials, read its result."""
+"""Race: plan a study, or what a fine-tuning would cost; watch its trials, read its result."""
 
 import streamlit as st
 
-from app import trials
+from app import selection, trials
+from app.views.budgets import page as budgets
 from app.views.race import live, past, plan, result, study
 
 trials.remember_visitor()
@@ -10,8 +11,11 @@ record = trials.opened()
 if record is None:
     if st.session_state["study"]:
         st.warning(study.NOT_HERE, icon=":material/search_off:")
-    plan.show()
-    past.show()
+    if st.session_state["tab"] == selection.RACE_TABS[1]:
+        budgets.show()
+    else:
+        plan.show()
+        past.show()
 else:
     study.show_head(record)
     (live if record.state in trials.RUNNING else result).show(record)

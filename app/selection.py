@@ -29,6 +29,7 @@ const wait = setInterval(() => {
 
 OPEN = "Open an adapter …"  # an entry of the picker, which asks for one
 VIEWS = ("Coefficients", "Spectrum and rank")
+RACE_TABS = ("Race", "Budgets")
 # What the URL carries without a widget to see: the open study, and of Learn the chapter, whether it is shown to a
 # teacher, the code of a class, and the controls that are hidden or locked.
 _UNSEEN = ("study", "chapter", "teacher", "class", "hide", "lock")
@@ -48,7 +49,7 @@ class Selection:
         return self.adapter.config.get("pattern", "custom")
 
 
-def render(show_adapter: bool, explore: bool) -> None:
+def render(show_adapter: bool, explore: bool, race: bool) -> None:
     """Draw the pickers. Where the adapter cannot be opened, they stay and a page says why.
 
     What a page does not show is drawn unseen, so that its parameter stays in the URL.
@@ -56,6 +57,7 @@ def render(show_adapter: bool, explore: bool) -> None:
     Args:
         show_adapter: Whether the page is about an adapter.
         explore: Whether the page has views of it, and a second slot to compare it with another.
+        race: Whether the page is Race, which has tabs until a study is open.
     """
     if opened := st.session_state.pop("open-requested", None):
         st.session_state["adapter"] = opened
@@ -118,6 +120,8 @@ def render(show_adapter: bool, explore: bool) -> None:
     with st.container(key="study-unseen"):
         for name in _UNSEEN:
             st.text_input(name.title(), key=name, bind="query-params")
+    with st.container(key="race-tab-picker" if race and not st.session_state["study"] else "race-tab-unseen"):
+        st.tabs(RACE_TABS, key="tab", bind="query-params", on_change="rerun")
     if st.session_state.pop("open-dialog", False) or opening.is_waiting():
         opening.dialog()
 
@@ -175,6 +179,13 @@ def open_adapter(path: Path) -> None:
 def request(page: str) -> None:
     """Ask for another page ("explore", "race"), from a callback."""
     st.session_state["page-requested"] = page
+    if page == "race":
+        open_race_tab(RACE_TABS[0])
+
+
+def open_race_tab(tab: str) -> None:
+    """Show a tab of the page Race, from a callback."""
+    st.session_state["tab"] = tab
 
 
 def requested() -> str | None:

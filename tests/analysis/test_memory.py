@@ -17,7 +17,7 @@ from analysis.methods import METHODS
 from analysis.specification import TrainingSpec
 from tests.analysis.test_budgets import TINY
 
-SHAPES = ((16, 32), (4, 128))
+SHAPES = ((2, 24), (4, 64))
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "custom"])
@@ -29,6 +29,8 @@ def test_the_estimate_is_what_is_measured_on_the_default_base(method):
         measured = peak_bytes(contestant(method, model, batch, length, "float32"))
         estimate = training_memory(architecture, method, list(architecture.shapes), batch=batch, length=length)
         assert estimate.peak == pytest.approx(measured, rel=0.02)
+        resident = estimate.peak - estimate.gradients - estimate.activations
+        assert estimate.peak - resident == pytest.approx(measured - resident, rel=0.05)  # of the step alone
 
 
 def of_lora(name="LLaMA-3-8B", method="lora", targets=1, **options) -> TrainingMemory:
@@ -53,7 +55,7 @@ def test_weights_in_half_precision_take_half():
 @pytest.mark.parametrize("family", [family for family in TINY if family != "modernbert"])
 def test_every_architecture_takes_a_step_without_numbers(family):
     model = read_architecture(json.dumps({"model_type": family, **TINY[family]}), family)
-    for method in ("plain", "random", "lora", "full"):
+    for method in ("random", "lora"):
         found = training_memory(model, method, list(model.shapes), batch=2, length=8)
         assert found.activations > 0
         assert found.gradients > 0

@@ -27,6 +27,7 @@ from analysis.figures.kept_energy import kept_energy
 from analysis.figures.layer_map import layer_map
 from analysis.figures.locator import locator
 from analysis.figures.memory_bars import memory_bars
+from analysis.figures.memory_terms import memory_terms
 from analysis.figures.mixing import mixing
 from analysis.figures.offset_profile import offset_profile
 from analysis.figures.overlap import overlap
@@ -36,6 +37,7 @@ from analysis.figures.prediction_bars import prediction_bars
 from analysis.figures.rank_budget import rank_budget
 from analysis.figures.reach import reach
 from analysis.figures.shapes_picture import shapes_picture
+from analysis.figures.size_curves import size_curves
 from analysis.figures.spectrum import spectrum
 from analysis.figures.svd_time import svd_time
 from analysis.figures.theme import Theme
@@ -241,6 +243,33 @@ def comparison_table() -> pd.DataFrame:
 
 
 TWO = {"names": ("BBC headlines · plain", "BBC headlines · banded"), "patterns": ("plain", "banded")}
+
+
+def curves_table() -> pd.DataFrame:
+    """Return parameters by size as `analysis.budgets.size_curves` does, of n = 384 in 36 matrices."""
+    rows = [("plain", "SVFT plain", None, None, 13_824)]
+    for size in (0, 1, 2, 4, 8, 16):
+        band = 36 * (384 * (2 * size + 1) - size * (size + 1))
+        rows += [(method, f"SVFT {method}", "off_diag", size, band) for method in ("banded", "random", "top_k")]
+        if size:
+            rows += [("lora", "LoRA", "r", size, 41_472 * size), ("vera", "VeRA", "r", size, 20_736 + 36 * size)]
+    table = pd.DataFrame(rows, columns=["method", "title", "size_name", "size", "count"])
+    return table.assign(share=table["count"] / 22_713_216)
+
+
+def memory_table() -> pd.DataFrame:
+    """Return bytes by term as `analysis.memory.memory_rows` does."""
+    terms = ["weights", "basis", "adapter", "optimizer", "gradients", "activations"]
+    rows = {
+        "SVFT plain": (90.9, 63.7, 0.2, 0.1, 0.1, 575.9),
+        "LoRA r=8": (90.9, 0, 1.3, 2.7, 0.2, 590.6),
+        "full fine-tuning": (90.9, 0, 0, 181.7, 11.2, 577.0),
+    }
+    table = pd.DataFrame(rows.values(), columns=terms) * 1e6
+    table.insert(0, "label", list(rows))
+    return table.assign(method=["plain", "lora", "full"], peak=table[terms].sum(axis=1), note="")
+
+
 FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "coefficient_wall": lambda theme: coefficient_wall(wall_table(3, 24), signed=True, theme=theme),
     "coefficient_wall, rows": lambda theme: coefficient_wall(
@@ -303,6 +332,8 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     ),
     "paired_forest, nothing yet": lambda theme: paired_forest(DIFFERENCES.iloc[:0], reference=REFERENCE, theme=theme),
     "cost_bars": lambda theme: cost_bars(cost_table(), reference=REFERENCE, theme=theme),
+    "size_curves": lambda theme: size_curves(curves_table(), budget=41_472, theme=theme),
+    "memory_terms": lambda theme: memory_terms(memory_table(), theme=theme),
     "rank_budget": lambda theme: rank_budget(SUMMARY, theme=theme),
     "rank_budget, nothing yet": lambda theme: rank_budget(SUMMARY.iloc[:0], theme=theme),
     "confusion": lambda theme: confusion(CONFUSION, TOPICS, label="SVFT plain", theme=theme),

@@ -1,0 +1,106 @@
+"""Memory and time before training: a step of every method, taken without numbers in a process of its own."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import streamlit as st
+
+from analysis.architecture import Architecture
+from analysis.figures.memory_terms import memory_terms
+from analysis.jobs import Job
+from app import figures
+from app.views import progress
+
+_DTYPES = ("float32", "bfloat16", "float16")
+_TERMS = r"""
+A step of each method is taken without numbers: the model is built on PyTorch’s meta device, the method’s own layers
+are put in, and forward, backward and AdamW run there. Nothing is computed, but every tensor comes by with its size,
+and the moment of the peak is found. On the default model this is within 1 % of what is measured with numbers.
+
+- **weights**: parameters and buffers of the base, in the type chosen above.
+- **U and V**: $(\text{out} + \text{in}) \cdot n$ numbers for each matrix that SVFT adapts, in the weights’ type.
+- **adapter**: what the method adds, in float32: trained parameters, indices of Ω, frozen projections of VeRA, and a
+  new head.
+- **optimizer state**: AdamW’s two moments of each trained parameter.
+- **gradients** and **activations**: what a step has allocated at its peak. Attention is taken where a CPU takes its
+  fused kernel (none of length × length, unless the model has dropout there). No checkpointing, no autocast.
+- **one SVD a matrix**: its time follows from the speed that was measured on this machine, $n^3$ and
+  $\max(\text{out}, \text{in}) \cdot n^2$; large matrices use a processor better, so it is rather an upper estimate.
+"""
+
+
+def show(architecture: Architecture, kinds: list[str], budget: int) -> None:
+    """Draw the settings, the button, and what was found for these settings."""
+    with st.container(key="race-section-memory"):
+        st.header("Memory and time before training", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="budgets-memory-settings"):
+        batch = st.number_input("Batch", 1, 4096, 16, key="budgets-batch", persist_state="session", width=120)
+        length = st.number_input("Tokens", 1, 131072, 128, key="budgets-length", persist_state="session", width=120)
+        dtype = st.selectbox("Weights in", _DTYPES, key="budgets-dtype", persist_state="session", width=150)
+        settings = (
+            architecture.name,
+            json.dumps(dict(architecture.config)),
+            json.dumps(kinds),
+            *map(str, (budget, batch, length, dtype)),
+        )
+        st.button("Count", icon=":material/memory:", key="budgets-count", on_click=_start, args=(settings,))
+        with st.popover("How", type="tertiary", icon=":material/info:", key="budgets-how"):
+            st.markdown(_TERMS)
+    job = _job_of(settings)
+    if job is None:
+        st.caption("Count takes a second or two for each method, more for a large model; it can be stopped.")
+        return
+    st.fragment(_show_job, run_every=1 if job.running else None)(job, architecture, kinds, settings)
+
+
+def _show_job(job: Job, architecture: Architecture, kinds: list[str], settings: tuple[str, ...]) -> None:
+    rows = list(job.results)
+    if job.complete:
+        if not st.session_state.get("budgets-complete"):
+            st.session_state["budgets-complete"] = True
+            st.rerun()
+    else:
+        progress.show(job, "Memory of methods", key="budgets-memory", restart=lambda: _start(settings))
+    found = pd.DataFrame(rows)
+    if "peak" in found:
+        known = found[found["peak"].notna()]
+        figure = memory_terms(known, theme=figures.theme())
+        figures.draw(figure, key="memory-terms")
+        figures.explain(figure, known, key="memory-terms", file_name="memory.csv")
+    for note in dict.fromkeys(row["note"] for row in rows if row["note"]):
+        st.caption(note)
+    if job.complete:
+        seconds = _seconds(tuple(shape for group in architecture.of_kinds(kinds).values() for shape in group))
+        st.caption(
+            f"For SVFT, {sum(map(len, architecture.of_kinds(kinds).values()))} matrices are decomposed once: about "
+            f"{_duration(seconds)} on this machine, as measured just now; afterwards they come from the cache."
+        )
+
+
+@st.cache_data(max_entries=64, show_spinner="Measuring how fast this machine decomposes …")
+def _seconds(shapes: tuple[tuple[int, int], ...]) -> float:
+    from analysis.svd_speed import measure_svd_speed, svd_seconds
+
+    return svd_seconds(shapes, measure_svd_speed())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _start(settings: tuple[str, ...]) -> None:
+    """Begin to count, from a callback; what the session was counting before is stopped."""
+    before = st.session_state.get("budgets-job")
+    if before is not None and before[1].running:
+        before[1].stop()
+    st.session_state["budgets-job"] = (settings, Job("memory", *settings))
+    st.session_state["budgets-complete"] = False
+
+
+def _job_of(settings: tuple[str, ...]) -> Job | None:
+    kept = st.session_state.get("budgets-job")
+    return kept[1] if kept is not None and kept[0] == settings else None

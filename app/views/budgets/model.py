@@ -1,0 +1,77 @@
+"""Which model, and which of its weights."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.architecture import MOST_BYTES, PRESETS, Architecture, open_architecture, read_architecture
+from analysis.packages import DEFAULT_BASE
+
+_OWN = "A configuration of your own"
+
+
+def pick() -> Architecture | None:
+    """Draw the choice of a model and return its architecture; say why where there is none."""
+    options = [DEFAULT_BASE, *PRESETS, _OWN]
+    chosen = st.selectbox(
+        "Model",
+        [*options, *(one for one in [st.session_state.get("budgets-model")] if one and one not in options)],
+        format_func=lambda name: name.rsplit("/", 1)[-1] if name == DEFAULT_BASE else name,
+        key="budgets-model",
+        persist_state="session",
+        accept_new_options=True,
+        help="Choose one, or type a Hugging Face id or the path of a directory with a config.json. Only the "
+        "configuration is read: no weights, and no code of the model’s own.",
+    )
+    text = _paste() if chosen == _OWN else None
+    if chosen is None or (chosen == _OWN and not text):
+        st.caption("Paste a config.json, or choose its file.")
+        return None
+    try:
+        architecture = _read(text) if chosen == _OWN else _open(chosen)
+    except ValueError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+    st.caption(
+        f"{architecture.parameters:,} parameters, {len(architecture.shapes)} linear layers inside the blocks. "
+        "Built from its configuration, without weights."
+    )
+    return architecture
+
+
+def pick_kinds(architecture: Architecture) -> list[str]:
+    """Draw the choice of kinds of weights and return it, all where none is chosen."""
+    chosen = st.pills(
+        "Adapted weights",
+        list(architecture.kinds),
+        selection_mode="multi",
+        default=list(architecture.kinds),
+        key=f"budgets-kinds-{architecture.name}",
+        persist_state="session",
+        wrap=True,
+    )
+    return [kind for kind in architecture.kinds if kind in chosen] or list(architecture.kinds)
+
+
+def _paste() -> str | None:
+    file = st.file_uploader("config.json", type="json", key="budgets-file", max_upload_size=1)
+    pasted = st.text_area(
+        "or paste it here",
+        key="budgets-config",
+        max_chars=MOST_BYTES,
+        height=120,
+        placeholder='{"model_type": "llama", "hidden_size": 4096, …}',
+        persist_state="session",
+    )
+    return file.getvalue().decode("utf-8", errors="replace") if file is not None else pasted.strip() or None
+
+
+# transformers takes seconds to import, once a server.
+@st.cache_resource(max_entries=64, show_spinner="Building the model from its configuration …")
+def _open(model: str) -> Architecture:
+    return open_architecture(model)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Building the model from its configuration …")
+def _read(text: str) -> Architecture:
+    return read_architecture(text)

@@ -1,0 +1,33 @@
+"""Each method at the size nearest to the budget: parameters by kind of weight, share, file, rank."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from analysis.architecture import Architecture
+
+_number = st.column_config.NumberColumn
+_COLUMNS = {
+    "label": st.column_config.TextColumn("Method", pinned=True, width="medium"),
+    "count": _number("Trainable", format="localized", help="Parameters, a task head not counted"),
+    "share": _number("Of the model", format="percent"),
+    "file": _number("File", format="%.2f MB", help="adapter_model.safetensors, without a head"),
+    "rank": _number(
+        "Rank of ΔW",
+        format="%.0f",
+        help="The largest that the update of a matrix can have, mean over matrices: for SVFT the structural rank of Ω "
+        "(the expected one where Ω is drawn), for LoRA and VeRA r. DoRA and BOFT scale all rows of W.",
+    ),
+}
+
+
+def show(architecture: Architecture, found: pd.DataFrame) -> None:
+    """Draw the table, and why a method is missing."""
+    kinds = [column for column in found if column in architecture.kinds]
+    sized = found[found["note"] == ""]
+    shown = sized.assign(file=sized["file_bytes"] / 1e6)[["label", "count", "share", "file", "rank", *kinds]]
+    columns = _COLUMNS | {kind: _number(kind, format="localized") for kind in kinds}
+    st.dataframe(shown, hide_index=True, width="stretch", column_config=columns, key="budgets-table")
+    for note in found.loc[found["note"] != "", "note"]:
+        st.caption(note)

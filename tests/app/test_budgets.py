@@ -1,0 +1,141 @@
+"""The tab Budgets of the page Race, without a browser."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from analysis import jobs
+from analysis.architecture import default_architecture
+from app.views.budgets import memory
+from svft.patterns import PATTERNS, register_pattern
+
+pytestmark = pytest.mark.usefixtures("no_workers")
+
+TINY = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 16, "intermediate_size": 40,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 50}  # fmt: skip
+OWN = "A configuration of your own"
+
+
+@pytest.fixture
+def budgets(race):
+    """Open the tab. What is imported to build a model is there before the page's time runs."""
+    default_architecture()
+    return lambda: race(tab="Budgets")
+
+
+def table(test):
+    return test.dataframe(key="budgets-table").value.set_index("label")
+
+
+def captions(test):
+    return " ".join(caption.value for caption in test.caption)
+
+
+def test_the_tab_shows_the_default_model_at_once(budgets):
+    test = budgets()
+    assert not test.exception
+    assert test.title[0].value == "What would it cost on your model?"
+    assert "22,713,216 parameters, 36 linear layers" in captions(test)
+    assert table(test).at["LoRA r=8", "count"] == 331_776
+    assert table(test).at["SVFT plain", "count"] == 13_824
+    assert "nearest to it is SVFT banded d=12 with 339,984" in captions(test)
+    assert "VeRA's largest size" in captions(test)
+
+
+def test_the_race_is_the_first_tab(race):
+    assert "race" in race().title[0].value
+
+
+def test_a_preset_its_weights_and_a_width_are_chosen(budgets):
+    test = budgets()
+    test.selectbox(key="budgets-model").set_value("Gemma-2B").run()
+    test.segmented_control(key="budgets-way").set_value("SVFT off_diag d").run()
+    (width,) = [one for one in test.number_input if one.label == "d"]
+    width.set_value(16).run()
+    assert not test.exception
+    assert table(test).at["SVFT banded d=16", "count"] == 6_352_416
+    pills = test.pills(key="budgets-kinds-Gemma-2B")
+    pills.set_value(["query", "value"]).run()
+    assert table(test).at["SVFT plain", "count"] == 18 * (2048 + 256)
+
+
+def test_a_pasted_configuration_is_built_and_a_bad_one_is_a_sentence(budgets):
+    test = budgets()
+    test.selectbox(key="budgets-model").set_value(OWN).run()
+    assert "Paste a config.json" in captions(test)
+    test.text_area(key="budgets-config").set_value(json.dumps(TINY)).run()
+    assert not test.exception
+    assert table(test).at["SVFT plain", "count"] == 2 * (5 * 16 + 2 * 8)
+    test.text_area(key="budgets-config").set_value("{}").run()
+    assert "config.json is expected" in test.error[0].value
+    test.text_area(key="budgets-config").set_value(json.dumps(TINY | {"num_hidden_layers": 10**9})).run()
+    assert "too large" in test.error[0].value
+
+
+def test_a_model_that_is_nowhere_is_a_sentence(budgets):
+    test = budgets()
+    test.session_state["budgets-model"] = "/nowhere/at/all"
+    test.run()
+    assert "could not be loaded" in test.error[0].value
+
+
+def test_the_papers_counts_are_set_beside_ours(budgets):
+    test = budgets()
+    shown = test.dataframe(key="budgets-paper-table").value
+    assert "8 of 11 published counts follow" in captions(test)
+    assert shown.loc[shown["published"] == "13.5M", "explanation"].item().startswith("is the count of DoRA r=16")
+
+
+def test_a_budget_goes_to_the_race(budgets):
+    test = budgets()
+    (rank,) = [one for one in test.number_input if one.label == "r"]
+    rank.set_value(2).run()
+    test.button(key="budgets-race").click().run()
+    assert not test.exception
+    assert test.session_state["tab"] == "Race"
+    assert test.session_state["plan-budget"] == 82_944
+    assert not test.error
+
+
+def test_sizes_of_another_model_race_on_the_small_one(budgets):
+    test = budgets()
+    test.selectbox(key="budgets-model").set_value("SmolLM2-135M").run()
+    assert "on a small model" in test.button(key="budgets-race").label
+    test.button(key="budgets-race").click().run()
+    assert not test.exception
+    assert not test.error
+    study = test.session_state["plan"]
+    assert study.sizes["lora"] == (8,)
+    assert study.sizes["random"] == study.sizes["banded"]
+
+
+def test_memory_is_counted_in_a_process_and_shown_by_term(budgets, monkeypatch):
+    rows = list(jobs.memory("tiny", json.dumps(TINY), '["query"]', "64", "2", "8", "float32"))
+    assert rows[0] == len(rows) - 1
+    monkeypatch.setattr(
+        memory,
+        "Job",
+        lambda *_: SimpleNamespace(results=rows[1:], total=rows[0], running=False, complete=True, stop=None),
+    )
+    monkeypatch.setattr("analysis.svd_speed.measure_svd_speed", lambda: None)
+    monkeypatch.setattr("analysis.svd_speed.svd_seconds", lambda shapes, speed: 7200.0)
+    test = budgets()
+    test.button(key="budgets-count").click().run()
+    assert not test.exception
+    assert "36 matrices are decomposed once: about 2.0 h" in captions(test)
+    assert "Least memory takes" in captions(test)
+    test.number_input(key="budgets-batch").set_value(4).run()
+    assert "Least memory takes" not in captions(test)  # counted for other settings
+
+
+def test_a_registered_pattern_is_in_the_table(budgets):
+    @register_pattern("corner", "The leading rows.")
+    def corner(n, k, *, seed, U, V):
+        return torch.arange(k)
+
+    try:
+        assert table(budgets()).at["SVFT corner, 331,776 entries", "count"] == 331_776
+    finally:
+        del PATTERNS["corner"]
