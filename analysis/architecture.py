@@ -11,6 +11,7 @@ from typing import Any
 
 from analysis.naming import places
 from analysis.packages import DEFAULT_BASE
+from analysis.settings import may_open
 
 Shape = tuple[int, int]
 
@@ -75,13 +76,22 @@ def open_architecture(model: str) -> Architecture:
     if model in PRESETS:
         return _build(model, json.dumps(PRESETS[model]))
     path = Path(model).expanduser()
-    if path.suffix == ".json" and path.is_file():
-        if path.stat().st_size > MOST_BYTES:
-            raise ArchitectureError(_TOO_LARGE.format(path.name))
-        return read_architecture(path.read_text(encoding="utf-8", errors="replace"), name=path.stem)
+    if path.exists():
+        return _open_file(path / "config.json" if path.is_dir() else path)
     from analysis.bases import load_config
 
     return _build(model.rsplit("/", 1)[-1], json.dumps(load_config(model).to_dict()))
+
+
+def _open_file(path: Path) -> Architecture:
+    if not may_open(path):
+        raise ArchitectureError(f"{path} is outside the directories that this server opens.")
+    if not path.is_file():
+        raise ArchitectureError(f"There is no file {path}.")
+    if path.stat().st_size > MOST_BYTES:
+        raise ArchitectureError(_TOO_LARGE.format(path))
+    name = path.parent.name if path.name == "config.json" else path.stem
+    return read_architecture(path.read_text(encoding="utf-8", errors="replace"), name)
 
 
 def read_architecture(text: str, name: str = "Your model") -> Architecture:
@@ -100,7 +110,6 @@ def read_architecture(text: str, name: str = "Your model") -> Architecture:
         raise ArchitectureError(
             'A model\'s config.json is expected: a JSON object with "model_type", such as "llama".'
         )
-    _check_sizes(values)
     return _build(str(values.get("_name_or_path") or name).rsplit("/", 1)[-1], json.dumps(values))
 
 
@@ -114,7 +123,8 @@ def _check_sizes(values: Mapping[str, Any]) -> None:
         if isinstance(value, dict):
             _check_sizes(value)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            most = _MOST_LAYERS if "layers" in key or "experts" in key or "blocks" in key else _MOST_SIZE
+            counts = "size" not in key and any(word in key for word in ("layer", "block", "expert", "depth"))
+            most = _MOST_LAYERS if counts else _MOST_SIZE
             if abs(value) > most and "theta" not in key and "token" not in key and "max" not in key:
                 raise ArchitectureError(f"{key} = {value:g} is too large to be built: at most {most:,}.")
 
@@ -125,6 +135,7 @@ def _build(name: str, config: str) -> Architecture:
     from analysis.methods import is_head
 
     values = json.loads(config)
+    _check_sizes(values)
     try:
         model = build_from_config(config_from_values(values))
     except ArchitectureError:

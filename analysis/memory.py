@@ -170,10 +170,14 @@ def _adapt(model: nn.Module, spec: TrainingSpec, targets: list[str]) -> nn.Modul
     pattern = spec.method in svft_patterns()
     method = METHODS["head_only" if pattern else spec.method]
     has_head = any(is_head(name) for name, _ in model.named_parameters())
-    if method.config is None or has_head:
-        adapted = method.build(model, spec, targets)
-    else:  # a language model: PEFT's own call
-        adapted = get_peft_model(model, method.config(spec, targets))
+    if method.name == "boft" and 4 * sum(model.get_submodule(name).weight.shape[-1] ** 2 for name in targets) > 2**30:
+        raise RuntimeError("it builds permutations, in×in each, that would take more than 1 GB here")
+    # VeRA draws its projections with a generator, BOFT looks into its permutations: neither can on the meta device.
+    with torch.device("cpu" if method.name in ("vera", "boft") else "meta"):
+        if method.config is None or has_head:
+            adapted = method.build(model, spec, targets)
+        else:  # a language model: PEFT's own call
+            adapted = get_peft_model(model, method.config(spec, targets))
     if pattern:
         _insert_layers(model, spec, targets)
     return adapted.to("meta")

@@ -74,6 +74,7 @@ def test_a_configuration_is_pasted_or_read_from_a_file_or_a_directory(tmp_path):
             "no architecture 'of_my_own'",
         ),
         (json.dumps(TINY | {"num_hidden_layers": 10**9}), "num_hidden_layers = 1e\\+09 is too large"),
+        ('{"model_type": "gpt2", "n_layer": 1000000}', "n_layer = 1e\\+06 is too large"),
         (json.dumps(TINY | {"vocab_size": 10**12}), "vocab_size"),
         (json.dumps(TINY | {"hidden_size": "wide"}), "No model can be built"),
         (json.dumps(TINY | {"num_hidden_layers": 0}), "nothing to adapt"),
@@ -83,6 +84,23 @@ def test_a_configuration_is_pasted_or_read_from_a_file_or_a_directory(tmp_path):
 def test_what_is_no_configuration_is_refused_with_a_sentence(text, sentence):
     with pytest.raises(ArchitectureError, match=sentence):
         read_architecture(text)
+
+
+def test_a_public_server_opens_only_its_own_directories(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    monkeypatch.setenv("SVFT_PUBLIC", "1")
+    with pytest.raises(ArchitectureError, match="outside the directories that this server opens"):
+        open_architecture(str(tmp_path))
+    monkeypatch.setenv("SVFT_ROOTS", str(tmp_path))
+    assert open_architecture(str(tmp_path)).name == tmp_path.name
+
+
+@pytest.mark.parametrize("content", [None, "x" * (MOST_BYTES + 1)])
+def test_a_directory_without_a_configuration_is_refused_with_a_sentence(tmp_path, content):
+    if content:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ArchitectureError, match=r"There is no file|larger than 1 MB"):
+        open_architecture(str(tmp_path))
 
 
 def test_a_model_that_is_nowhere_is_refused_with_a_sentence():

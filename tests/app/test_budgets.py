@@ -26,7 +26,7 @@ def budgets(race):
 
 
 def table(test):
-    return test.dataframe(key="budgets-table").value.set_index("label")
+    return test.dataframe[0].value.set_index("label")
 
 
 def captions(test):
@@ -76,14 +76,13 @@ def test_a_pasted_configuration_is_built_and_a_bad_one_is_a_sentence(budgets):
 
 def test_a_model_that_is_nowhere_is_a_sentence(budgets):
     test = budgets()
-    test.session_state["budgets-model"] = "/nowhere/at/all"
-    test.run()
+    test.selectbox(key="budgets-model").set_value("/nowhere/at/all").run()
     assert "could not be loaded" in test.error[0].value
 
 
 def test_the_papers_counts_are_set_beside_ours(budgets):
     test = budgets()
-    shown = test.dataframe(key="budgets-paper-table").value
+    shown = test.dataframe[-1].value
     assert "8 of 11 published counts follow" in captions(test)
     assert shown.loc[shown["published"] == "13.5M", "explanation"].item().startswith("is the count of DoRA r=16")
 
