@@ -74,12 +74,6 @@ def test_a_pasted_configuration_is_built_and_a_bad_one_is_a_sentence(budgets):
     assert "too large" in test.error[0].value
 
 
-def test_a_model_that_is_nowhere_is_a_sentence(budgets):
-    test = budgets()
-    test.selectbox(key="budgets-model").set_value("/nowhere/at/all").run()
-    assert "could not be loaded" in test.error[0].value
-
-
 def test_the_papers_counts_are_set_beside_ours(budgets):
     test = budgets()
     shown = test.dataframe[-1].value
