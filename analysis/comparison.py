@@ -1,11 +1,14 @@
 """Two adapters of one base, compared matrix by matrix in the singular basis that they share.
 
-U and V have orthonormal columns, so the inner product of two updates is that of their coefficients, ⟨ΔW, ΔW'⟩ =
-⟨M, M'⟩, and the leading singular vectors of an update are U and V times those of its M. What an update has outside the
-basis (only one that was projected into it can) takes no part: cosines are then those of the parts inside.
+U and V have orthonormal columns, so the inner product of two updates in the thin basis is that of their coefficients,
+⟨ΔW, ΔW'⟩ = ⟨M, M'⟩, and their leading singular vectors are U and V times those of M. An update of another kind may
+leave the thin basis of a weight that is not square. What it has outside counts: norms, and so cosines, are those of
+the whole update; where both leave the basis, the two are compared as dense matrices.
 
 Chance levels. Two independent updates with Gaussian entries on Ω and Ω' have a cosine of mean 0 and standard deviation
-√(|Ω ∩ Ω'| / (k·k')). Two random r-dimensional subspaces of an n-dimensional space overlap by r/n on average.
+√(|Ω ∩ Ω'| / (k·k')); an update that is bound to no Ω counts as one with all out·in entries. A random r-dimensional
+subspace of a space of N dimensions overlaps any other one by r/N on average; N is n, or out (in) where an update
+leaves the basis on that side.
 """
 
 from __future__ import annotations
@@ -18,8 +21,7 @@ import pandas as pd
 
 from analysis.adapter import AdaptedMatrix, Adapter, AdapterError
 from analysis.adapter_file import read_signature
-from analysis.linear_algebra import sparse, svd
-from analysis.ranks import rounding
+from analysis.linear_algebra import Svd, dense_svd, sparse, svd
 
 LEADING = 10  # directions whose spans are compared
 TOLERANCE = 5e-3  # relative error of ΔW up to which two bases count as one: that of `svft.basis`
@@ -27,8 +29,8 @@ TOLERANCE = 5e-3  # relative error of ΔW up to which two bases count as one: th
 _COLUMN_TYPES = {
     "name": "str", "layer": "Int64", "kind": "str", "label": "str", "n": "int64", "relative_norm_a": "float64",
     "relative_norm_b": "float64", "norm_ratio": "float64", "cosine": "float64", "chance_cosine": "float64",
-    "directions": "Int64", "overlap_left": "float64", "overlap_right": "float64", "chance_overlap": "float64",
-    "basis_error": "float64",
+    "directions": "Int64", "overlap_left": "float64", "chance_left": "float64", "overlap_right": "float64",
+    "chance_right": "float64", "basis_error": "float64",
 }  # fmt: skip
 
 # What `summarize` says of the matrix rather than of its update.
@@ -108,9 +110,10 @@ def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float
         of the two are not the same (another base, other precision, rotated vectors).
     """
     matrix = b.matrix(name)
-    own, stored = read_signature(a.path, name), read_signature(b.path, name)
+    own, stored = _signature(a, name), _signature(b, name)
     m = min(own.shape[1], stored.shape[1])
-    if np.array_equal(own[:, :m], stored[:, :m]):
+    own, stored = own[:, :m], stored[:, :m]
+    if np.array_equal(own, stored):
         return matrix, 0.0
     import torch  # it takes seconds, and adapters from one machine come here without it
 
@@ -118,17 +121,30 @@ def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float
 
     inside = np.maximum(matrix.rows, matrix.cols) < m  # beyond, `a` has nothing that it could be compared with
     rows, cols, values = (torch.from_numpy(part[inside]) for part in (matrix.rows, matrix.cols, matrix.values))
-    found = align(*(torch.from_numpy(part[:, :m].astype(np.float32)) for part in (stored, own)), rows, cols, values)
+    found = align(*(torch.from_numpy(part.astype(np.float32)) for part in (stored, own)), rows, cols, values)
     signs = np.ones(matrix.k)
     signs[inside] = found.signs.numpy()
-    return replace(matrix, values=matrix.values * signs), found.error
+    repaired = replace(matrix, values=matrix.values * signs)
+    if matrix.outside is not None:
+        left, right = np.where((stored.astype(np.float64) * own).sum(axis=-1) < 0, -1.0, 1.0)
+        outside = matrix.outside * (right if matrix.shape[0] > matrix.shape[1] else left[:, None])
+        repaired = replace(repaired, projection=replace(matrix.projection, outside=outside))
+    return repaired, found.error
+
+
+def _signature(adapter: Adapter, name: str) -> np.ndarray:
+    """Return the signature of the singular vectors that a matrix is given in: (2, m, 2) float16, as files keep it."""
+    if not adapter.projected:
+        return read_signature(adapter.path, name).astype(np.float16)
+    from svft.decomposition import decompose
+
+    return decompose(adapter.weights.weight(name), name=name).signature.numpy().astype(np.float16)
 
 
 def compare_matrix(a: Adapter, b: Adapter, name: str) -> dict:
     """Return the comparison of one matrix, as a dict; the columns of `compare_adapters`."""
     first = a.matrix(name)
     second, error = in_basis_of(a, b, name)
-    norms = [float(np.linalg.norm(matrix.values)) for matrix in (first, second)]
     weight = np.nan if first.truncated else float(np.linalg.norm(first.sigma))
     row = {
         "name": name,
@@ -136,49 +152,78 @@ def compare_matrix(a: Adapter, b: Adapter, name: str) -> dict:
         "kind": first.kind,
         "label": first.label,
         "n": first.n,
-        "relative_norm_a": norms[0] / weight if weight else np.nan,
-        "relative_norm_b": norms[1] / weight if weight else np.nan,
-        "norm_ratio": norms[1] / norms[0] if norms[0] else np.nan,
+        "relative_norm_a": first.update_norm / weight if weight else np.nan,
+        "relative_norm_b": second.update_norm / weight if weight else np.nan,
+        "norm_ratio": second.update_norm / first.update_norm if first.update_norm else np.nan,
         "basis_error": error,
     }
-    if error > TOLERANCE or not all(norms):
-        missing = ("cosine", "chance_cosine", "overlap_left", "overlap_right", "chance_overlap")
+    if error > TOLERANCE or not (first.update_norm and second.update_norm):
+        missing = ("cosine", "chance_cosine", "overlap_left", "chance_left", "overlap_right", "chance_right")
         return row | dict.fromkeys(missing, np.nan) | {"directions": pd.NA}
-    return row | cosine(first, second) | overlap(first, second)
+    dense = None
+    if first.outside is not None and second.outside is not None:
+        dense = tuple(of.source.update(name, of.weights).dense().double().numpy() for of in (a, b))
+    return row | cosine(first, second, dense) | overlap(first, second, dense)
 
 
-def cosine(first: AdaptedMatrix, second: AdaptedMatrix) -> dict:
-    """Return ⟨M, M'⟩ / (‖M‖_F ‖M'‖_F) of two updates in one basis, and its standard deviation for noise."""
+Dense = tuple[np.ndarray, np.ndarray]
+
+
+def cosine(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = None) -> dict:
+    """Return ⟨ΔW, ΔW'⟩ / (‖ΔW‖_F ‖ΔW'‖_F) of two updates in one basis, and its standard deviation for noise.
+
+    Args:
+        first: The matrix in one adapter.
+        second: The matrix in the other.
+        dense: Both updates, (out, in) each: needed where both leave the basis.
+    """
     size = max(first.m, second.m)
     flat_a, flat_b = (matrix.rows * size + matrix.cols for matrix in (first, second))
     _, at_a, at_b = np.intersect1d(flat_a, flat_b, assume_unique=True, return_indices=True)
-    inner = float(first.values[at_a] @ second.values[at_b])
-    norms = np.linalg.norm(first.values) * np.linalg.norm(second.values)
+    inner = float(first.values[at_a] @ second.values[at_b] if dense is None else np.vdot(*dense))
+    free = first.shape[0] * first.shape[1]
+    counts = [free if matrix.projected else matrix.k for matrix in (first, second)]
+    common = min(counts) if free in counts else len(at_a)
     return {
-        "cosine": float(np.clip(inner / norms, -1, 1)),
-        "chance_cosine": float(np.sqrt(len(at_a) / (first.k * second.k))),
+        "cosine": float(np.clip(inner / (first.update_norm * second.update_norm), -1, 1)),
+        "chance_cosine": float(np.sqrt(common / (counts[0] * counts[1]))),
     }
 
 
-def overlap(first: AdaptedMatrix, second: AdaptedMatrix, leading: int = LEADING) -> dict:
+def overlap(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = None, leading: int = LEADING) -> dict:
     """Return the overlap of the spans of the leading singular vectors of two updates in one basis.
+
+    Args:
+        first: The matrix in one adapter.
+        second: The matrix in the other.
+        dense: Both updates, (out, in) each: needed where both leave the basis.
+        leading: Number of directions.
 
     Returns:
         directions: r, `leading` or the smaller rank of the two.
         overlap_left, overlap_right: ‖AᵀB‖_F² / r for orthonormal bases A and B of the two spans (mean squared cosine
             of their principal angles), from 0 to 1.
-        chance_overlap: r/n.
+        chance_left, chance_right: r/N, see above.
     """
-    vectors, counts = [], []
-    for matrix in (first, second):
-        found = svd(sparse(matrix.rows, matrix.cols, matrix.values, matrix.m))
-        counts.append(int((found.values > rounding(matrix.shape) * found.values[0]).sum()))
-        vectors.append((found.P, found.Q))
-    r, m = min(leading, *counts), min(first.m, second.m)
-    left, right = (
-        float(min(np.square(A[:m, :r].T @ B[:m, :r]).sum() / r, 1.0)) for A, B in zip(*vectors, strict=True)
-    )
-    return {"directions": r, "overlap_left": left, "overlap_right": right, "chance_overlap": r / first.n}
+    of = [_svd(matrix) for matrix in (first, second)] if dense is None else [dense_svd(one) for one in dense]
+    matrices = (first, second)
+    counts = [int((found.values > matrix.rounding).sum()) for matrix, found in zip(matrices, of, strict=True)]
+    r = min(leading, *counts)
+    leaves = any(matrix.outside is not None for matrix in matrices)
+    row: dict = {"directions": r}
+    for side, vectors, width in (("left", "P", first.shape[0]), ("right", "Q", first.shape[1])):
+        A, B = (getattr(found, vectors)[:, :r] for found in of)
+        m = min(len(A), len(B))  # the shorter one is zero beyond
+        row[f"overlap_{side}"] = float(min(np.square(A[:m].T @ B[:m]).sum() / r, 1.0)) if r else np.nan
+        row[f"chance_{side}"] = r / (width if leaves else first.n)
+    return row
+
+
+def _svd(matrix: AdaptedMatrix) -> Svd:
+    """Return the decomposition of an update, in coordinates of the basis first and of what lies outside after it."""
+    if matrix.projected:
+        return dense_svd(matrix.with_outside(matrix.coefficients()))
+    return svd(sparse(matrix.rows, matrix.cols, matrix.values, matrix.m))
 
 
 def comparison_rows(a: Adapter, b: Adapter) -> Iterator[dict]:
@@ -195,7 +240,7 @@ def compare_adapters(a: Adapter, b: Adapter) -> pd.DataFrame:
         relative_norm_a, relative_norm_b: ‖ΔW‖_F / ‖W‖_F of each (NaN where a truncated basis hides the tail of W).
         norm_ratio: ‖ΔW_b‖_F / ‖ΔW_a‖_F; NaN where the first is zero.
         cosine, chance_cosine: See `cosine`.
-        directions, overlap_left, overlap_right, chance_overlap: See `overlap`.
+        directions, overlap_left, chance_left, overlap_right, chance_right: See `overlap`.
         basis_error: See `in_basis_of`. Where it is above `TOLERANCE`, or an update is zero, cosine and
             overlaps are not defined (NaN).
 

@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 
 from analysis.adapter import AdaptedMatrix, open_adapter
+from analysis.comparison import comparison_rows, shared
+from analysis.intervention_effects import answers
+from analysis.interventions import Edit
 from analysis.overview import noise_summary, relative_norm, wall_row
 from analysis.ranks import norms, ranks
 from analysis.spectrum import cumulative_energy, intruders, spectrum, subspace_overlap
@@ -57,8 +60,6 @@ def fetched(repository: str, revision: str, directory: str) -> Iterator[Any]:
 
 def comparison(a: str, b: str) -> Iterator[Any]:
     """Yield the number of matrices that two adapters share, then `analysis.comparison.compare_matrix` of each."""
-    from analysis.comparison import comparison_rows, shared  # it imports torch, which the page need not wait for
-
     first, second = open_adapter(a), open_adapter(b)
     yield len(shared(first, second).names)
     yield from comparison_rows(first, second)
@@ -107,6 +108,18 @@ def update_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
     return matrix.update_singular_values
 
 
+def edit_answers(path: str, *edits: str) -> Iterator[Any]:
+    """Yield the number of edits, then (edit, right or wrong on the task's test split) of each.
+
+    Args:
+        path: Directory of an SVFT adapter.
+        edits: Lines of `analysis.interventions.Edit.to_json`; "" stands for the adapter as it was trained.
+    """
+    adapter = open_adapter(path)
+    yield len(edits)
+    yield from zip(edits, answers(adapter, [Edit.from_json(edit) if edit else None for edit in edits]), strict=True)
+
+
 # The quick ones first: each is shown as soon as it is there.
 MATRIX_TABLES = (
     norms,
@@ -128,6 +141,7 @@ WORK: dict[str, Callable[..., Iterator[Any]]] = {
     "compare": comparison,
     "memory": memory,
     "convert": conversion,
+    "edits": edit_answers,
 }
 
 

@@ -12,6 +12,7 @@ import streamlit as st
 
 from analysis.adapter import AdaptedMatrix, Adapter, AdapterError, open_adapter
 from analysis.evaluation import Evaluation, read_evaluation
+from analysis.interventions import Edit
 from analysis.jobs import MATRIX_TABLES, Job
 from analysis.opening.recognise import PROJECTION_FILE
 
@@ -50,6 +51,12 @@ def adapter_table(function: Callable[[Adapter], Any], of: Adapter) -> Any:
     """Return ``function(adapter)``, a quick table over all matrices."""
     called = f"{function.__module__}.{function.__name__}"
     return _adapter_table(called, str(of.path), _stamp(of.path), function)
+
+
+def adapter_table_of(function: Callable[[Adapter, Edit], Any], of: Adapter, edit: Edit) -> Any:
+    """Return ``function(adapter, edit)``, a quick table over all matrices."""
+    called = f"{function.__module__}.{function.__name__}"
+    return _edited_adapter_table(called, *key(of), edit.to_json(), function)
 
 
 def evaluation(of: Adapter) -> Evaluation | None:
@@ -108,6 +115,17 @@ def restart_comparison(a: Adapter, b: Adapter) -> None:
     _comparison_job.clear(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
 
 
+def edited_table(function: Callable[..., Any], of: Adapter, name: str, line: str) -> Any:
+    """Return ``function`` of a matrix after an edit, given as its line of JSON."""
+    called = f"{function.__module__}.{function.__name__}"
+    return _edited_table(called, *key(of), name, line, function)
+
+
+def key(of: Adapter) -> tuple[str, float]:
+    """Return what an adapter is cached by: its path and the time of its file."""
+    return str(of.path), _stamp(of.path)
+
+
 def _stamp(path: Path) -> float:
     """Return the time of an adapter's files, so that files written anew are read anew; 0 where there are none."""
     times = [0.0]
@@ -133,6 +151,18 @@ def _table(
     called: str, path: str, stamp: float, name: str, options: dict[str, Any], _function: Callable[..., Any]
 ) -> Any:
     return _function(_matrix(path, stamp, name), **options)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Computing …")
+def _edited_table(called: str, path: str, stamp: float, name: str, line: str, _function: Callable[..., Any]) -> Any:
+    return _function(Edit.from_json(line).apply(_matrix(path, stamp, name)))
+
+
+@st.cache_resource(max_entries=64, show_spinner="Reading the adapter …")
+def _edited_adapter_table(
+    called: str, path: str, stamp: float, line: str, _function: Callable[[Adapter, Edit], Any]
+) -> Any:
+    return _function(_adapter(path, stamp), Edit.from_json(line))
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the adapter …")

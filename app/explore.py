@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis.adapter import Adapter, AdapterError
 from app import selection
-from app.views import coefficients, compare, convert, layers, measures, spectrum
+from app.views import coefficients, compare, convert, edit, layers, measures, spectrum
 
 
 def show_one(chosen: selection.Selection) -> None:
@@ -31,8 +31,10 @@ def second() -> Adapter | None:
         return None
 
 
-chosen, other = selection.current(), second()
-if other is None:
-    show_one(chosen)
-else:
+chosen = selection.current()
+if chosen.view == selection.EDIT:
+    edit.show(chosen)
+elif (other := second()) is not None:
     compare.show(chosen, other, selection.names())
+else:
+    show_one(chosen)

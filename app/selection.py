@@ -28,7 +28,8 @@ const wait = setInterval(() => {
 """
 
 OPEN = "Open an adapter …"  # an entry of the picker, which asks for one
-VIEWS = ("Coefficients", "Spectrum and rank")
+VIEWS = ("Coefficients", "Spectrum and rank", "Edit")
+EDIT = VIEWS[2]  # of one adapter: the second slot is out of the way
 RACE_TABS = ("Race", "Budgets")
 # What the URL carries without a widget to see: the open study, and of Learn the chapter, whether it is shown to a
 # teacher, the code of a class, and the controls that are hidden or locked.
@@ -93,7 +94,8 @@ def render(show_adapter: bool, explore: bool, race: bool) -> None:
             help="Choose one, open one of your own, or type the path of its directory.",
         )
         others = _others(of_base, chosen)
-        with st.container(key="vs-picker" if explore else "vs-picker-unseen"):
+        view = st.session_state.get("view") or st.query_params.get("view")
+        with st.container(key="vs-picker" if explore and view != EDIT else "vs-picker-unseen"):
             st.selectbox(
                 "vs",
                 others,
@@ -101,7 +103,7 @@ def render(show_adapter: bool, explore: bool, race: bool) -> None:
                 key="vs",
                 bind="query-params",
                 accept_new_options=True,
-                placeholder="Compare with …",
+                placeholder=f"Compare with {others[0].split(' · ')[-1]} …" if others else "Compare with …",
                 help="A second adapter of the same base: the same matrix of both, side by side.",
             )
         if known:

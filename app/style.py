@@ -32,7 +32,8 @@ _CSS = """
 .st-key-facts [data-testid="stMetricLabel"] p { white-space: nowrap; }
 
 /* Race: lanes of methods under the slider of budgets; a dot stands where the slider would for its size. */
-:is([class*="st-key-race-"], .st-key-compare) [data-testid="stHeading"] [data-testid="stMarkdownContainer"] {
+:is([class*="st-key-race-"], .st-key-compare, .st-key-edit)
+[data-testid="stHeading"] [data-testid="stMarkdownContainer"] {
   margin-bottom: 0;
 }
 [class*="st-key-race-section-"] { margin-top: .75rem; }

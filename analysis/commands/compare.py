@@ -25,12 +25,13 @@ _COLUMNS = {
     "cosine": ("cosine", _RATIO),
     "chance_cosine": ("noise ±", _RATIO),
     "overlap_left": ("left", _PERCENT),
+    "chance_left": ("chance", _PERCENT),
     "overlap_right": ("right", _PERCENT),
-    "chance_overlap": ("chance", _PERCENT),
+    "chance_right": ("chance", _PERCENT),
 }
 _READING = (
     "first, second: ‖ΔW‖/‖W‖ of each. cosine: of the two updates, in noise 0 ± the number beside it. left, right: "
-    "overlap of their 10 leading directions, by chance the number beside them. –: not defined."
+    "overlap of their 10 leading directions, by chance the numbers beside them. –: not defined."
 )
 
 

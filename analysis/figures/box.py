@@ -9,7 +9,7 @@ SIDE = 64  # cells: the most that stay readable one by one
 
 
 class Box(NamedTuple):
-    """A block of M: rows ``row_start … row_stop − 1`` and columns ``col_start … col_stop − 1``, at most 64×64."""
+    """A block of M: rows ``row_start … row_stop − 1`` and columns ``col_start … col_stop − 1``."""
 
     row_start: int
     row_stop: int
@@ -17,12 +17,12 @@ class Box(NamedTuple):
     col_stop: int
 
 
-def _clamp(low: float, high: float, n: int) -> tuple[int, int]:
-    """Return a run of at most `SIDE` indices within 0 … n, about the middle of low … high where that is longer."""
+def _clamp(low: float, high: float, n: int, side: int) -> tuple[int, int]:
+    """Return a run of at most `side` indices within 0 … n, about the middle of low … high where that is longer."""
     start, stop = round(min(low, high)), round(max(low, high)) + 1
-    if stop - start > SIDE:
-        start = (start + stop - SIDE) // 2
-        stop = start + SIDE
+    if stop - start > side:
+        start = (start + stop - side) // 2
+        stop = start + side
     start = min(max(start, 0), n - 1)
     return start, min(max(stop, start + 1), n)
 
@@ -35,12 +35,18 @@ def box_around(i: int, j: int, n: int, side: int = 16) -> Box:
     return Box(row, row + side, col, col + side)
 
 
-def box_from_square(x: Sequence[float], y: Sequence[float], n: int) -> Box:
-    """Return the box of a rectangle drawn in `coefficient_square` (x is j, y is i), as Streamlit reports it."""
-    return Box(*_clamp(min(y), max(y), n), *_clamp(min(x), max(x), n))
+def box_from_square(x: Sequence[float], y: Sequence[float], n: int, side: int = SIDE) -> Box:
+    """Return the box of a rectangle drawn in `coefficient_square` (x is j, y is i), as Streamlit reports it.
+
+    Its middle `side` rows and columns, where it is larger.
+    """
+    return Box(*_clamp(min(y), max(y), n, side), *_clamp(min(x), max(x), n, side))
 
 
-def box_from_strip(x: Sequence[float], y: Sequence[float], n: int) -> Box:
-    """Return the box of a rectangle drawn in `coefficient_strip` (x is i, y is j − i), as Streamlit reports it."""
-    row_start, row_stop = _clamp(min(x), max(x), n)
-    return Box(row_start, row_stop, *_clamp(row_start + min(y), row_stop - 1 + max(y), n))
+def box_from_strip(x: Sequence[float], y: Sequence[float], n: int, side: int = SIDE) -> Box:
+    """Return the box of a rectangle drawn in `coefficient_strip` (x is i, y is j − i), as Streamlit reports it.
+
+    Its middle `side` rows and columns, where it is larger.
+    """
+    row_start, row_stop = _clamp(min(x), max(x), n, side)
+    return Box(row_start, row_stop, *_clamp(row_start + min(y), row_stop - 1 + max(y), n, side))

@@ -44,7 +44,7 @@ def comparison_map(
     places = map_places(table)
     values = table[likeness].to_numpy(float)
     signed = likeness == "cosine"
-    chance = table["chance_cosine" if signed else "chance_overlap"].to_numpy(float)
+    chance = table["chance_cosine" if signed else likeness.replace("overlap", "chance")].to_numpy(float)
     figure = new_figure(
         theme,
         alt=(

@@ -62,12 +62,16 @@ def _coefficients(chosen: Selection, other: Adapter, names: tuple[str, str]) -> 
         with place:
             known = matrix.pattern_label.startswith(name)
             st.subheader(matrix.pattern_label if known else f"{name} · {matrix.pattern_label}", anchor=False)
+            if matrix.projected:
+                st.caption(f"{matrix.inside_share:.0%} of ‖ΔW‖² lie inside the basis; the rest is not drawn.")
             draw_M = coefficient_strip if matrix.pattern in STRIPS else coefficient_square
             figure = draw_M(table, n=matrix.m, theme=figures.theme(), limit=limit)
             figures.draw(figure, key=f"coefficients-{position}", height=None if strips else 420)
-            figures.explain(
-                figure, table, key=f"coefficients-{position}", file_name=f"coefficients_{position + 1}.csv"
-            )
+            if position == 0:
+                st.caption(figure.layout.meta["caption"])
+            else:
+                both = pd.concat([one.assign(adapter=name) for one, name in zip(cells, names, strict=True)])
+                figures.explain(figure, both, key="coefficients-both", file_name="coefficients.csv")
 
 
 def _spectra(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
@@ -121,7 +125,8 @@ def _map(chosen: Selection, other: Adapter, job: Job) -> None:
             st.session_state["rerun-page"] = True
 
     figures.draw(figure, key=key, on_select=clicked)
-    figures.explain(figure, table, key="likeness-map", file_name="likeness.csv")
+    # The table of all shared matrices below has these numbers as CSV.
+    st.caption(figure.layout.meta["caption"], help=f"${figure.layout.meta['formula']}$")
 
 
 def _differences(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
@@ -181,8 +186,9 @@ def _all(chosen: Selection, other: Adapter, job: Job, names: tuple[str, str]) ->
         "cosine": _number("Cosine", format="%.3f"),
         "chance_cosine": _number("noise ±", format="%.3f"),
         "overlap_left": _number("Left overlap", format="percent"),
+        "chance_left": _number("by chance", format="percent"),
         "overlap_right": _number("Right overlap", format="percent"),
-        "chance_overlap": _number("by chance", format="percent"),
+        "chance_right": _number("by chance ", format="percent"),
     }
     st.dataframe(
         table[list(columns)],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
-from analysis.adapter import AdapterError, open_adapter
+from analysis.adapter import AdapterError, Projection, open_adapter
 from analysis.cli import app
 from analysis.comparison import (
     TOLERANCE,
@@ -74,21 +74,67 @@ def test_the_chance_level_of_the_cosine_is_what_noise_scatters_by():
 def test_the_overlap_is_that_of_the_leading_singular_vectors_of_the_dense_updates(seed, leading):
     a, b = (scattered(8, 64, seed + shift) for shift in (0, 1))
     (P_a, _, Qt_a), (P_b, _, Qt_b) = (np.linalg.svd(update(matrix)) for matrix in (a, b))
-    found = overlap(a, b, leading)
+    found = overlap(a, b, leading=leading)
     left = np.linalg.norm(P_a[:, :leading].T @ P_b[:, :leading]) ** 2 / leading
     right = np.linalg.norm(Qt_a[:leading] @ Qt_b[:leading].T) ** 2 / leading
     assert (found["overlap_left"], found["overlap_right"]) == pytest.approx((left, right), abs=1e-8)
-    assert found["chance_overlap"] == leading / a.n
+    assert found["chance_left"] == found["chance_right"] == leading / a.n
 
 
 def test_chance_is_the_mean_overlap_of_random_updates():
-    found = [overlap(scattered(12, 144, s), scattered(12, 144, s + 5000), 3)["overlap_left"] for s in range(300)]
-    assert np.mean(found) == pytest.approx(3 / 12, rel=0.06)
+    found = [overlap(scattered(12, 144, s), scattered(12, 144, s + 5000), leading=3) for s in range(300)]
+    assert np.mean([one["overlap_left"] for one in found]) == pytest.approx(3 / 12, rel=0.06)
 
 
 def test_no_more_directions_are_compared_than_both_updates_have():
     one = make_matrix([2], [5], [1.0], m=8)
     assert overlap(one, scattered(8, 64, 0))["directions"] == 1
+
+
+def projection(delta, like):
+    """The matrix of an update ΔW (out, in) of another kind, projected into the basis of `like`."""
+    U, V, *_ = dense(like)
+    M = U.T @ delta @ V
+    tall = like.shape[0] > like.shape[1]
+    T = np.linalg.qr(delta @ V - U @ M, mode="r") if tall else np.linalg.qr((U.T @ delta - M @ V.T).T, mode="r").T
+    rows, cols = np.divmod(np.arange(M.size), len(M))
+    known = Projection(T, delta.size, 8)
+    return replace(like, rows=rows, cols=cols, values=M.ravel(), pattern="projected", projection=known)
+
+
+@pytest.mark.parametrize("shape", [(14, 8), (8, 14)])
+@pytest.mark.parametrize("leading", [1, 3])
+def test_an_update_that_leaves_the_basis_is_compared_as_a_whole(shape, leading):
+    svft = scattered(8, 30, 0, shape=shape)
+    delta = np.random.default_rng(1).standard_normal(shape)
+    B = update(svft)
+    expected = (delta * B).sum() / np.linalg.norm(delta) / np.linalg.norm(B)
+    for found in (cosine(projection(delta, svft), svft), cosine(svft, projection(delta, svft))):
+        assert found["cosine"] == pytest.approx(expected, abs=1e-12)
+        assert found["chance_cosine"] == pytest.approx(1 / np.sqrt(14 * 8))
+    (P_a, _, Qt_a), (P_b, _, Qt_b) = (np.linalg.svd(one, full_matrices=False) for one in (delta, B))
+    found = overlap(projection(delta, svft), svft, leading=leading)
+    left = np.linalg.norm(P_a[:, :leading].T @ P_b[:, :leading]) ** 2 / leading
+    right = np.linalg.norm(Qt_a[:leading] @ Qt_b[:leading].T) ** 2 / leading
+    assert (found["overlap_left"], found["overlap_right"]) == pytest.approx((left, right), abs=1e-8)
+    assert (found["chance_left"], found["chance_right"]) == (leading / shape[0], leading / shape[1])
+
+
+def test_two_updates_that_leave_the_basis_are_compared_as_dense_matrices():
+    like = scattered(8, 30, 0, shape=(14, 8))
+    rng = np.random.default_rng(2)
+    A, B = rng.standard_normal((2, 14, 8))
+    pair = projection(A, like), projection(B, like)
+    expected = (A * B).sum() / np.linalg.norm(A) / np.linalg.norm(B)
+    assert cosine(*pair, (A, B))["cosine"] == pytest.approx(expected, abs=1e-12)
+    assert overlap(*pair, (A, A), leading=2)["overlap_left"] == pytest.approx(1)
+
+    def noise():
+        drawn = rng.standard_normal(B.shape)
+        return drawn * (np.linalg.norm(B) / np.linalg.norm(drawn))
+
+    found = [cosine(*pair, (A, noise()))["cosine"] for _ in range(2000)]
+    assert np.std(found) == pytest.approx(cosine(*pair, (A, B))["chance_cosine"], rel=0.06)
 
 
 # ---- of two adapters

@@ -12,8 +12,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from analysis.adapter import AdapterError
 from analysis.trials.workers import Workers
-from app import trials
+from app import data, trials
 from tests.app.visitor import Visitor
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,19 @@ def no_workers(tmp_path, monkeypatch):
     trials.engine().close()
     for resource in (trials.store, trials.engine):
         resource.clear()
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """No model is loaded for the dial: for pages that do not ask it anything."""
+
+    def refuse(path: str) -> None:
+        raise AdapterError("No model is loaded in this test.")
+
+    data._predictor.clear()
+    monkeypatch.setattr(data, "_load_predictor", refuse)
+    yield
+    data._predictor.clear()
 
 
 @pytest.fixture

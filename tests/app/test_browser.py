@@ -86,7 +86,16 @@ def test_a_bad_adapter_shows_a_sentence_and_no_traceback(server, visitor):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
-@pytest.mark.parametrize("path", ["/", "/explore", "/explore?view=Spectrum+and+rank&adapter=BBC+headlines+·+banded"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/explore",
+        "/explore?view=Spectrum+and+rank&adapter=BBC+headlines+·+banded",
+        "/explore?vs=BBC+headlines+·+banded",
+        "/explore?view=Edit",
+    ],
+)
 def test_the_look(server, visitor, path, size, scheme):
     walk = visitor(size, scheme).open(server + path)
     width, height = SIZES[size]

@@ -13,11 +13,13 @@ from analysis.summary import summarize
 from app import data, selection
 from tests.analysis.synthetic import BERT, write_adapter
 
+pytestmark = pytest.mark.usefixtures("no_model")
+
 MAIN = Path(__file__).parents[2] / "app" / "main.py"
 
 
 def explore(**query: str) -> AppTest:
-    test = AppTest.from_file(str(MAIN), default_timeout=60)
+    test = AppTest.from_file(str(MAIN), default_timeout=600)
     for key, value in query.items():
         test.query_params[key] = value
     test.run()
@@ -28,7 +30,7 @@ def explore(**query: str) -> AppTest:
 def finish(a: str, b: str) -> None:
     """Wait until two shipped adapters have been compared."""
     job = data.comparison_job(*(data.adapter(DIRECTORY / name) for name in (a, b)))
-    assert job.wait(120)
+    assert job.wait(900)
     assert job.complete
 
 

@@ -21,6 +21,8 @@ from analysis.figures.confusion import confusion
 from analysis.figures.cost_bars import cost_bars
 from analysis.figures.cumulative_energy import cumulative_energy
 from analysis.figures.dial_curve import dial_curve
+from analysis.figures.edit_curve import edit_curve
+from analysis.figures.edit_outcomes import edit_outcomes
 from analysis.figures.exact_cells import exact_cells
 from analysis.figures.intruders import intruders
 from analysis.figures.kept_energy import kept_energy
@@ -235,13 +237,37 @@ def comparison_table() -> pd.DataFrame:
     table = matrices_table(3)
     rng = np.random.default_rng(0)
     table = table.assign(
-        cosine=rng.uniform(-1, 1, len(table)), chance_cosine=0.05, directions=10, chance_overlap=0.026,
+        cosine=rng.uniform(-1, 1, len(table)), chance_cosine=0.05, directions=10,
+        chance_left=0.026, chance_right=0.026,
         overlap_left=rng.random(len(table)), overlap_right=rng.random(len(table)),
     )  # fmt: skip
     table.loc[3, ["cosine", "overlap_left", "overlap_right"]] = np.nan
     return table
 
 
+def outcomes_table() -> pd.DataFrame:
+    """Return accuracies as trained, with M off, and after two edits, one of which was guessed."""
+    accuracy = np.array([0.83, 0.46, 0.39, 0.8])
+    return pd.DataFrame(
+        {
+            "label": ["As trained", "M off", "Shuffle M", "Signs only"],
+            "accuracy": accuracy,
+            "low": accuracy - 0.03,
+            "high": accuracy + 0.03,
+            "guess": [np.nan, np.nan, 0.6, np.nan],
+        }
+    )
+
+
+def outcome_curve() -> pd.DataFrame:
+    """Return accuracy over an amount."""
+    accuracy = np.array([0.5, 0.7, 0.8])
+    return pd.DataFrame(
+        {"amount": [0.1, 0.3, 1.0], "accuracy": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03}
+    )
+
+
+CURVE = {"trained": 0.83, "off": 0.46, "what": "part that stays", "ticks": [0.1, 0.3, 0.5, 1.0], "pattern": "plain"}
 TWO = {"names": ("BBC headlines · plain", "BBC headlines · banded"), "patterns": ("plain", "banded")}
 
 
@@ -282,6 +308,9 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
         )
         for likeness in LIKENESSES
     },
+    "edit_outcomes": lambda theme: edit_outcomes(outcomes_table(), pattern="plain", theme=theme),
+    "edit_curve": lambda theme: edit_curve(outcome_curve(), percent=True, **CURVE, theme=theme),
+    "edit_curve, nothing yet": lambda theme: edit_curve(outcome_curve()[:0], percent=False, **CURVE, theme=theme),
     "two_spectra": lambda theme: two_spectra(np.arange(24, 0, -1.0), np.geomspace(300, 1e-9, 24), theme=theme, **TWO),
     "two_spectra, zero": lambda theme: two_spectra(np.arange(24, 0, -1.0), np.zeros(24), theme=theme, **TWO),
     "two_energies": lambda theme: two_energies(energy_table(24), energy_table(12), theme=theme, **TWO),

@@ -1,0 +1,90 @@
+"""The view that edits M: what carries the skill? Cards to guess, edits of one's own, and what they do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.edit_outcomes import edit_outcomes
+from analysis.intervention_effects import Accuracy, effect, kept, why_not
+from analysis.interventions import OFF, Card, cards
+from app import data, evaluations, figures
+from app.selection import Selection
+from app.views import custom_edit, edited
+from app.views.edit_outcome import TRAINED, background, sentence, wait_for
+
+CUSTOM = "Custom"
+
+
+def show(chosen: Selection) -> None:
+    """Draw the cards, the guess, the outcome, and the edited matrix and model."""
+    with st.container(key="edit"):
+        st.header("What carries the skill?", anchor=False)
+        if reason := why_not(chosen.adapter):
+            st.info(reason, icon=":material/info:")
+            return
+        found = {card.title: card for card in data.adapter_table(cards, chosen.adapter)}
+        title = st.pills(
+            "Edit of M", [*found, CUSTOM], default=next(iter(found)), key="card", required=True,
+            label_visibility="collapsed",
+        )  # fmt: skip
+        left, right = st.columns([7, 6], gap="medium")
+    with left:
+        if title == CUSTOM:
+            edit, what = custom_edit.show(chosen)
+        else:
+            edit, what = found[title].edit, title
+            _card(chosen, found[title], list(found.values()))
+    with right:
+        edited.show(chosen, edit, what, evaluations.known(chosen.adapter).get(edit.to_json()))
+
+
+def _card(chosen: Selection, card: Card, all_cards: list[Card]) -> None:
+    """Draw one card: its question, then, once it is guessed, its outcome among those guessed before."""
+    st.write(card.sentence)
+    entries, energy = data.adapter_table_of(kept, chosen.adapter, card.edit)
+    if entries < 1:
+        st.caption(f"{entries:.0%} of the values stay; they held {energy:.0%} of ‖M‖².")
+    guesses = st.session_state.setdefault("guesses", {})
+    place = (str(chosen.adapter.path), card.title)
+    if place not in guesses:
+        measured = data.evaluation(chosen.adapter)
+        key = f"guess-{card.title}"
+        st.slider(
+            f"Your guess: accuracy after this edit (as trained {measured.accuracy:.0%})",
+            0, 100, 50, format="%d%%", key=key,
+        )  # fmt: skip
+        asked = [card, *(other for other in all_cards if other is not card)]
+
+        def reveal() -> None:
+            guesses[place] = st.session_state[key] / 100
+            evaluations.start(chosen.adapter, [TRAINED, OFF.to_json(), *(one.edit.to_json() for one in asked)])
+
+        st.button("See what happens", type="primary", on_click=reveal, icon=":material/visibility:", key="reveal")
+        return
+    lines = {one.title: one.edit.to_json() for one in all_cards if (place[0], one.title) in guesses}
+    shown = wait_for(chosen, [TRAINED, OFF.to_json(), lines[card.title]])
+    if shown is None:
+        return
+    outcome = effect(shown[TRAINED], shown[lines[card.title]])
+    st.markdown(f"**{sentence(card.title, outcome)}** You guessed {guesses[place]:.0%}.")
+    revealed = {title: shown[line] for title, line in lines.items() if line in shown and title != card.title}
+    revealed[card.title] = shown[lines[card.title]]  # the open card comes last
+    table = outcomes(
+        {"As trained": shown[TRAINED], "M off": shown[OFF.to_json()], **revealed},
+        {title: guesses[place[0], title] for title in revealed},
+    )
+    figure = edit_outcomes(table, pattern=chosen.pattern, theme=figures.theme())
+    figures.draw(figure, key="edit-outcomes")
+    figures.explain(figure, table, key="edit-outcomes", file_name="edits.csv")
+    background(chosen)
+
+
+def outcomes(answers: dict[str, np.ndarray], guesses: dict[str, float]) -> pd.DataFrame:
+    """Return the table of `analysis.figures.edit_outcomes`, from right or wrong by label."""
+    rows = []
+    for label, right in answers.items():
+        accuracy = Accuracy.of(right)
+        rows.append((label, accuracy.value, accuracy.low, accuracy.high, guesses.get(label, np.nan)))
+    return pd.DataFrame(rows, columns=["label", "accuracy", "low", "high", "guess"])

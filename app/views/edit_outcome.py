@@ -1,0 +1,51 @@
+"""Waiting for the evaluation of an edit, and saying what it found."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from analysis.intervention_effects import Effect
+from app import evaluations
+from app.selection import Selection
+from app.views import progress
+
+TRAINED = ""  # the line that stands for the adapter as it was trained
+
+
+def wait_for(chosen: Selection, lines: list[str]) -> dict[str, np.ndarray] | None:
+    """Return all answers that are known, once those of `lines` are; meanwhile show how far the worker is, and None."""
+    known = evaluations.known(chosen.adapter)
+    if all(line in known for line in lines):
+        return known
+    missing = next(line for line in lines if line not in known)
+    job = evaluations.worker(chosen.adapter, missing)
+    if job is None:  # another server process began it, or the file was written anew
+        evaluations.start(chosen.adapter, lines)
+        job = evaluations.worker(chosen.adapter, missing)
+    st.fragment(progress.show, run_every=0.5 if job.running else None)(
+        job,
+        "Evaluating on the test split",
+        key="edits",
+        restart=lambda: evaluations.start(chosen.adapter, lines),
+        seen=len(job.results),
+    )
+    return None
+
+
+def background(chosen: Selection) -> None:
+    """Say that the other cards are being evaluated, and let it be stopped."""
+    job = evaluations.running(chosen.adapter)
+    if job is not None:
+        with st.container(horizontal=True, vertical_alignment="center", key="edits-background"):
+            st.caption("The other cards are being evaluated meanwhile.", width="stretch")
+            st.button("Stop", on_click=job.stop, key="stop-background", type="tertiary", icon=":material/stop_circle:")
+
+
+def sentence(what: str, outcome: Effect) -> str:
+    """Say what an edit did to the accuracy."""
+    difference, low, high = (f"{100 * value:+.1f}" for value in (outcome.difference, outcome.low, outcome.high))
+    points = f"{difference} points, 95 % interval {low} to {high}"
+    verdict = "" if outcome.clear else " That cannot be told from no change."
+    before, after = outcome.before.value, outcome.after.value
+    return f"{what}: {before:.1%} → {after:.1%} ({points.replace('-', '−')}).{verdict}"

@@ -1,0 +1,107 @@
+"""What an edit makes: the new spectrum of the matrix, the model to try, the adapter to keep."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import streamlit as st
+
+from analysis.adapter import Adapter
+from analysis.figures.prediction_bars import prediction_bars
+from analysis.figures.spectrum import spectrum as spectrum_figure
+from analysis.intervention_effects import save_edited
+from analysis.interventions import Edit
+from analysis.settings import is_public
+from analysis.spectrum import spectrum
+from analysis.trials.store import data_directory
+from app import data, figures, selection
+from app.selection import Selection
+from app.views import dial
+
+
+def show(chosen: Selection, edit: Edit, what: str, right: np.ndarray | None) -> None:
+    """Draw the edited matrix's spectrum, the try-it box, and, once the edit was evaluated, how to keep it.
+
+    Args:
+        chosen: The selection.
+        edit: The edit.
+        what: It in words.
+        right: Right or wrong on the test split, None before the edit is evaluated.
+    """
+    matrix = data.matrix(chosen.adapter, chosen.matrix)
+    title = f"{matrix.label} after the edit"
+    if matrix.m <= data.QUICK:
+        table = data.edited_table(spectrum, chosen.adapter, chosen.matrix, edit.to_json())
+        figure = spectrum_figure(table, pattern=matrix.pattern, theme=figures.theme())
+        st.subheader(title, anchor=False, help=f"${figure.layout.meta['formula']}$")
+        figures.draw(figure, key="edited-spectrum", height=290)
+        st.caption(figure.layout.meta["caption"])  # saved and opened, the adapter has the table as CSV
+    else:
+        st.subheader(title, anchor=False)
+        st.caption("Keep the edited adapter and open it to see the spectrum of a matrix this large.")
+    _try(chosen, edit)
+    if right is not None:
+        _keep(chosen.adapter, edit, what, right)
+
+
+@st.fragment
+def _try(chosen: Selection, edit: Edit) -> None:
+    """Draw what the model predicts for a text, as trained and edited."""
+    adapter = chosen.adapter
+    if not st.toggle("Try it on a text", key="try-edit"):  # the model takes seconds to load
+        return
+    text = st.text_input("Text to classify", dial.EXAMPLES.get(adapter.task, ""), key=f"edit-text-{adapter.task}")
+    predictor = dial.wait(data.predictor(adapter))
+    if error := predictor.exception():
+        st.warning(str(error), icon=":material/error:")
+    elif text.strip():
+        look = {"pattern": chosen.pattern, "theme": figures.theme()}
+        for place, name, edited in zip(st.columns(2), ("As trained", "Edited"), (None, (adapter, edit)), strict=True):
+            with place:
+                st.caption(name)
+                found = predictor.result().predict(text, edit=edited)
+                figures.draw(prediction_bars(found, **look), key=f"edit-bars-{name}", height=dial.HEIGHT)
+
+
+def _keep(adapter: Adapter, edit: Edit, what: str, right: np.ndarray) -> None:
+    """Offer the edited adapter as a file, and on a server of one's own as the open one."""
+    name = f"{adapter.path.name}-{re.sub(r'[^a-z0-9]+', '-', what.lower()).strip('-')}"
+    with st.popover("Keep it as an adapter", icon=":material/save:", key="keep-edit"):
+        st.download_button(
+            "Download",
+            lambda: _zipped(adapter, edit, what, right, name),
+            file_name=f"{name}.zip",
+            mime="application/zip",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download-edit",
+        )
+        if not is_public():
+            target = data_directory() / "edited" / name
+
+            def keep() -> None:
+                try:
+                    selection.open_adapter(save_edited(adapter, edit, what, right, target))
+                    st.session_state["view"] = selection.VIEWS[0]
+                except OSError as error:
+                    st.session_state["keep-error"] = (
+                        f"The adapter cannot be written to {target} ({error}): download it instead."
+                    )
+
+            st.button("Save and open", on_click=keep, icon=":material/save:", help=f"Writes `{target}`.", key="keep")
+    if error := st.session_state.pop("keep-error", None):
+        st.error(error, icon=":material/error:")
+
+
+def _zipped(adapter: Adapter, edit: Edit, what: str, right: np.ndarray, name: str) -> bytes:
+    """Return the edited adapter's directory as a zip."""
+    packed = io.BytesIO()
+    with TemporaryDirectory() as place, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(save_edited(adapter, edit, what, right, Path(place) / name).iterdir()):
+            archive.write(file, f"{name}/{file.name}")
+    return packed.getvalue()

@@ -1,0 +1,243 @@
+"""The view Edit: a guess, its outcome, edits of one's own, and the adapter that comes of it."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from analysis import shipped
+from analysis.adapter import open_adapter
+from analysis.intervention_effects import effect
+from analysis.interventions import Edit, cards
+from app import evaluations, selection
+from app.views import edited
+from app.views.edit_outcome import sentence
+from tests.analysis.synthetic import write_adapter
+
+pytestmark = pytest.mark.usefixtures("no_model")
+
+MAIN = Path(__file__).parents[2] / "app" / "main.py"
+PLAIN = shipped.DIRECTORY / "bbc_headlines-plain"
+
+
+class Worker:
+    """In the place of the job that evaluates edits: as many of 800 right as the line's place in its list says."""
+
+    started: ClassVar[list[tuple[str, ...]]] = []
+
+    def __init__(self, work: str, path: str, *lines: str) -> None:
+        Worker.started.append(lines)
+        self.lines = lines
+        self.results = [(line, np.arange(800) < right(line)) for line in lines]
+        self.total, self.error, self.stopped, self.running, self.complete = len(lines), None, False, False, True
+
+    def stop(self) -> None:
+        self.stopped, self.running, self.complete = True, False, False
+
+
+class SlowWorker(Worker):
+    """The same while it works: the first line alone is there."""
+
+    def __init__(self, *args: str) -> None:
+        super().__init__(*args)
+        self.results, self.running, self.complete = self.results[:1], True, False
+
+
+def right(line: str) -> int:
+    """How many examples are right: 664 as trained, 400 with M off, 200 to 599 after another edit."""
+    if line == "":
+        return 664
+    edit = Edit.from_json(line)
+    if edit == Edit("scaled", {"alpha": 0.0}):
+        return 400
+    return 200 + sum(line.encode()) % 400
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    Worker.started = []
+    evaluations._jobs.clear()
+    monkeypatch.setattr(evaluations, "Job", Worker)
+    yield Worker
+    evaluations._jobs.clear()
+
+
+def edit_view(path: Path | str = "BBC headlines · plain", **state) -> AppTest:
+    test = AppTest.from_file(str(MAIN), default_timeout=600)
+    test.query_params["adapter"] = str(path)
+    test.query_params["matrix"] = "Layer 2 · value"
+    test.query_params["view"] = selection.EDIT
+    for key, value in state.items():
+        test.session_state[key] = value
+    test.run()
+    test.switch_page("explore.py")
+    test.run()
+    assert not test.exception
+    return test
+
+
+def alternatives(test: AppTest) -> str:
+    return "\n".join(chart.proto.alt for chart in test.get("plotly_chart"))
+
+
+def press(test: AppTest, key: str) -> AppTest:
+    test.button(key=key).click().run()
+    assert not test.exception
+    return test
+
+
+# ---- cards
+
+
+def test_nothing_is_evaluated_before_a_guess(worker):
+    test = edit_view()
+    assert worker.started == []
+    assert "Accuracy on the test split" not in alternatives(test)
+    assert test.slider(key="guess-Shuffle M").label == "Your guess: accuracy after this edit (as trained 83%)"
+
+
+def test_a_guess_reveals_the_outcome_beside_as_trained_and_m_off(worker):
+    test = edit_view(card="Signs only")
+    test.slider(key="guess-Signs only").set_value(70)
+    press(test, "reveal")
+    line = next(card.edit.to_json() for card in cards(open_adapter(PLAIN)) if card.title == "Signs only")
+    drawn = alternatives(test)
+    assert "As trained: 83.0%" in drawn
+    assert "M off: 50.0%" in drawn
+    assert f"Signs only: {right(line) / 800:.1%}" in drawn
+    said = " ".join(markdown.value for markdown in test.markdown)
+    assert "You guessed 70%." in said
+    assert f"83.0% → {right(line) / 800:.1%}" in said
+
+
+def test_the_first_guess_has_all_cards_evaluated_its_own_first(worker):
+    press(edit_view(card="Largest 30 % only"), "reveal")
+    (lines,) = worker.started
+    assert len(lines) == 8  # as trained, M off, six cards
+    assert lines[0] == ""
+    assert Edit.from_json(lines[2]).operation == "largest_only"
+
+
+def test_what_was_evaluated_is_not_evaluated_again(worker):
+    press(edit_view(card="Largest 30 % only"), "reveal")
+    test = press(edit_view(card="Shuffle M"), "reveal")
+    assert len(worker.started) == 1
+    assert "Shuffle M" in alternatives(test)
+
+
+def test_outcomes_of_all_guesses_stand_together(worker):
+    test = press(edit_view(card="Signs only"), "reveal")
+    test.session_state["card"] = "Shuffle M"
+    test.run()
+    press(test, "reveal")
+    assert "Signs only" in alternatives(test)
+    assert "Shuffle M" in alternatives(test)
+
+
+def test_while_the_worker_is_at_it_the_page_shows_how_far_it_is_and_can_be_stopped(worker, monkeypatch):
+    monkeypatch.setattr(evaluations, "Job", SlowWorker)
+    test = press(edit_view(), "reveal")
+    assert "Accuracy on the test split" not in alternatives(test)
+    job = evaluations.running(open_adapter(PLAIN))
+    press(test, "stop-edits")
+    assert job.stopped
+    assert evaluations.running(open_adapter(PLAIN)) is None
+    monkeypatch.setattr(evaluations, "Job", Worker)
+    press(test, "restart-edits")
+    assert "Accuracy on the test split" in alternatives(test.run())
+
+
+def test_the_spectrum_follows_the_edit(worker):
+    shuffled, off = (alternatives(edit_view(card=card)) for card in ("Shuffle M", "Leading 10 % only"))
+    assert "Singular values of W" in shuffled
+    assert shuffled != off
+
+
+# ---- edits of one's own
+
+
+def test_an_amount_is_measured_and_drawn_as_a_curve(worker):
+    test = press(edit_view(card="Custom"), "draw-the-curve")
+    assert "Accuracy over part of the values that stay, 8 of 8 places measured" in alternatives(test)
+    lines = [Edit.from_json(line) for line in worker.started[0][2:]]
+    assert {edit.options["share"] for edit in lines} == {0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0}
+
+
+def test_one_measurement_is_no_curve(worker):
+    test = press(edit_view(card="Custom"), "measure")
+    assert len(worker.started[0]) == 3
+    assert "Accuracy over" not in alternatives(test)
+    assert "Largest 30 % only: 83.0% →" in " ".join(markdown.value for markdown in test.markdown)
+
+
+def test_an_edit_can_be_of_one_matrix_alone(worker):
+    test = edit_view(card="Custom", **{"custom-edit": "Scale by α", "custom-scope": "This matrix"})
+    press(test, "measure")
+    assert Edit.from_json(worker.started[0][2]).names == (test.selectbox(key="matrix").value,)
+
+
+@pytest.mark.parametrize(
+    ("operation", "options"),
+    [
+        ("Zero a band", {"first": 0, "last": 0}),
+        ("Zero a block", {"row_start": 0, "row_stop": 38, "col_start": 0, "col_stop": 38}),
+    ],
+)
+def test_a_band_and_a_block_are_zeroed(worker, operation, options):
+    press(edit_view(card="Custom", **{"custom-edit": operation}), "measure")
+    assert Edit.from_json(worker.started[0][2]).options == options
+
+
+def test_every_layer_can_be_switched_off_and_is_drawn(worker):
+    test = press(edit_view(card="Custom", **{"custom-edit": "Switch a layer off"}), "draw-the-curve")
+    assert "Accuracy over layer that is off, 6 of 6 places measured" in alternatives(test)
+
+
+# ---- the new adapter
+
+
+def test_the_download_is_an_adapter_that_opens(tmp_path):
+    adapter = open_adapter(PLAIN)
+    edit = Edit("signs_only")
+    packed = edited._zipped(adapter, edit, "Signs only", np.arange(800) < 500, "new")
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        archive.extractall(tmp_path)
+    again = open_adapter(tmp_path / "new")
+    name = adapter.names[0]
+    expected = edit.apply(adapter.matrix(name)).values
+    np.testing.assert_allclose(again.matrix(name).values, expected, rtol=1e-6)
+
+
+def test_save_and_open_makes_it_the_open_adapter(worker, tmp_path, monkeypatch):
+    monkeypatch.setenv("SVFT_DATA_DIR", str(tmp_path))
+    test = press(edit_view(card="Signs only"), "reveal")
+    press(test, "keep")
+    path = tmp_path / "edited" / "bbc_headlines-plain-signs-only"
+    assert test.selectbox(key="adapter").value == str(path)
+    assert len(open_adapter(path).names) == 36
+
+
+# ---- what cannot be edited
+
+
+def test_an_adapter_without_a_task_gets_a_sentence(tmp_path):
+    test = edit_view(write_adapter(tmp_path / "bare"))
+    assert "no readable evaluation.json" in test.info[0].value
+
+
+# ---- words
+
+
+def test_a_change_that_cannot_be_told_from_none_is_said_so():
+    right = np.arange(800) < 600
+    other = right.copy()
+    other[599:601] = [False, True]
+    assert sentence("Signs only", effect(right, other)).endswith("That cannot be told from no change.")
+    fallen = sentence("Signs only", effect(right, np.arange(800) < 400))
+    assert fallen.startswith("Signs only: 75.0% → 50.0% (−25.0 points, 95 % interval −")
