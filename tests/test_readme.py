@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from analysis.cli import app
 
@@ -69,6 +70,12 @@ def test_a_command_and_its_options_exist(command):
 def test_a_command_that_does_not_exist_is_found(command):
     with pytest.raises(Exception, match=r"(?i)no such|unexpected"):
         check(command)
+
+
+def test_the_measured_tables_are_those_of_the_committed_studies():
+    printed = CliRunner().invoke(app, ["results", "--markdown"])
+    assert printed.exit_code == 0, printed.output
+    assert printed.output.strip() in README
 
 
 def check(command: str) -> None:

@@ -16,6 +16,7 @@ class Visitor:
     def __init__(self, browser, size="desktop", scheme="light"):
         width, height = SIZES[size]
         self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.context.set_default_timeout(120_000)  # other tests may keep the machine busy
         self.page = self.context.new_page()
         self.complaints = []
         self.page.on("console", self._listen)
