@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.adapter_file import AdapterError, read_config, read_header, read_matrix, read_task
+from analysis.adapter_file import AdapterError, read_config, read_header, read_matrix, read_signature, read_task
 from analysis.linear_algebra import dense_singular_values, singular_values, sparse
 from analysis.naming import places
 from analysis.opening.recognise import recognise
@@ -236,6 +236,17 @@ class Adapter:
             pattern_label=row["pattern_label"],
             off_diag=None if pd.isna(row["off_diag"]) else int(row["off_diag"]),
         )
+
+    def signature(self, name: str) -> np.ndarray:
+        """Return the signature of the singular vectors that a matrix is given in: (2, m, 2) float16.
+
+        Two of the same weight tell whether coefficients can be compared, and which signs differ (`svft.basis`).
+        """
+        return read_signature(self.path, name).astype(np.float16)
+
+    def dense_update(self, name: str) -> np.ndarray | None:
+        """Return ΔW of a matrix, (out, in) float64; None where the files have only what it is in the singular basis."""
+        return None
 
 
 def open_adapter(path: str | Path, base: str | None = None) -> Adapter:

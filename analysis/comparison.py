@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.adapter import AdaptedMatrix, Adapter, AdapterError
-from analysis.adapter_file import read_signature
 from analysis.linear_algebra import Svd, dense_svd, sparse, svd
 
 LEADING = 10  # directions whose spans are compared
@@ -110,7 +109,7 @@ def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float
         of the two are not the same (another base, other precision, rotated vectors).
     """
     matrix = b.matrix(name)
-    own, stored = _signature(a, name), _signature(b, name)
+    own, stored = a.signature(name), b.signature(name)
     m = min(own.shape[1], stored.shape[1])
     own, stored = own[:, :m], stored[:, :m]
     if np.array_equal(own, stored):
@@ -132,15 +131,6 @@ def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float
     return repaired, found.error
 
 
-def _signature(adapter: Adapter, name: str) -> np.ndarray:
-    """Return the signature of the singular vectors that a matrix is given in: (2, m, 2) float16, as files keep it."""
-    if not adapter.projected:
-        return read_signature(adapter.path, name).astype(np.float16)
-    from svft.decomposition import decompose
-
-    return decompose(adapter.weights.weight(name), name=name).signature.numpy().astype(np.float16)
-
-
 def compare_matrix(a: Adapter, b: Adapter, name: str) -> dict:
     """Return the comparison of one matrix, as a dict; the columns of `compare_adapters`."""
     first = a.matrix(name)
@@ -157,12 +147,13 @@ def compare_matrix(a: Adapter, b: Adapter, name: str) -> dict:
         "norm_ratio": second.update_norm / first.update_norm if first.update_norm else np.nan,
         "basis_error": error,
     }
-    if error > TOLERANCE or not (first.update_norm and second.update_norm):
-        missing = ("cosine", "chance_cosine", "overlap_left", "chance_left", "overlap_right", "chance_right")
-        return row | dict.fromkeys(missing, np.nan) | {"directions": pd.NA}
     dense = None
     if first.outside is not None and second.outside is not None:
-        dense = tuple(of.source.update(name, of.weights).dense().double().numpy() for of in (a, b))
+        dense = tuple(of.dense_update(name) for of in (a, b))
+    unknown = dense is not None and any(update is None for update in dense)
+    if error > TOLERANCE or unknown or not (first.update_norm and second.update_norm):
+        missing = ("cosine", "chance_cosine", "overlap_left", "chance_left", "overlap_right", "chance_right")
+        return row | dict.fromkeys(missing, np.nan) | {"directions": pd.NA}
     return row | cosine(first, second, dense) | overlap(first, second, dense)
 
 
@@ -241,7 +232,8 @@ def compare_adapters(a: Adapter, b: Adapter) -> pd.DataFrame:
         norm_ratio: ‖ΔW_b‖_F / ‖ΔW_a‖_F; NaN where the first is zero.
         cosine, chance_cosine: See `cosine`.
         directions, overlap_left, chance_left, overlap_right, chance_right: See `overlap`.
-        basis_error: See `in_basis_of`. Where it is above `TOLERANCE`, or an update is zero, cosine and
+        basis_error: See `in_basis_of`. Where it is above `TOLERANCE`, where both updates leave the basis and one was
+            saved as a projection, which keeps that part only up to a rotation, or an update is zero, cosine and
             overlaps are not defined (NaN).
 
     Raises:

@@ -12,10 +12,9 @@ _CSS = """
 .stMainBlockContainer [data-testid="stHeading"] :is(h1, h2, h3) { padding: .1rem 0; }
 
 /* The selection: one row, two columns on a phone. */
-.st-key-selection {
-  display: grid; grid-auto-flow: column; grid-auto-columns: minmax(0, 1fr); gap: .75rem; align-items: start;
-}
-.st-key-selection > :has(.st-key-view-picker) { width: max-content; justify-self: end; }
+.st-key-selection { display: flex; flex-flow: row nowrap; gap: .75rem; align-items: start; }
+.st-key-selection > * { flex: 1 1 0; min-width: 0; }
+.st-key-selection > :has(.st-key-view-picker) { flex: none; width: max-content; }
 [data-testid="stLayoutWrapper"]:has(> [class*="-unseen"]), .st-key-unseen-link { display: none; }
 
 /* Streamlit's captions are too pale to be read by everyone (WCAG AA asks for a contrast of 4.5). */
@@ -86,7 +85,7 @@ ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; 
   [class*="st-key-past-"] [data-testid="stCaptionContainer"] { min-width: 16rem; }
   .stMainBlockContainer:has(.st-key-start-bar) { padding-bottom: 7rem; }
   .stMainBlockContainer { padding: 3.7rem 1rem 1.5rem; }
-  .st-key-selection { grid-auto-flow: row; grid-template-columns: 1fr 1fr; gap: .5rem; }
+  .st-key-selection { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; }
   .st-key-view [role="radio"] { padding: .25rem .4rem; font-size: .75rem; }
   .st-key-view [role="radio"] p { font-size: .75rem; }
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import pandas as pd
 
 from analysis.adapter import AdaptedMatrix, Adapter, Projection, grid, matrix_table
@@ -101,6 +102,16 @@ class ProjectedAdapter(Adapter):
                 (basis.U.mT @ basis.V).abs().numpy() if outside is None else None,
             ),
         )
+
+    def signature(self, name: str) -> np.ndarray:
+        """Return the signature of a matrix's singular vectors: (2, n, 2) float16."""
+        from svft.decomposition import decompose
+
+        return decompose(self.weights.weight(name), name=name).signature.numpy().astype(np.float16)
+
+    def dense_update(self, name: str) -> np.ndarray:
+        """Return ΔW of a matrix, (out, in) float64."""
+        return self.source.update(name, self.weights).dense().double().numpy()
 
 
 def open_projected(path: Path, kind: str, base: str | None = None) -> Adapter:

@@ -1,8 +1,9 @@
 """A projection on disk: M, and what lies outside the basis, of a few matrices. Opening needs neither base nor torch.
 
 `projection.safetensors` has, for each module, ``<module>.M`` (n, n), ``<module>.outside`` (the upper triangle of T, by
-rows, where W is not square), ``<module>.sigma`` (n,) and ``<module>.shape`` (2,). M and T are float16 in units of
-``<module>.scale``, which keeps their relative error below 5e-4. `projection.json` says what was projected.
+rows, where W is not square), ``<module>.sigma`` (n,), ``<module>.shape`` (2,) and ``<module>.signature`` (2, n, 2) of
+the singular vectors. M and T are float16 in units of ``<module>.scale``, which keeps their relative error below 5e-4.
+`projection.json` says what was projected.
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ class SavedProjection(Adapter):
             projection=Projection(outside, said["trained"], said["rank_bound"], said["floor"]),
         )
 
+    def signature(self, name: str) -> np.ndarray:
+        """Return the signature of a matrix's singular vectors: (2, n, 2) float16."""
+        with _opened(self.path / PROJECTION_FILE) as file:
+            return file.get_tensor(f"{name}.signature")
+
 
 def save_projection(directory: Path, adapter: Adapter, names: Iterable[str]) -> None:
     """Write the projection of some matrices of a projected adapter into a directory.
@@ -94,6 +100,7 @@ def save_projection(directory: Path, adapter: Adapter, names: Iterable[str]) -> 
         tensors[f"{matrix.name}.scale"] = np.array([scale], np.float64)
         tensors[f"{matrix.name}.sigma"] = matrix.sigma.astype(np.float32)
         tensors[f"{matrix.name}.shape"] = np.array(matrix.shape, np.int64)
+        tensors[f"{matrix.name}.signature"] = adapter.signature(matrix.name)
         # Rounding to float16 is noise of its own: independent errors, of norm about 2√n times the size of one.
         noise = _EPS * math.sqrt(np.square(M).mean()) * 2 * math.sqrt(matrix.n)
         said[matrix.name] = {
@@ -155,7 +162,7 @@ def _shape(file: Path, name: str) -> tuple[int, int]:
         try:
             sizes = {
                 part: (opened.get_slice(f"{name}.{part}").get_shape(), opened.get_slice(f"{name}.{part}").get_dtype())
-                for part in ("M", "sigma", "scale", "shape", "outside")
+                for part in ("M", "sigma", "scale", "shape", "signature", "outside")
                 if f"{name}.{part}" in keys
             }
             if sizes["shape"] != ([2], "I64"):
@@ -164,7 +171,10 @@ def _shape(file: Path, name: str) -> tuple[int, int]:
         except (KeyError, SafetensorError) as error:
             raise AdapterError(f"{name} is incomplete in {file} ({error}); save the projection again.") from error
     n = min(out, in_)
-    expected = {"M": ([n, n], "F16"), "sigma": ([n], "F32"), "scale": ([1], "F64"), "shape": ([2], "I64")}
+    expected = {
+        "M": ([n, n], "F16"), "sigma": ([n], "F32"), "scale": ([1], "F64"), "shape": ([2], "I64"),
+        "signature": ([2, n, 2], "F16"),
+    }  # fmt: skip
     if out != in_:
         expected["outside"] = ([n * (n + 1) // 2], "F16")
     if n < 1 or max(out, in_) > 2**24 or sizes != expected:

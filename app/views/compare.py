@@ -20,6 +20,7 @@ from app.selection import VIEWS, Selection
 from app.views import progress
 from app.views.coefficients import STRIPS
 
+OFFERED = 4  # shared matrices that are offered where the selected one is not among them
 _number = st.column_config.NumberColumn
 
 
@@ -37,7 +38,10 @@ def show(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
         aside, stage = st.columns([5, 9], gap="medium")
     with stage:
         if chosen.matrix not in common.names:
-            st.info(f"{names[1]} does not adapt this matrix: choose another one on the map.", icon=":material/info:")
+            st.info(f"{names[1]} does not adapt this matrix. It does adapt:", icon=":material/info:")
+            labels = chosen.adapter.matrices.set_index("name")["label"]
+            for name in common.names[:OFFERED]:
+                st.button(labels[name], key=f"shared-{name}", on_click=selection.select_matrix, args=(name,))
         elif chosen.view == VIEWS[0]:
             _coefficients(chosen, other, names)
         else:

@@ -12,6 +12,7 @@ import torch
 from analysis.adapter import open_adapter
 from analysis.bases import block_linears
 from analysis.bounded_files import AdapterError
+from analysis.comparison import compare_adapters
 from analysis.opening.checkpoint import changed_parts
 from analysis.opening.saved_projection import save_projection
 from tests.analysis.opening.models import FAMILIES, make_model, save_base
@@ -148,3 +149,9 @@ def test_a_saved_projection_says_the_same_without_base_or_checkpoint(tmp_path):
         np.testing.assert_allclose(
             after.update_singular_values, before.update_singular_values, atol=1e-3 * before.update_norm
         )
+        np.testing.assert_array_equal(saved.signature(name), adapter.signature(name))
+    compared = compare_adapters(adapter, saved).set_index("name")
+    assert compared.index.tolist() == names
+    square = [name for name in names if adapter.matrix(name).outside is None]
+    assert (compared.loc[square, "cosine"] > 0.999).all()
+    assert compared.drop(square)["cosine"].isna().all()  # what leaves the basis is kept up to a rotation only
