@@ -245,7 +245,7 @@ class Adapter:
         return read_signature(self.path, name).astype(np.float16)
 
     def dense_update(self, name: str) -> np.ndarray | None:
-        """Return ΔW of a matrix, (out, in) float64; None where the files have only what it is in the singular basis."""
+        """Return ΔW of a matrix, (out, in) float64; None where the files have its coefficients only."""
         return None
 
 
