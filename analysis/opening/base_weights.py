@@ -34,7 +34,8 @@ class BaseWeights:
             AdapterError: Where they are missing or damaged.
         """
         self.directory = directory
-        family = read_json(directory / "config.json").get("model_type")
+        said = read_json(directory / "config.json").get("model_type")
+        family = said if isinstance(said, str) else None
         self.transposed = family in _TRANSPOSED
         self.files = TensorFiles(model_files(directory))
         # Adapters and files disagree on what a name begins with ("bert.encoder…" or "encoder…"): names are compared

@@ -4,7 +4,6 @@ import pytest
 
 from analysis.lessons import picture
 from analysis.trials.study import Study
-from tests.app.visitor import is_readable
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
@@ -213,11 +212,3 @@ def test_two_browsers_in_one_class_land_in_the_teachers_plot(server, visitor):
     student = students[1].open(f"{server}/learn?chapter=4&class=7b", ready=".st-key-learn-forest .main-svg")
     assert "your seed is 1" in student.page.locator(".stMain").inner_text()
     assert not teacher.complaints
-
-
-@pytest.mark.parametrize(("size", "scheme"), [("desktop", "dark"), ("phone", "light")])
-def test_the_look_of_every_chapter(server, visitor, size, scheme):
-    walk = visitor(size, scheme).open(f"{server}/learn", ready=CHAPTERS)
-    for number in range(1, 7):
-        go_to(walk, number)
-        is_readable(walk)

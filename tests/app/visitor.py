@@ -81,7 +81,8 @@ def is_readable(visitor) -> None:
     assert page.locator(".stMain").evaluate("element => element.scrollWidth <= element.clientWidth")
     assert min(page.evaluate(_FONT_SIZES)) >= 12
     violations = Axe().run(page).response["violations"]
-    assert [rule["id"] for rule in violations if rule["impact"] in ("serious", "critical")] == []
+    serious = [(one["id"], one["nodes"][0]["html"]) for one in violations if one["impact"] in ("serious", "critical")]
+    assert not serious, serious
     assert not visitor.complaints
 
 
