@@ -19,6 +19,7 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 
 _PEFT_PREFIX = "base_model.model."
 _FLOATS = ("F32", "F64", "F16")
+_LONGEST_SIDE = 2**24  # of a weight: beyond, a file is damaged
 _INTEGERS = ("I32", "I64")
 
 
@@ -212,7 +213,7 @@ def _matrix_sizes(file: Any, keys: set[str], stem: str, config: dict, where: str
     if stored and _length(file, keys, f"{stem}.svft_indices", where) != k:
         raise AdapterError(f"svft_indices and svft_coefficients differ in length: {where}.")
     shape = _read(file, f"{stem}.svft_shape", where).tolist()
-    if sides != 2 or min(shape) < 1 or not 1 <= m <= min(shape):
+    if sides != 2 or min(shape) < 1 or max(shape) > _LONGEST_SIDE or not 1 <= m <= min(shape):
         raise AdapterError(f"svft_shape {shape} and {m} singular values in svft_sigma do not fit: {where}.")
     pattern, off_diag = _chosen_pattern(config, _bare(stem))
     label = None

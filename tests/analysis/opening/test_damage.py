@@ -117,7 +117,8 @@ def broken_number(draw, files):
         number = draw(st.sampled_from([np.nan, np.inf, -np.inf, 3e38, -1.0]))
         value.view(-1)[draw(st.integers(0, value.numel() - 1))] = number
     elif value.numel():
-        value.view(-1)[0] = draw(st.sampled_from([-1, 2**31 - 1, 0]))
+        limits = torch.iinfo(value.dtype)
+        value.view(-1)[0] = draw(st.sampled_from([limits.min, limits.max, 0]))
     return {**files, weights_of(files): save(tensors)}
 
 
