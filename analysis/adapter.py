@@ -217,24 +217,40 @@ class Adapter:
         Raises:
             AdapterError: Where there is no such matrix, or its numbers are damaged.
         """
+        row = self._row(name)
+        sigma, values, flat = read_matrix(self.path, name, self.config, row)
+        return self._assemble(row, sigma, *np.divmod(flat, len(sigma)), values)
+
+    def _row(self, name: str) -> dict:
+        """Return the row of `matrices` of a name, as a dictionary; an AdapterError where there is none."""
         if name not in self.names:
             raise AdapterError(f"The adapter {self.path} has no adapted matrix {name!r}; choose one of its names.")
-        row = self.matrices.iloc[self.names.index(name)]
-        sigma, values, flat = read_matrix(self.path, name, self.config, row.to_dict())
-        m = len(sigma)
+        return self.matrices.iloc[self.names.index(name)].to_dict()
+
+    @staticmethod
+    def _assemble(
+        row: dict,
+        sigma: np.ndarray,
+        rows: np.ndarray,
+        cols: np.ndarray,
+        values: np.ndarray,
+        projection: Projection | None = None,
+    ) -> AdaptedMatrix:
+        """Return a matrix from its row of `matrices` and the numbers that were read or computed for it."""
         return AdaptedMatrix(
-            name=name,
+            name=row["name"],
             layer=None if pd.isna(row["layer"]) else int(row["layer"]),
             kind=row["kind"],
             label=row["label"],
             shape=(int(row["out"]), int(row["in"])),
             sigma=sigma.astype(np.float64),
-            rows=flat // m,
-            cols=flat % m,
+            rows=rows,
+            cols=cols,
             values=values.astype(np.float64),
             pattern=row["pattern"],
             pattern_label=row["pattern_label"],
             off_diag=None if pd.isna(row["off_diag"]) else int(row["off_diag"]),
+            projection=projection,
         )
 
     def signature(self, name: str) -> np.ndarray:

@@ -41,6 +41,8 @@ _CSS = """
 .stMainBlockContainer .st-key-lanes [data-testid="stVerticalBlock"] { gap: 0; }
 .st-key-lanes { padding-top: .75rem; }
 .stMainBlockContainer button[kind="primary"] { color: var(--ground); }
+/* Streamlit's own colour under the pointer leaves too little contrast in the dark. */
+.stMainBlockContainer button[kind="primary"]:is(:hover, :active, :focus) { background-color: var(--primary); }
 [class*="st-key-lane-"] { min-height: 2.25rem; }
 .lane { position: relative; height: 1.5rem; line-height: 1.5rem; font-size: .875rem; margin: 0 .4rem; }
 .lane::before {
@@ -54,7 +56,8 @@ _CSS = """
 .lane.out::before { content: none; }
 .stMainBlockContainer [class*="st-key-past-"] { gap: .5rem; min-height: 1.75rem; }
 [class*="st-key-past-"] button { min-height: 1.75rem; padding-block: 0; }
-[class*="st-key-open-"] button > div, [class*="st-key-measured-"] button > div { justify-content: flex-start; }
+[class*="st-key-open-"] button > div, .st-key-measured button > div { justify-content: flex-start; }
+.stMainBlockContainer .st-key-measured { gap: 0; }
 /* Learn. */
 .stMainBlockContainer .st-key-learn-chapters { gap: .4rem; }
 .st-key-learn-chapters button { min-height: 2.1rem; padding: .1rem .75rem; }
@@ -95,4 +98,5 @@ ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; 
 
 def apply() -> None:
     """Apply the style sheet; once a run, from the entry script."""
-    st.html(f"<style>:root {{ --ground: {figures.theme().background}; }}</style>{_CSS}")
+    primary = st.get_option(f"theme.{st.context.theme.type or 'light'}.primaryColor")
+    st.html(f"<style>:root {{ --ground: {figures.theme().background}; --primary: {primary}; }}</style>{_CSS}")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pandas as pd
 
 from analysis.adapter import AdaptedMatrix, Adapter, Projection, grid, matrix_table
 from analysis.adapter_file import read_task
@@ -71,37 +70,16 @@ class ProjectedAdapter(Adapter):
         Raises:
             AdapterError: Where there is no such matrix, or its numbers are damaged.
         """
-        if name not in self.names:
-            raise AdapterError(f"The adapter {self.path} has no adapted matrix {name!r}; choose one of its names.")
+        row = self._row(name)
         from analysis.opening.projection import project  # torch: not before the first matrix
         from svft.decomposition import decompose
 
         update = self.source.update(name, self.weights)
         basis = decompose(self.weights.weight(name), name=name)
         M, outside = project(update, basis)
-        row = self.matrices.iloc[self.names.index(name)]
-        rows, cols = grid(len(M))
-        return AdaptedMatrix(
-            name=name,
-            layer=None if pd.isna(row["layer"]) else int(row["layer"]),
-            kind=row["kind"],
-            label=row["label"],
-            shape=(int(row["out"]), int(row["in"])),
-            sigma=basis.sigma.double().numpy(),
-            rows=rows,
-            cols=cols,
-            values=M.ravel(),
-            pattern="projected",
-            pattern_label=row["pattern_label"],
-            off_diag=None,
-            projection=Projection(
-                outside,
-                int(row["trained"]),
-                update.rank_bound,
-                update.floor,
-                (basis.U.mT @ basis.V).abs().numpy() if outside is None else None,
-            ),
-        )
+        alignment = (basis.U.mT @ basis.V).abs().numpy() if outside is None else None
+        projection = Projection(outside, int(row["trained"]), update.rank_bound, update.floor, alignment)
+        return self._assemble(row, basis.sigma.numpy(), *grid(len(M)), M.ravel(), projection)
 
     def signature(self, name: str) -> np.ndarray:
         """Return the signature of a matrix's singular vectors: (2, n, 2) float16."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -46,28 +45,11 @@ class SavedProjection(Adapter):
         Raises:
             AdapterError: Where there is no such matrix, or its numbers are damaged.
         """
-        if name not in self.names:
-            raise AdapterError(f"The adapter {self.path} has no adapted matrix {name!r}; choose one of its names.")
-        row = self.matrices.iloc[self.names.index(name)]
-        shape = (int(row["out"]), int(row["in"]))
-        M, outside, sigma = _read_matrix(self.path / PROJECTION_FILE, name, shape)
-        rows, cols = grid(len(M))
+        row = self._row(name)
+        M, outside, sigma = _read_matrix(self.path / PROJECTION_FILE, name, (int(row["out"]), int(row["in"])))
         said = self.config["matrices"][name]
-        return AdaptedMatrix(
-            name=name,
-            layer=None if pd.isna(row["layer"]) else int(row["layer"]),
-            kind=row["kind"],
-            label=row["label"],
-            shape=shape,
-            sigma=sigma,
-            rows=rows,
-            cols=cols,
-            values=M.ravel(),
-            pattern="projected",
-            pattern_label=row["pattern_label"],
-            off_diag=None,
-            projection=Projection(outside, said["trained"], said["rank_bound"], said["floor"]),
-        )
+        projection = Projection(outside, said["trained"], said["rank_bound"], said["floor"])
+        return self._assemble(row, sigma, *grid(len(M)), M.ravel(), projection)
 
     def signature(self, name: str) -> np.ndarray:
         """Return the signature of a matrix's singular vectors: (2, n, 2) float16."""

@@ -20,9 +20,10 @@ from app.views.learn import racing
 def show_all() -> None:
     """Draw what has come in so far, and again whenever more has."""
     code = trials.class_code()
+    seen = _state(code)  # before anything is read: what changes meanwhile is then drawn by the next look
     records = _of_one_plan(trials.store().class_studies(code))
     found = [trials.store().results(record.id) for record in records]
-    st.fragment(_watch, run_every=2)(code, _state(code))
+    st.fragment(_watch, run_every=2)(code, seen)
     with st.container(horizontal=True, key="class-facts"):
         st.metric("Students in the class", trials.store().class_size(code))
         st.metric("Runs started", len(records))

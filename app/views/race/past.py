@@ -1,4 +1,4 @@
-"""Past studies: reopen, rename, delete; those that come with this project; and a study's file from elsewhere."""
+"""Past studies: reopen, rename, delete; and a study's file from elsewhere."""
 
 from __future__ import annotations
 
@@ -28,22 +28,6 @@ def show() -> None:
         _row(record)
     if len(records) > SHOWN:
         st.toggle(f"Show all {len(records)}", key="past-all", persist_state="session")
-    _show_committed()
-
-
-def _show_committed() -> None:
-    """Draw the studies that come with this project."""
-    committed = trials.committed()
-    if committed:
-        st.header("Measured before", anchor=False)
-    for task, file in committed.items():
-        title, seeds = study.task_title(file.study), file.results["seed"].nunique()
-        with st.container(horizontal=True, vertical_alignment="center", wrap=False, key=f"past-{task}"):
-            st.button(
-                title, key=f"measured-{task}", type="tertiary", on_click=trials.open_committed, args=(task,), width=280
-            )
-            said = ["comes with this project", f"{len(file.results)} trials, {seeds} seeds", *_best(file.results)]
-            st.caption(" · ".join(said), width="stretch")
 
 
 def _row(record: StudyRecord) -> None:

@@ -11,7 +11,7 @@ from analysis.tasks import TASKS, get_task
 from analysis.trials.duration import expected_duration
 from analysis.trials.study import LeftOut, Study, Trial
 from app import trials
-from app.views.race import bet, examples, form, lanes, own_data, settings
+from app.views.race import bet, examples, form, lanes, measured, own_data, settings
 
 
 def show() -> None:
@@ -64,6 +64,7 @@ def show() -> None:
         if error is not None:
             st.error(str(error), icon=":material/error:")
         examples.show(study)
+        measured.show(study)
     with expected:  # last: the first call takes a second, to begin with the workers
         ready = trials.engine().ready
         st.fragment(_expect, run_every=None if ready else 1)(study, planned)

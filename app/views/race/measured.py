@@ -1,0 +1,29 @@
+"""The study that comes with this project on the chosen task."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.trials.study import Study
+from app import trials
+
+
+def show(study: Study) -> None:
+    """Draw a button that opens it, with what it says in a few words; nothing on a task without one."""
+    file = trials.committed().get(study.task)
+    if file is None:
+        return
+    means = file.results.groupby("label")["accuracy"].mean()
+    with st.container(key="measured"):
+        st.button(
+            "Measured before",
+            icon=":material/monitoring:",
+            type="tertiary",
+            key="measured-study",
+            on_click=trials.open_committed,
+            args=(study.task,),
+        )
+        st.caption(
+            f"{len(file.results)} trials, {file.results['seed'].nunique()} seeds; best: {means.idxmax()}, "
+            f"{means.max():.1%}"
+        )
