@@ -100,7 +100,7 @@ def test_a_walk_through_every_chapter(server, visitor):
     assert "fewer would do" in says(walk, "pairs", right=False)
     type_answer(walk, "pairs", needed)
     assert "Right" in says(walk, "pairs", right=True)
-    assert "1 of 6" in page.locator(".st-key-learn-next").inner_text()
+    page.locator(".st-key-learn-next").get_by_text("1 of 6").wait_for()
 
     # 2: M and the dial; the chapter is in the URL.
     page.locator(".st-key-next-chapter button").click()

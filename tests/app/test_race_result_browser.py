@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
 METHODS = ("head_only", "plain", "banded", "random", "lora", "full")
 ME = "1" * 32
-FILM = "[class*='st-key-film-']"
+FILM = "[class*='st-key-film-']:has(.js-plotly-plot)"
 STUDIES = {
     "one seed": (
         Study("bbc_headlines", METHODS, budgets=(41_472,)),
@@ -62,7 +62,7 @@ def shown(walk):
     return walk.page.evaluate(
         """selector => {
           const film = document.querySelector(selector + ' .js-plotly-plot');
-          const cells = film._fullData[0].z.flat ? film._fullData[0].z.flat() : [...film._fullData[0].z];
+          const cells = [...film._fullData[0].z].flatMap(row => row.length === undefined ? [row] : [...row]);
           const sum = cells.reduce((total, z) => total + (Number.isFinite(+z) ? Math.abs(z) : 0), 0);
           return [film._fullData[1].x.length, sum];
         }""",
@@ -90,7 +90,7 @@ def test_the_best_adapter_opens_in_explore_and_the_study_is_still_open_behind_it
     walk = owner("one seed")
     page = walk.page
     address = page.url
-    page.locator(".st-key-explore-best button").click()
+    page.locator(".st-key-explore-best button").first.click()
     page.wait_for_url("**/explore?**", timeout=60_000)
     walk.wait_for_matrix("Layer 0 · query · random")
     assert walk.selection()[0].endswith("/3")

@@ -18,4 +18,5 @@ def show(pixels: np.ndarray, caption: str) -> None:
     """
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
-    st.image(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}", caption, width="stretch")
+    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    st.image(source, caption, width="stretch", alt=caption)
