@@ -88,9 +88,7 @@ def load_model(directory: str | Path) -> tuple[nn.Module, Encoder]:
         BaseModelError: Where its base cannot be loaded.
     """
     directory = Path(directory)
-    if not (directory.resolve().is_relative_to(DIRECTORY.resolve()) or may_open(directory)):
-        # PEFT reads the whole config, which can name modules to import and models to load.
-        raise AdapterError(f"This server applies no uploaded adapter to texts; {directory.name} can be looked at.")
+    require_trusted(directory)
     labels = _labels(directory)
     try:
         config = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
@@ -100,6 +98,16 @@ def load_model(directory: str | Path) -> tuple[nn.Module, Encoder]:
         return PeftModel.from_pretrained(model, str(directory)).eval(), load_encoder(base)
     except (OSError, KeyError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
         raise AdapterError(f"{directory.name} cannot be loaded as a PEFT adapter: {error}") from error
+
+
+def require_trusted(directory: Path) -> None:
+    """Refuse to load a model with what a stranger uploaded: configs can name modules to import and models to load.
+
+    Raises:
+        AdapterError: On a public server, for an adapter that neither ships nor lies under its roots.
+    """
+    if not (directory.resolve().is_relative_to(DIRECTORY.resolve()) or may_open(directory)):
+        raise AdapterError(f"This server applies no uploaded adapter to texts; {directory.name} can be looked at.")
 
 
 def _labels(directory: Path) -> list[str]:

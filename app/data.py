@@ -69,6 +69,11 @@ def predictor(of: Adapter) -> Future:
     return _predictor(str(of.path), _stamp(of.path))
 
 
+def writer(of: Adapter) -> Future:
+    """Return the future `analysis.generation.Writer` of an adapter; the first call begins to load it."""
+    return _writer(str(of.path), _stamp(of.path))
+
+
 def spectral_tables(of: Adapter, name: str) -> tuple[dict[str, Any], Job | None]:
     """Return the tables of `analysis.jobs.MATRIX_TABLES` by name.
 
@@ -207,3 +212,14 @@ def _load_predictor(path: str) -> Any:
     from analysis.predictor import load_predictor  # torch and peft take seconds: not before the first figure
 
     return load_predictor(path)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _writer(path: str, stamp: float) -> Future:
+    return _loader.submit(_load_writer, _adapter(path, stamp))
+
+
+def _load_writer(adapter: Adapter) -> Any:
+    from analysis.generation import load_writer
+
+    return load_writer(adapter)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from analysis.adapter import Adapter, AdapterError
 from app import selection
-from app.views import coefficients, compare, convert, edit, layers, measures, spectrum
+from app.views import coefficients, compare, convert, edit, layers, measures, projection, spectrum
 
 
 def show_one(chosen: selection.Selection) -> None:
@@ -18,6 +18,7 @@ def show_one(chosen: selection.Selection) -> None:
     with aside:
         layers.show_map(chosen)
         measures.show_five(chosen)
+        projection.show_changed(chosen)
         convert.show(chosen)
     measures.show_all(chosen)
 

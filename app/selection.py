@@ -19,12 +19,14 @@ from app.views import opening
 
 # Once the link is there and the run that drew it has ended; the link goes with the page.
 _FOLLOW = """
-const wait = setInterval(() => {
-  const link = document.querySelector('.st-key-unseen-link a');
-  if (!link) return;
-  clearInterval(wait);
-  setTimeout(() => link.click(), 30);
-}, 20);
+{
+  const wait = setInterval(() => {
+    const link = document.querySelector('.st-key-unseen-link a');
+    if (!link) return;
+    clearInterval(wait);
+    setTimeout(() => link.click(), 30);
+  }, 20);
+}
 """
 
 OPEN = "Open an adapter …"  # an entry of the picker, which asks for one

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from app import selection
-from app.views import dial, facts, wall
+from analysis.opening.recognise import is_causal
+from app import data, selection
+from app.views import dial, facts, wall, writing
 
 chosen = selection.current()
 
@@ -14,4 +15,4 @@ with words:
     facts.show_three(chosen)
 with picture:
     wall.show(chosen)
-dial.show(chosen)
+(writing if data.adapter_table(is_causal, chosen.adapter) else dial).show(chosen)

@@ -59,7 +59,7 @@ def coefficient_square(
     figure = new_figure(
         theme,
         alt=(
-            f"{len(entries):,} trained entries of M scattered over {side} rows and {side} columns, showing "
+            f"{len(entries):,} entries of M scattered over {side} rows and {side} columns, showing "
             f"{MODE_TITLES[mode]} up to {np.abs(values).max(initial=0):.3g}. Row {by_row.argmax()} holds the most "
             f"energy, {share:.1%}."
         ),

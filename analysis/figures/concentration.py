@@ -69,7 +69,7 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
     figure.add_scatter(
         x=fractions,
         y=curve["energy_share"],
-        name="trained M",
+        name="M",
         mode="lines",
         line={"color": method_color(pattern), "width": 2.5},
         hovertemplate="%{x:.1%} of entries hold %{y:.1%} of the energy<extra></extra>",

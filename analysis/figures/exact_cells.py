@@ -36,7 +36,7 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
     place = f"rows {box.row_start}–{box.row_stop - 1}, columns {box.col_start}–{box.col_stop - 1}"
     figure = new_figure(
         theme,
-        alt=f"{len(inside):,} trained entries of M in {place}, of {rows * cols:,} cells, showing {MODE_TITLES[mode]}.",
+        alt=f"{len(inside):,} entries of M in {place}, of {rows * cols:,} cells, showing {MODE_TITLES[mode]}.",
         caption=(
             f"Row i couples left vector uᵢ with right vector vⱼ: {len(inside):,} of these {rows * cols:,} cells are "
             "trained, and the grey ones are not in Ω."

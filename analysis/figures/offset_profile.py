@@ -49,7 +49,7 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
         height=260,
     )
     figure.add_bar(
-        name="trained M",
+        name="M",
         x=bars.index,
         y=bars["share"],
         width=0.8 * width,

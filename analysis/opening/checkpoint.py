@@ -17,6 +17,7 @@ from analysis.shapes import inside_block
 if TYPE_CHECKING:
     import torch
 
+    from analysis.opening.projected_adapter import ProjectedAdapter
     from analysis.opening.projection import Update
 
 
@@ -74,8 +75,11 @@ class Checkpoint:
         return weight.mT if self.after.transposed else weight
 
 
-def changed_parts(checkpoint: Checkpoint, weights: BaseWeights) -> pd.DataFrame:
+def changed_parts(adapter: ProjectedAdapter) -> pd.DataFrame:
     """Return where in the model a checkpoint differs from its base, in four parts; it reads both models once.
+
+    Args:
+        adapter: Whose source is a checkpoint.
 
     Columns:
         part: "matrices" (inside the blocks), "embeddings", "norms and biases", "other".
@@ -84,6 +88,7 @@ def changed_parts(checkpoint: Checkpoint, weights: BaseWeights) -> pd.DataFrame:
         parameters: Number of parameters.
         new: Number of parameters that the base does not have, such as those of a head; their energy is not known.
     """
+    checkpoint, weights = adapter.source, adapter.weights
     rows = {part: [0.0, 0, 0] for part in ("matrices", "embeddings", "norms and biases", "other")}
     matrices = set(checkpoint._keys.values())
     for key, info in checkpoint.after.files.tensors.items():

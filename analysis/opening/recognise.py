@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.adapter_file import CONFIG_FILE, WEIGHTS_FILE, read_config, tensor_names
-from analysis.bounded_files import AdapterError
+from analysis.bounded_files import AdapterError, read_json
 from analysis.opening.tensor_files import TensorFiles, model_files
+
+if TYPE_CHECKING:
+    from analysis.adapter import Adapter
 
 PROJECTION_FILE = "projection.safetensors"
 
@@ -81,3 +85,21 @@ def _adapter(path: Path) -> str:
         start = str(config.get("init_lora_weights")).lower().split("_")[0]
         return _STARTS.get(start) or ("rsLoRA" if config.get("use_rslora") is True else "LoRA")
     return kind
+
+
+def is_causal(adapter: Adapter) -> bool:
+    """Return whether an adapter belongs to a causal language model, which continues texts.
+
+    Its config says so (`task_type`), else that of its base model; False where that is not on this machine.
+    """
+    if task_type := adapter.config.get("task_type"):
+        return task_type == "CAUSAL_LM"
+    named = adapter.config.get("architectures")
+    if named is None:
+        from analysis.opening.base_weights import locate_base
+
+        try:
+            named = read_json(locate_base(adapter.base) / "config.json").get("architectures")
+        except AdapterError:
+            return False
+    return isinstance(named, list) and any(str(one).endswith(("ForCausalLM", "LMHeadModel")) for one in named)

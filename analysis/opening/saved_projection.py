@@ -128,7 +128,7 @@ def open_saved(path: Path) -> SavedProjection:
 
 
 def _is_described(said: object) -> bool:
-    if not isinstance(said, dict):
+    if not isinstance(said, dict) or "floor" not in said:
         return False
     whole = (said.get("trained"), said.get("rank_bound"))
     floor = said.get("floor")

@@ -9,9 +9,10 @@ import streamlit as st
 from analysis.figures.edit_outcomes import edit_outcomes
 from analysis.intervention_effects import Accuracy, effect, kept, why_not
 from analysis.interventions import OFF, Card, cards
+from analysis.opening.recognise import is_causal
 from app import data, evaluations, figures
 from app.selection import Selection
-from app.views import custom_edit, edited
+from app.views import custom_edit, edited, writing
 from app.views.edit_outcome import TRAINED, background, sentence, wait_for
 
 CUSTOM = "Custom"
@@ -23,6 +24,9 @@ def show(chosen: Selection) -> None:
         st.header("What carries the skill?", anchor=False)
         if reason := why_not(chosen.adapter):
             st.info(reason, icon=":material/info:")
+            if data.adapter_table(is_causal, chosen.adapter):
+                st.subheader("Try it", anchor=False)
+                writing.show(chosen)
             return
         found = {card.title: card for card in data.adapter_table(cards, chosen.adapter)}
         title = st.pills(

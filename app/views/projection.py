@@ -8,6 +8,8 @@ import streamlit as st
 from analysis.coverage import coverage
 from analysis.figures.coverage import coverage as coverage_figure
 from analysis.figures.inside_share import inside_share
+from analysis.opening.checkpoint import changed_parts
+from analysis.opening.projected_adapter import ProjectedAdapter
 from analysis.shipped import recovered_by_pattern
 from app import data, figures
 from app.selection import Selection
@@ -37,6 +39,21 @@ def show_coverage(chosen: Selection) -> None:
             "Recovered performance is that of the shipped SVFT adapter of this pattern on the same task: covering "
             "little of what another method did does not mean performing worse."
         )
+
+
+def show_changed(chosen: Selection) -> None:
+    """Draw, for a whole fine-tuned model, how much of its change lies in which part of the model."""
+    adapter = chosen.adapter
+    if not isinstance(adapter, ProjectedAdapter) or adapter.kind != "full fine-tuning":
+        return
+    if not st.toggle("What changed outside the matrices", key="changed-parts", help="Reads both models once."):
+        return
+    rows = [
+        f"| {row.part} | {row.share:.2%} | {row.parameters:,} | {row.new:,} |"
+        for row in data.adapter_table(changed_parts, adapter).itertuples()
+    ]
+    st.markdown("\n".join(["| Part | Of the change | Parameters | New |", "|:--|--:|--:|--:|", *rows]))
+    st.caption("Shares of the squared norm of all differences; new are those that the base model does not have.")
 
 
 def _beside(table: pd.DataFrame, recovered: dict[str, tuple[float, int]]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from analysis.figures.theme import THEMES
-from tests.app.visitor import SIZES, above_the_fold, keeps_to_the_rules
+from tests.app.visitor import LOOKS, SIZES, above_the_fold, keeps_to_the_rules
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
@@ -84,8 +84,7 @@ def test_a_bad_adapter_shows_a_sentence_and_no_traceback(server, visitor):
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
 @pytest.mark.parametrize(
     "path",
     [
@@ -98,6 +97,7 @@ def test_a_bad_adapter_shows_a_sentence_and_no_traceback(server, visitor):
 )
 def test_the_look(server, visitor, path, size, scheme):
     walk = visitor(size, scheme).open(server + path)
+    walk.page.wait_for_selector("[data-testid=stProgress]", state="detached")
     width, height = SIZES[size]
     if path == "/" and size == "desktop":
         assert walk.page.locator(".stMain").evaluate("element => element.scrollHeight") <= height

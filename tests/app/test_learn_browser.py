@@ -33,7 +33,7 @@ def moves(walk, figure, control, keys):
     """Assert that a figure reacts to a slider."""
     before = alt(walk.page, figure)
     press(walk, control, keys)
-    assert alt(walk.page, figure) != before
+    walk.wait_for_change(f".st-key-{figure} [role=figure]", before)
 
 
 def choose(walk, container, name):
@@ -162,7 +162,7 @@ def test_a_walk_through_every_chapter(server, visitor):
     go_to(walk, 5)
     before = alt(page, "learn-entries")
     choose(walk, "learn-adapter", "banded")
-    assert alt(page, "learn-entries") != before
+    walk.wait_for_change(".st-key-learn-entries [role=figure]", before)
     right = concentration_of("banded")
     wrong = next(answer for answer in reading.OUTCOMES if answer != right)
     choose(walk, "question-concentrated", wrong)
@@ -180,7 +180,7 @@ def test_a_walk_through_every_chapter(server, visitor):
     walk.settle()
     broken = alt(page, "learn-signs")
     choose(walk, "learn-signature", "Used")
-    assert alt(page, "learn-signs") != broken
+    walk.wait_for_change(".st-key-learn-signs [role=figure]", broken)
     assert not walk.complaints
 
 

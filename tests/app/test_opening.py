@@ -11,9 +11,14 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from streamlit.testing.v1 import AppTest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from analysis.bases import DEFAULT_BASE, load_base
+from analysis.opening.archive import with_base
 from app import selection
+from tests.analysis.opening.models import adapt, make_model, save_adapter, save_base
 
 MAIN = Path(__file__).parents[2] / "app" / "main.py"
 
@@ -94,3 +99,39 @@ def test_the_picker_offers_to_open_one_and_keeps_what_is_open(lora):
     run_dialog(test)
     assert not test.exception
     assert test.selectbox(key="adapter").value == str(lora)
+
+
+def test_a_whole_model_says_what_changed_outside_its_matrices(tmp_path):
+    model = load_base(DEFAULT_BASE, ["a", "b"])
+    with torch.no_grad():
+        model.get_submodule("bert.encoder.layer.2.attention.self.value").weight.mul_(1.01)
+        model.bert.embeddings.word_embeddings.weight.add_(0.001)
+    model.save_pretrained(str(tmp_path / "tuned"))
+    tuned = with_base(tmp_path / "tuned", DEFAULT_BASE, tmp_path / "named")
+    test = explore(adapter=str(tuned), matrix="Layer 2 · value")
+    assert not test.exception
+    test.toggle(key="changed-parts").set_value(True).run()
+    assert not test.exception
+    [table] = [one.value for one in test.markdown if "| embeddings |" in one.value]
+    assert "| norms and biases | 0.00% |" in table
+
+
+@pytest.fixture
+def language_model(tmp_path) -> Path:
+    """A LoRA on a tiny random language model."""
+    base_model = make_model("llama")
+    base = save_base(base_model, tmp_path / "base")
+    words = Tokenizer(WordLevel({f"w{i}": i for i in range(50)}, unk_token="w0"))
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0").save_pretrained(base)
+    return save_adapter(adapt(base_model, "LoRA", task_type="CAUSAL_LM"), tmp_path / "adapter")
+
+
+def test_a_language_model_continues_a_text_without_its_adapter_and_with_it(language_model):
+    test = explore(adapter=str(language_model), view="Edit")
+    test.text_area(key="prompt").set_value("w3").run()
+    test.button(key="write").click().run()
+    assert not test.exception
+    assert not test.warning
+    without, with_adapter = (one.value.split() for one in test.text[-2:])
+    assert len(without) == len(with_adapter) == 15  # the model reads 16 tokens
+    assert without != with_adapter

@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.trials.study import Study
-from tests.app.visitor import SIZES, above_the_fold, keeps_to_the_rules
+from tests.app.visitor import LOOKS, SIZES, above_the_fold, keeps_to_the_rules
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
@@ -97,8 +97,7 @@ def test_a_study_can_be_stopped_and_continued(server, visitor):
     assert not walk.complaints
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
 def test_the_look_of_the_plan(server, visitor, size, scheme):
     walk = visitor(size, scheme).open(f"{server}/race", ready=START)
     assert above_the_fold(walk.page, START, *SIZES[size])

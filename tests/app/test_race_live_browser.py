@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from analysis.trials.study import Study
-from tests.app.visitor import SIZES, Visitor, keeps_to_the_rules
+from tests.app.visitor import LOOKS, Visitor, keeps_to_the_rules
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
@@ -136,7 +136,6 @@ def test_zoom_survives_five_updates(live):
     assert not walk.complaints
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
 def test_the_look_of_a_live_study(live, size, scheme):
     keeps_to_the_rules(live(size, scheme), size)

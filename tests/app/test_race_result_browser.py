@@ -5,7 +5,7 @@ import pytest
 from analysis.trials.store import Store
 from analysis.trials.study import Study
 from tests.app.studies import add_study
-from tests.app.visitor import SIZES, keeps_to_the_rules
+from tests.app.visitor import LOOKS, keeps_to_the_rules
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
@@ -48,8 +48,7 @@ def owner(studies, visitor):
     return visit
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_the_look_of_a_result(owner, name, size, scheme):
     walk = owner(name, size, scheme)

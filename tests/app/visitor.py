@@ -4,6 +4,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 CHART = ".stPlotlyChart .nsewdrag, .stPlotlyChart .main-svg"
 SIZES = {"desktop": (1280, 720), "phone": (390, 844)}
+LOOKS = (("desktop", "light"), ("desktop", "dark"), ("phone", "dark"))
 WIDGETS = ", ".join(
     f"[data-testid=st{name}]"
     for name in ("Selectbox", "TextInput", "Slider", "ButtonGroup", "Popover", "Button", "DownloadButton")
@@ -61,6 +62,12 @@ class Visitor:
             "label => [...document.querySelectorAll('h2')].some(title => title.innerText.startsWith(label))",
             arg=label,
             timeout=30_000,
+        )
+
+    def wait_for_change(self, figure, before):
+        """Wait until a figure says something else than `before`."""
+        self.page.wait_for_function(
+            "([figure, before]) => document.querySelector(figure)?.ariaLabel !== before", arg=[figure, before]
         )
 
     def close(self):

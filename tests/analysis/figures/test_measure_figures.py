@@ -48,7 +48,7 @@ class TestOffsetProfile:
 
     def test_many_offsets_are_added_up_symmetrically_about_the_diagonal(self):
         profile = profile_table(300)
-        bars = trace(offset_profile(profile, pattern="random", theme=LIGHT), "trained M")
+        bars = trace(offset_profile(profile, pattern="random", theme=LIGHT), "M")
         assert len(bars.x) <= 65
         assert np.sum(bars.y) == pytest.approx(1)
         np.testing.assert_array_equal(np.asarray(bars.x), -np.asarray(bars.x)[::-1])

@@ -83,7 +83,7 @@ def test_what_changed_outside_the_matrices_is_a_share_of_all(tmp_path):
     save_base(base, tmp_path / "base")
     save_base(tuned, tmp_path / "tuned")
     adapter = open_adapter(tmp_path / "tuned", base=str(tmp_path / "base"))
-    parts = changed_parts(adapter.source, adapter.weights).set_index("part")
+    parts = changed_parts(adapter).set_index("part")
     energies = {"matrices": 0.0, "embeddings": 0.0, "norms and biases": 0.0, "other": 0.0}
     inside = {f"{name}.weight" for name in block_linears(base)}
     for (name, before), after in zip(base.named_parameters(), tuned.parameters(), strict=True):
@@ -155,3 +155,18 @@ def test_a_saved_projection_says_the_same_without_base_or_checkpoint(tmp_path):
     square = [name for name in names if adapter.matrix(name).outside is None]
     assert (compared.loc[square, "cosine"] > 0.999).all()
     assert compared.drop(square)["cosine"].isna().all()  # what leaves the basis is kept up to a rotation only
+
+
+@pytest.mark.parametrize("missing", ["trained", "rank_bound", "floor"])
+def test_a_saved_projection_whose_description_lacks_a_number_is_a_sentence(tmp_path, missing):
+    base = make_model("bert")
+    save_base(base, tmp_path / "base")
+    save_base(fine_tune(base), tmp_path / "tuned")
+    adapter = open_adapter(tmp_path / "tuned", base=str(tmp_path / "base"))
+    save_projection(tmp_path / "saved", adapter, adapter.names[:1])
+    file = tmp_path / "saved" / "projection.json"
+    config = json.loads(file.read_text())
+    del config["matrices"][adapter.names[0]][missing]
+    file.write_text(json.dumps(config))
+    with pytest.raises(AdapterError, match="does not describe its matrices"):
+        open_adapter(tmp_path / "saved")

@@ -1,0 +1,97 @@
+"""A visitor brings a LoRA, sees it beside a shipped adapter, plays the cards, and takes the adapter away as LoRA."""
+
+import json
+import zipfile
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from analysis.adapter import open_adapter
+from analysis.bases import DEFAULT_BASE, load_base
+from analysis.interventions import cards
+from analysis.shipped import shipped_adapters
+from tests.app.visitor import keeps_to_the_rules
+
+pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
+
+PATIENCE = 300_000  # milliseconds: a base model is loaded on the way
+SHIPPED = "BBC headlines · plain"
+
+
+@pytest.fixture
+def lora(tmp_path):
+    """A LoRA of the default base, on two kinds of matrices, as PEFT saves it."""
+    directory = tmp_path / "mine"
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, target_modules=["query", "value"], task_type="SEQ_CLS", init_lora_weights=False)
+    get_peft_model(load_base(DEFAULT_BASE, ["a", "b"]), config).save_pretrained(directory, save_embedding_layers=False)
+    return directory
+
+
+def choose(one, key, option):
+    one.page.locator(f".st-key-{key} input").first.fill(option)
+    one.page.keyboard.press("Enter")
+    one.settle()
+
+
+def test_a_lora_is_uploaded_and_stands_beside_a_shipped_adapter(server, visitor, lora):
+    one = visitor().open(f"{server}/explore")
+    page = one.page
+    page.locator(".st-key-adapter input").first.click()
+    page.get_by_text("Open an adapter …", exact=True).click()
+    files = [lora / name for name in ("adapter_config.json", "adapter_model.safetensors")]
+    page.get_by_role("dialog").locator("input[type=file]").set_input_files(files)
+    page.locator(".st-key-open-upload button").click()
+    page.wait_for_selector("[role=dialog]", state="detached", timeout=PATIENCE)
+    one.wait_for_matrix("Layer 0 · query · LoRA r=4, projected")
+    one.settle()
+    assert "of the update’s energy" in page.locator(".stMain").inner_text()
+
+    choose(one, "vs", SHIPPED)
+    page.wait_for_selector(".st-key-coefficients-1 .main-svg", state="attached", timeout=PATIENCE)
+    words = page.locator(".st-key-compare").inner_text()
+    assert "Compared on the 12 matrices that both adapt" in words
+    assert "one colour scale" in words
+    page.get_by_text("Layer 5 · value").first.wait_for(state="attached", timeout=PATIENCE)
+    assert not one.complaints
+
+
+def test_every_card_is_guessed_and_answered(server, visitor):
+    one = visitor().open(f"{server}/explore?view=Edit&adapter={SHIPPED}".replace(" ", "+"))
+    page = one.page
+    titles = [card.title for card in cards(open_adapter(shipped_adapters()[SHIPPED]))]
+    assert len(titles) == 6
+    for number, title in enumerate(titles):
+        page.locator(".st-key-card").get_by_text(title, exact=True).click()
+        one.settle()
+        page.locator(".st-key-reveal button").click()
+        page.wait_for_selector(".st-key-edit-outcomes .main-svg", state="attached", timeout=PATIENCE)
+        page.get_by_text("You guessed 50%.").wait_for(timeout=PATIENCE)
+        one.settle()
+        drawn = page.locator(".st-key-edit-outcomes [role=figure]").get_attribute("aria-label")
+        assert title in drawn
+        assert all(before in drawn for before in titles[:number])
+    assert not one.complaints
+
+
+def test_a_shipped_adapter_is_exported_as_lora_and_opened_again(server, visitor, tmp_path):
+    one = visitor().open(f"{server}/explore")
+    page = one.page
+    page.locator(".st-key-convert-open button").first.click()
+    page.locator(".st-key-convert-start button").click()
+    page.wait_for_selector(".st-key-convert-download button", timeout=PATIENCE)
+    assert "of the energy of the update is lost" in page.get_by_role("dialog").inner_text()
+    with page.expect_download() as download:
+        page.locator(".st-key-convert-download button").click()
+    download.value.save_as(tmp_path / "lora.zip")
+    with zipfile.ZipFile(tmp_path / "lora.zip") as archive:
+        assert {"adapter_config.json", "adapter_model.safetensors"} <= set(archive.namelist())
+        config = json.loads(archive.read("adapter_config.json"))
+    assert (config["peft_type"], config["r"], config["lora_alpha"]) == ("LORA", 32, 32)
+    page.locator(".st-key-convert-explore button").click()
+    page.wait_for_selector(".st-key-convert-start", state="detached", timeout=PATIENCE)
+    page.wait_for_function("document.querySelector('.stMain').innerText.includes('LoRA r=32')", timeout=PATIENCE)
+    one.settle()
+    assert "lora-32" in one.selection()[0]
+    keeps_to_the_rules(one, "desktop")
