@@ -12,8 +12,8 @@ from analysis.methods import svft_patterns
 from analysis.tasks import OWN_PREFIX, Examples, Task, get_task
 from analysis.trials.bets import BetScore, score_bet
 from analysis.trials.files import StudyFile
+from analysis.trials.records import StudyRecord, TrialRecord
 from analysis.trials.results import confusion, disagreements, front, paired_differences, summarize
-from analysis.trials.store import StudyRecord, TrialRecord
 from analysis.trials.verdict import Verdict, claim, claim_sentence, verdict
 from app import trials as studies
 

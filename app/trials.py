@@ -16,7 +16,8 @@ from analysis import settings
 from analysis.own_data import OwnData, register
 from analysis.tasks import OWN_PREFIX, TaskError, get_task
 from analysis.trials.files import StudyFile, committed_studies, import_study
-from analysis.trials.store import Store, StudyRecord, data_directory
+from analysis.trials.records import StudyRecord
+from analysis.trials.store import Store, data_directory
 from analysis.trials.study import Study, StudyError, Trial
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from analysis.methods import METHODS
 from analysis.sizing import size_label
 from analysis.trials.engine import Engine
 from analysis.trials.files import StudyFile, export_study, read_study
-from analysis.trials.store import Store, TrialRecord
+from analysis.trials.records import TrialRecord
+from analysis.trials.store import Store
 from analysis.trials.study import Study, StudyError
 
 NAME = "command line"

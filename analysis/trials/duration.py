@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.trials.files import StudyFile
-from analysis.trials.store import ENDED, TrialRecord
+from analysis.trials.records import ENDED, TrialRecord
 from analysis.trials.study import Study, Trial
 
 # Building, evaluating and waiting for the other trials, as a share of the time of a trial's steps. Only for a guess.

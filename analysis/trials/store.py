@@ -16,17 +16,14 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from analysis.trials.messages import Layout, Report
+from analysis.trials.records import StudyRecord, TrialRecord
 from analysis.trials.study import Study, Trial
-
-ENDED = ("done", "failed", "stopped")
-# Trials: waiting, running, done, failed, stopped, interrupted. Studies: queued, running, done, stopped, interrupted.
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS studies (
@@ -59,54 +56,6 @@ def data_directory() -> Path:
     if given := os.environ.get("SVFT_DATA_DIR"):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "svft-explorer"
-
-
-@dataclass(frozen=True)
-class StudyRecord:
-    """A stored study.
-
-    Attributes:
-        id: Its name in the store.
-        owner: Whose it is; "" belongs to everyone who uses this store (the command line's).
-        name: For people.
-        created: Seconds since the epoch.
-        study: What is compared, resolved.
-        state: "queued", "running", "done", "stopped" or "interrupted".
-        engine: Which engine runs it, or ran it last.
-        bet: What its owner bet before it began, None without a bet.
-        cost: `analysis.trials.worker.measure_cost`'s table, None where it was not measured.
-    """
-
-    id: str
-    owner: str
-    name: str
-    created: float
-    study: Study
-    state: str
-    engine: str
-    bet: dict | None
-    cost: pd.DataFrame | None
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """A stored trial.
-
-    Attributes:
-        number: Its place in the study.
-        trial: What is trained.
-        state: "waiting", "running", "done", "failed", "stopped" or "interrupted".
-        reason: Why it failed, one sentence.
-        step: Steps done at its last evaluation.
-        turns: Evaluations so far.
-    """
-
-    number: int
-    trial: Trial
-    state: str
-    reason: str | None
-    step: int
-    turns: int
 
 
 class Store:
@@ -288,7 +237,7 @@ class Store:
             " JOIN class_studies c ON c.study = s.id WHERE code = ? ORDER BY created, s.rowid",
             (code,),
         )
-        return [_study_record(row) for row in rows]
+        return [StudyRecord.from_row(row) for row in rows]
 
     # -- what a person changes
 
@@ -319,14 +268,14 @@ class Store:
             " ORDER BY created DESC, rowid DESC",
             () if owner is None else (owner,),
         )
-        return [_study_record(row) for row in rows]
+        return [StudyRecord.from_row(row) for row in rows]
 
     def study(self, id: str) -> StudyRecord | None:
         """Return a study, None where there is none of this id."""
         rows = self._read(
             "SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies WHERE id = ?", (id,)
         )
-        return _study_record(rows[0]) if rows else None
+        return StudyRecord.from_row(rows[0]) if rows else None
 
     def data(self, id: str) -> bytes | None:
         """Return the person's own data of a study (`OwnData.to_bytes`), None where its task is one of ours."""
@@ -446,14 +395,6 @@ class Store:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._connection:
             yield self._connection
-
-
-def _study_record(row: sqlite3.Row) -> StudyRecord:
-    values = dict(row)
-    values["study"] = Study.from_dict(json.loads(values["study"]))
-    values["bet"] = values["bet"] and json.loads(values["bet"])
-    values["cost"] = values["cost"] and pd.DataFrame(json.loads(values["cost"]))
-    return StudyRecord(**values)
 
 
 def _pack_layout(layout: Layout) -> bytes:

@@ -10,8 +10,8 @@ import streamlit as st
 from analysis.figures.class_growth import class_growth
 from analysis.lessons import claims
 from analysis.tasks import get_task
+from analysis.trials.records import StudyRecord
 from analysis.trials.results import summarize
-from analysis.trials.store import StudyRecord
 from analysis.trials.verdict import verdict
 from app import figures, trials
 from app.views.learn import racing

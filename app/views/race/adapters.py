@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.methods import svft_patterns
-from analysis.trials.store import StudyRecord, TrialRecord
+from analysis.trials.records import StudyRecord, TrialRecord
 from app import selection, trials
 from app.views.race import matrix
 

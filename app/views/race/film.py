@@ -10,7 +10,7 @@ import streamlit as st
 
 from analysis.figures.theme import THEMES
 from analysis.figures.training_film import training_film
-from analysis.trials.store import StudyRecord, TrialRecord
+from analysis.trials.records import StudyRecord, TrialRecord
 from app import figures, trials
 from app.views.race import live, matrix
 

@@ -13,7 +13,7 @@ from analysis.figures.live_curves import Measure, live_curves
 from analysis.figures.live_strip import live_strip
 from analysis.figures.theme import THEMES
 from analysis.trials.duration import count_turns, time_left
-from analysis.trials.store import ENDED, StudyRecord, TrialRecord
+from analysis.trials.records import ENDED, StudyRecord, TrialRecord
 from app import figures, trials
 from app.views.race import matrix, rows
 

@@ -13,7 +13,7 @@ from analysis.methods import svft_patterns
 from analysis.naming import places
 from analysis.shapes import block_shapes
 from analysis.trials.messages import Layout
-from analysis.trials.store import StudyRecord, TrialRecord
+from analysis.trials.records import StudyRecord, TrialRecord
 from app import trials
 
 

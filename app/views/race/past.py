@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.trials.files import import_study, read_study
-from analysis.trials.store import StudyRecord
+from analysis.trials.records import StudyRecord
 from app import trials
 from app.views.race import form, study
 

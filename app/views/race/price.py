@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.figures.cost_bars import cost_bars
-from analysis.trials.store import StudyRecord
+from analysis.trials.records import StudyRecord
 from app import figures
 from app.results import Results
 

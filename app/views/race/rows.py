@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.theme import REFERENCE_DASHES, Theme, method_marker, series_color
-from analysis.trials.store import TrialRecord
+from analysis.trials.records import TrialRecord
 from app import figures
 
 _GLYPHS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "cross": "✚"}

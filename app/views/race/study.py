@@ -8,7 +8,7 @@ from analysis import settings
 from analysis.own_data import OwnData
 from analysis.tasks import TaskError, get_task
 from analysis.trials.files import export_study
-from analysis.trials.store import StudyRecord
+from analysis.trials.records import StudyRecord
 from analysis.trials.study import Study
 from app import trials
 from app.views.race import form

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from analysis.trials.store import StudyRecord, TrialRecord
+from analysis.trials.records import StudyRecord, TrialRecord
 from app.results import Results
 
 _number = st.column_config.NumberColumn

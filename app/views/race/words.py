@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from analysis.trials.store import StudyRecord, TrialRecord
+from analysis.trials.records import StudyRecord, TrialRecord
 from app import selection, trials
 from app.results import Results
 from app.views.race import form

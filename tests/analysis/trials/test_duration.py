@@ -5,7 +5,7 @@ import pytest
 
 from analysis.trials.duration import OVERHEAD, Duration, expected_duration, time_left
 from analysis.trials.files import StudyFile
-from analysis.trials.store import TrialRecord
+from analysis.trials.records import TrialRecord
 from analysis.trials.study import Study
 
 STUDY = Study("bbc_headlines", ("head_only", "plain", "full"), steps=30)
