@@ -174,9 +174,18 @@ def select_matrix(name: str, *, explore: bool = False) -> None:
         request("explore")
 
 
-def open_adapter(path: Path) -> None:
-    """Open an adapter on the page Explore, from a callback."""
-    st.session_state["adapter"] = str(path)
+def open_adapter(path: Path, *, view: str | None = None, vs: str | None = None) -> None:
+    """Open an adapter on the page Explore, from a callback.
+
+    Args:
+        path: Its directory.
+        view: One of `VIEWS`; None keeps the one that is open.
+        vs: What it is compared with, as the second slot names it.
+    """
+    names = {directory: label for label, directory in shipped_adapters().items()}
+    st.session_state.update(adapter=names.get(path, str(path)), vs=vs)
+    if view is not None:
+        st.session_state["view"] = view
     request("explore")
 
 

@@ -210,7 +210,19 @@ def test_what_an_adapter_learned(learn):
         verdicts.append(bool(test.success))
     assert sum(verdicts) == 1
     test.button(key="learn-explore").click().run()
-    assert test.session_state["adapter"].endswith("bbc_headlines-banded")
+    assert test.session_state["adapter"] == "BBC headlines · banded"
+
+
+@pytest.mark.parametrize(
+    ("way", "key", "value"),
+    [("beside", "vs", "BBC headlines · full fine-tuning"), ("cards", "view", "Edit"), ("explore", "vs", None)],
+)
+def test_an_adapter_leads_on_to_explore(learn, way, key, value):
+    test = learn(5)
+    test.button(key=f"learn-{way}").click().run()
+    assert not test.exception
+    assert test.session_state["adapter"] == "BBC headlines · plain"
+    assert test.session_state[key] == value
 
 
 def test_what_it_costs(learn):

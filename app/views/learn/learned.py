@@ -6,12 +6,14 @@ import streamlit as st
 
 from analysis.adapter import AdaptedMatrix, Adapter
 from analysis.coefficients import concentration, energy_shares, entries, entries_for_energy
+from analysis.comparison import shared
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
 from analysis.figures.concentration import concentration as concentration_figure
 from analysis.figures.layer_map import layer_map
 from analysis.lessons import reading
 from analysis.overview import relative_norms
+from analysis.shipped import shipped_adapters
 from app import data, figures, results, selection
 from app.views.learn import controls, prediction, question
 
@@ -38,10 +40,7 @@ def show() -> None:
         figure = layer_map(norms, theme=figures.theme(), selected=name)
         figures.draw(figure, key="learn-map")
         st.caption(f"**1.** {figure.layout.meta['caption']}")
-        if st.button(
-            "Open it in Explore", icon=":material/search:", key="learn-explore", on_click=_open, args=(adapter, name)
-        ):
-            st.rerun()
+        _show_ways_on(adapter, name)
     matrix = data.matrix(adapter, name)
     with stage:
         _show_matrix(adapter, matrix)
@@ -76,6 +75,21 @@ def _show_matrix(adapter: Adapter, matrix: AdaptedMatrix) -> None:
     )
 
 
-def _open(adapter: Adapter, name: str) -> None:
-    selection.open_adapter(adapter.path)
-    selection.select_matrix(name, explore=True)
+def _show_ways_on(adapter: Adapter, name: str) -> None:
+    """Draw buttons to Explore: the matrix, one beside full fine-tuning (of which few ship), and the cards."""
+    full = next(label for label, path in shipped_adapters().items() if path.name == f"{prediction.TASK}-full")
+    both = shared(adapter, data.adapter(shipped_adapters()[full])).names
+    ways = {
+        "explore": ("Open it in Explore", ":material/search:", name, {}),
+        "beside": ("Beside full fine-tuning", ":material/compare:", name if name in both else both[0], {"vs": full}),
+        "cards": ("What carries the skill?", ":material/style:", name, {"view": selection.EDIT}),
+    }
+    with st.container(horizontal=True, key="learn-ways"):
+        for key, (label, icon, matrix, options) in ways.items():
+            if st.button(label, icon=icon, key=f"learn-{key}", on_click=_open, args=(adapter, matrix, options)):
+                st.rerun()
+
+
+def _open(adapter: Adapter, name: str, options: dict[str, str]) -> None:
+    selection.open_adapter(adapter.path, **options)
+    selection.select_matrix(name)
