@@ -37,9 +37,11 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
     figure = new_figure(
         theme,
         alt=f"{len(inside):,} entries of M in {place}, of {rows * cols:,} cells, showing {MODE_TITLES[mode]}.",
-        caption=(
-            f"Row i couples left vector uᵢ with right vector vⱼ: {len(inside):,} of these {rows * cols:,} cells are "
-            "trained, and the grey ones are not in Ω."
+        caption="Row i couples left vector uᵢ with right vector vⱼ"
+        + (
+            "."
+            if len(inside) == rows * cols
+            else f": {len(inside):,} of these {rows * cols:,} cells are trained, and the grey ones are not in Ω."
         ),
         formula=MODE_FORMULAS[mode],
         height=480,

@@ -21,6 +21,7 @@ from app.views import progress
 from app.views.coefficients import STRIPS
 
 OFFERED = 4  # shared matrices that are offered where the selected one is not among them
+_FADES = 10  # times the norm: of the smaller matrix little is to be seen
 _number = st.column_config.NumberColumn
 
 
@@ -60,13 +61,15 @@ def _coefficients(chosen: Selection, other: Adapter, names: tuple[str, str]) -> 
     cells = [data.table(entries, adapter, chosen.matrix) for adapter in (chosen.adapter, other)]
     limit = common_limit(*cells)
     st.header(f"{of[0].label} · one colour scale, ±{limit:.3g}", anchor=False)
+    if sentence := _fading(*(matrix.update_norm for matrix in of), names):
+        st.caption(sentence)
     strips = all(matrix.pattern in STRIPS for matrix in of)
     places = (st.container(), st.container()) if strips else st.columns(2, gap="medium")
     for position, (place, matrix, table, name) in enumerate(zip(places, of, cells, names, strict=True)):
         with place:
             known = matrix.pattern_label.startswith(name)
             st.subheader(matrix.pattern_label if known else f"{name} · {matrix.pattern_label}", anchor=False)
-            if matrix.projected:
+            if matrix.inside_share < 0.9995:
                 st.caption(f"{matrix.inside_share:.0%} of ‖ΔW‖² lie inside the basis; the rest is not drawn.")
             draw_M = coefficient_strip if matrix.pattern in STRIPS else coefficient_square
             figure = draw_M(table, n=matrix.m, theme=figures.theme(), limit=limit)
@@ -76,6 +79,14 @@ def _coefficients(chosen: Selection, other: Adapter, names: tuple[str, str]) -> 
             else:
                 both = pd.concat([one.assign(adapter=name) for one, name in zip(cells, names, strict=True)])
                 figures.explain(figure, both, key="coefficients-both", file_name="coefficients.csv")
+
+
+def _fading(first: float, second: float, names: tuple[str, str]) -> str | None:
+    """Say why one of two matrices looks empty on their common scale, from their norms; None where it does not."""
+    (smaller, name), (larger, other) = sorted(zip((first, second), names, strict=True))
+    if not smaller or larger < _FADES * smaller:
+        return None
+    return f"‖ΔW‖ of {other} is {larger / smaller:.0f} times that of {name}, which fades on one scale."
 
 
 def _spectra(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
@@ -157,7 +168,6 @@ def _differences(chosen: Selection, other: Adapter, names: tuple[str, str]) -> N
                 "difference": _number("Difference", format="%+.3g"),
             },
             hide_index=True,
-            height=320,
             key="differences",
             alt=f"Table of {len(table)} measures of this matrix in both adapters, and their differences.",
         )
@@ -198,7 +208,6 @@ def _all(chosen: Selection, other: Adapter, job: Job, names: tuple[str, str]) ->
         table[list(columns)],
         column_config=columns,
         hide_index=True,
-        height=320,
         key="all-comparison",
         alt=f"Table of the likeness of two adapters in {len(table)} matrices, one row each.",
     )

@@ -97,7 +97,6 @@ def _table(chosen: Selection, job: Job) -> None:
         pd.DataFrame(job.results, columns=list(_COLUMNS)),
         column_config=_COLUMNS,
         hide_index=True,
-        height=320,
         key="all-measures",
         alt=f"Table of measures of {len(job.results)} adapted matrices, one row each.",
     )

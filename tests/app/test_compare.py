@@ -103,3 +103,9 @@ def test_other_targets_are_said_and_a_matrix_of_one_alone_gets_a_sentence(tmp_pa
     assert not test.exception
     assert "does not adapt this matrix" in test.info[0].value
     assert "Compared on the 2 matrices that both adapt" in " ".join(caption.value for caption in test.caption)
+
+
+def test_a_matrix_that_fades_on_the_common_scale_is_said_to():
+    test = explore(vs="BBC headlines · full fine-tuning", matrix="Layer 3 · value")
+    assert any("times that of full fine-tuning, which fades on one scale" in one.value for one in test.caption)
+    assert not any("the rest is not drawn" in one.value for one in test.caption)  # W is square: all of ΔW is in M
