@@ -163,9 +163,9 @@ def _differences(chosen: Selection, other: Adapter, names: tuple[str, str]) -> N
             table.assign(measure=table["measure"].map(_words)),
             column_config={
                 "measure": st.column_config.TextColumn("Measure", pinned=True),
-                "a": _number(names[0], format="%.4g"),
-                "b": _number(names[1], format="%.4g"),
-                "difference": _number("Difference", format="%+.3g"),
+                "a": _number(names[0], format="%.6g"),
+                "b": _number(names[1], format="%.6g"),
+                "difference": _number("Difference", format="%+.6g"),
             },
             hide_index=True,
             key="differences",
