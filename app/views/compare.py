@@ -126,7 +126,16 @@ def _map(chosen: Selection, other: Adapter, job: Job) -> None:
         required=True,
         label_visibility="collapsed",
     )
-    progress.show(job, "Comparing", key="comparison", restart=lambda: data.restart_comparison(chosen.adapter, other))
+    # Containers of their own: a figure whose place changes, as what is above it goes, can be left standing twice.
+    with st.container(key="comparing"):
+        progress.show(
+            job, "Comparing", key="comparison", restart=lambda: data.restart_comparison(chosen.adapter, other)
+        )
+    with st.container(key="likeness-figure"):
+        _draw_map(chosen, job, likeness)
+
+
+def _draw_map(chosen: Selection, job: Job, likeness: str) -> None:
     rows = list(job.results)
     if not rows:
         return

@@ -63,7 +63,7 @@ def test_two_adapters_stand_beside_each_other(view):
     assert "Map of the cosine of two updates, 6 layers by 6 kinds" in drawn
     if view == "Coefficients":
         assert "Strip of the 384 trained entries" in drawn
-        assert "1,914 trained entries" in drawn
+        assert "1,914 entries of M" in drawn
     else:
         assert "Singular values of the update in plain and in random" in drawn
         assert "Cumulative energy" in drawn

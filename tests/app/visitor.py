@@ -4,7 +4,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 CHART = ".stPlotlyChart .nsewdrag, .stPlotlyChart .main-svg"
 SIZES = {"desktop": (1280, 720), "phone": (390, 844)}
-LOOKS = (("desktop", "light"), ("desktop", "dark"), ("phone", "dark"))
+LOOKS = (("desktop", "light"), ("phone", "dark"))
 WIDGETS = ", ".join(
     f"[data-testid=st{name}]"
     for name in ("Selectbox", "TextInput", "Slider", "ButtonGroup", "Popover", "Button", "DownloadButton")
