@@ -109,10 +109,11 @@ def _working(work: _Work) -> None:
 
 
 def _upload() -> Path | None:
+    most = max(1, max_upload() // 1_000_000)
     files = st.file_uploader(
-        "A zip of its directory, or adapter_config.json and adapter_model.safetensors",
+        f"A zip of its directory, or adapter_config.json and adapter_model.safetensors, up to {most:,} MB",
         accept_multiple_files=True,
-        max_upload_size=max(1, max_upload() // 1_000_000),
+        max_upload_size=most,
         key="open-files",
     )
     st.caption("Uploads are seen by nobody else, and deleted when you leave.")
