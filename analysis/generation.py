@@ -17,7 +17,7 @@ import svft  # noqa: F401  (registers SVFT with PEFT)
 from analysis.adapter import Adapter, AdapterError
 from analysis.adapter_file import CONFIG_FILE
 from analysis.bases import quiet
-from analysis.inference import dialled, has_dial
+from analysis.inference import dialled
 from analysis.methods import keep_boft_from_compiling
 from analysis.opening.base_weights import locate_base
 from analysis.predictor import require_trusted
@@ -26,11 +26,7 @@ TOKENS = 40  # that are written at most
 
 
 class Writer:
-    """A language model with one adapter, loaded once. Safe to share between threads: one token is computed at a time.
-
-    Attributes:
-        has_dial: Whether there is an M to scale.
-    """
+    """A language model with one adapter, loaded once. Threads can share it: one token is computed at a time."""
 
     def __init__(
         self, adapted: nn.Module, tokenizer: PreTrainedTokenizerBase, original: PreTrainedModel | None = None
@@ -42,7 +38,6 @@ class Writer:
             tokenizer: Of both.
             original: The base model beside a whole fine-tuned one; a PEFT model has it inside.
         """
-        self.has_dial = has_dial(adapted)
         self._adapted = adapted
         self._original = original
         self._tokenizer = tokenizer
@@ -55,7 +50,7 @@ class Writer:
 
         Args:
             prompt: The text.
-            alpha: Of the dial.
+            alpha: Of the dial; it changes nothing where there is no M to scale.
             tokens: How many are written at most; fewer where the model says that its text ends, or reads no more.
 
         Raises:

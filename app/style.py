@@ -98,5 +98,6 @@ ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; 
 
 def apply() -> None:
     """Apply the style sheet; once a run, from the entry script."""
-    primary = st.get_option(f"theme.{st.context.theme.type or 'light'}.primaryColor")
-    st.html(f"<style>:root {{ --ground: {figures.theme().background}; --primary: {primary}; }}</style>{_CSS}")
+    theme = figures.theme()
+    primary = st.get_option(f"theme.{theme.name}.primaryColor")
+    st.html(f"<style>:root {{ --ground: {theme.background}; --primary: {primary}; }}</style>{_CSS}")

@@ -17,58 +17,23 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 from distributed.client import Future as DaskFuture
 
 from analysis.trials import messages
+from analysis.trials.failures import WORKER_DIED, reason
 from analysis.trials.messages import Report, StateMissingError, Turn
+from analysis.trials.runs import RunningTrial, StudyRun
 from analysis.trials.store import Store
-from analysis.trials.study import Study, Trial
+from analysis.trials.study import Study
 from analysis.trials.workers import Workers
 
 _log = logging.getLogger(__name__)
 
 _TICK = 0.25  # seconds between two looks at the workers
 _LOST = 3.0  # seconds that a worker may be unseen before its turn is given up
-_WORKER_DIED = (
-    "Its worker process died while training it: it was killed, or the machine ran out of memory. "
-    "A smaller batch, fewer methods at once or a smaller base model need less."
-)
-_OUT_OF_MEMORY = "It ran out of memory: take a smaller batch, or a smaller base model."
-
-
-@dataclass
-class _Running:
-    """A trial that has turns to take."""
-
-    study: str
-    number: int
-    trial: Trial
-    step: int = 0
-    turns: int = 0
-    home: str | None = None  # the worker that holds it
-    future: DaskFuture | None = None
-    worker: str | None = None  # where the turn is
-    evaluated: int | None = None  # step of its last point
-    begun: bool = False  # whether this engine has sent it
-    sent_state: bool = False
-    unseen_since: float | None = None
-
-
-@dataclass
-class _StudyRun:
-    """A study with its trials that have turns to take."""
-
-    id: str
-    study: Study
-    data: bytes | None
-    trials: dict[int, _Running] = field(default_factory=dict)
-    to_measure: dict[str, dict] | None = None  # label -> specification, once all trials have ended
-    cost: DaskFuture | None = None
-    cost_worker: str | None = None
 
 
 class Engine:
@@ -85,7 +50,7 @@ class Engine:
         self.name = f"{os.getpid()}:{psutil.Process().create_time()}:{id(self)}"
         self._workers = Workers(scheduler, workers)
         self._commands: queue.Queue[tuple[Callable[[], Any], Future] | None] = queue.Queue()
-        self._runs: dict[str, _StudyRun] = {}
+        self._runs: dict[str, StudyRun] = {}
         self._mark_interrupted()
         self._thread = threading.Thread(target=self._live, name="trials", daemon=True)
         self._thread.start()
@@ -223,12 +188,12 @@ class Engine:
     def _take_up(self, id: str) -> None:
         """Give the waiting trials of a study their turns."""
         record = self.store.study(id)
-        run = self._runs.setdefault(id, _StudyRun(id, record.study, self.store.data(id)))
+        run = self._runs.setdefault(id, StudyRun(id, record.study, self.store.data(id)))
         run.study = record.study
         for trial in self.store.trials(id):
             if trial.state != "waiting" or trial.number in run.trials:
                 continue
-            running = _Running(id, trial.number, trial.trial)
+            running = RunningTrial(id, trial.number, trial.trial)
             if trial.turns:
                 kept = self.store.state(id, trial.number)
                 if kept is None:
@@ -253,13 +218,13 @@ class Engine:
         elif not run.trials and run.cost is None:
             self._end(run)
 
-    def _interrupt(self, run: _StudyRun) -> None:
+    def _interrupt(self, run: StudyRun) -> None:
         for trial in list(run.trials.values()):
             self._give_up(run, trial, "interrupted")
         self.store.set_study_state(run.id, "interrupted")
         del self._runs[run.id]
 
-    def _give_up(self, run: _StudyRun, trial: _Running, state: str, reason: str | None = None) -> None:
+    def _give_up(self, run: StudyRun, trial: RunningTrial, state: str, reason: str | None = None) -> None:
         if trial.future is not None:
             with contextlib.suppress(Exception):
                 trial.future.cancel(force=True)
@@ -267,10 +232,10 @@ class Engine:
         self.store.set_trial_state(run.id, trial.number, state, reason)
         run.trials.pop(trial.number, None)
 
-    def _forget(self, trial: _Running) -> None:
+    def _forget(self, trial: RunningTrial) -> None:
         """Let the worker that holds a trial drop it."""
         if trial.home is not None:
-            self._workers.forget(_key(trial), trial.home)
+            self._workers.forget(trial.key, trial.home)
 
     # -- turns
 
@@ -294,16 +259,16 @@ class Engine:
                 if not run.to_measure:
                     self._end(run)
 
-    def _look_after(self, run: _StudyRun, trial: _Running, alive: list[str]) -> None:
+    def _look_after(self, run: StudyRun, trial: RunningTrial, alive: list[str]) -> None:
         """Give a turn up whose worker is gone: a scheduler that we did not start may wait for it for ever."""
         if trial.worker in alive:
             trial.unseen_since = None
         elif trial.unseen_since is None:
             trial.unseen_since = time.monotonic()
         elif time.monotonic() - trial.unseen_since > _LOST:
-            self._give_up(run, trial, "failed", _WORKER_DIED)
+            self._give_up(run, trial, "failed", WORKER_DIED)
 
-    def _take_in(self, run: _StudyRun, trial: _Running) -> None:
+    def _take_in(self, run: StudyRun, trial: RunningTrial) -> None:
         future, trial.future, trial.worker = trial.future, None, None
         if future.status != "finished":
             self._take_in_failure(run, trial, future)
@@ -316,7 +281,7 @@ class Engine:
         if report.outcome is not None:
             del run.trials[trial.number]
 
-    def _take_in_failure(self, run: _StudyRun, trial: _Running, future: DaskFuture) -> None:
+    def _take_in_failure(self, run: StudyRun, trial: RunningTrial, future: DaskFuture) -> None:
         error = future.exception() if future.status == "error" else None
         trial.home = None
         if isinstance(error, StateMissingError) and not trial.sent_state:
@@ -327,7 +292,7 @@ class Engine:
             else:
                 trial.step = kept[0]
             return
-        self._give_up(run, trial, "failed", _reason(error))
+        self._give_up(run, trial, "failed", reason(error))
 
     def _assign(self) -> None:
         """Send each idle worker the turn that is most due."""
@@ -354,7 +319,7 @@ class Engine:
             if not idle:
                 return
 
-    def _assign_study(self, run: _StudyRun, workers: list[str], idle: list[str]) -> None:
+    def _assign_study(self, run: StudyRun, workers: list[str], idle: list[str]) -> None:
         least = min((trial.turns for trial in run.trials.values()), default=0)
         due = [t for t in run.trials.values() if t.future is None and t.turns == least]
         for trial in due:
@@ -375,7 +340,7 @@ class Engine:
             if idle and self.store.state(run.id, trial.number) is not None:
                 self._send(run, trial, idle.pop())
 
-    def _send(self, run: _StudyRun, trial: _Running, worker: str) -> None:
+    def _send(self, run: StudyRun, trial: RunningTrial, worker: str) -> None:
         study = run.study
         at_home = trial.home == worker
         if trial.home is not None and not at_home:
@@ -384,7 +349,7 @@ class Engine:
         spec = trial.trial.spec
         last = trial.step if trial.evaluated != trial.step else min(trial.step + study.evaluate_every, spec.steps)
         turn = Turn(
-            _key(trial),
+            trial.key,
             spec.to_dict(),
             trial.step,
             last,
@@ -405,7 +370,7 @@ class Engine:
 
     # -- the end of a study
 
-    def _to_measure(self, run: _StudyRun) -> dict[str, dict]:
+    def _to_measure(self, run: StudyRun) -> dict[str, dict]:
         """Return the specifications whose cost is still to be measured, by label: none where all are known."""
         if run.study.final_split != "test":  # a sweep: one method at many rates costs the same
             return {}
@@ -414,7 +379,7 @@ class Engine:
         specs = {trial.label: trial.spec.to_dict() for trial in reversed(done) if trial.spec.method != "head_only"}
         return {} if known is not None and set(specs) <= set(known["label"]) else specs
 
-    def _take_in_cost(self, run: _StudyRun) -> None:
+    def _take_in_cost(self, run: StudyRun) -> None:
         if run.cost.status == "finished":
             self.store.set_cost(run.id, run.cost.result())
         else:
@@ -423,7 +388,7 @@ class Engine:
         run.cost = None
         self._end(run)
 
-    def _end(self, run: _StudyRun) -> None:
+    def _end(self, run: StudyRun) -> None:
         states = {record.state for record in self.store.trials(run.id)}
         self.store.set_study_state(run.id, "stopped" if "stopped" in states else "done")
         del self._runs[run.id]
@@ -445,19 +410,3 @@ def _alive(engine: str) -> bool:
         return abs(psutil.Process(int(process)).create_time() - float(created)) < 1
     except (ValueError, psutil.Error):
         return False
-
-
-def _key(trial: _Running) -> str:
-    return f"{trial.study}/{trial.number}"
-
-
-def _reason(error: BaseException | None) -> str:
-    """Return why a trial failed, in one sentence for people."""
-    name = type(error).__name__
-    if error is None or name in ("KilledWorker", "CancelledError", "FutureCancelledError"):
-        return _WORKER_DIED
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return _OUT_OF_MEMORY
-    if isinstance(error, ValueError) and str(error):
-        return str(error)
-    return f"It failed: {name}: {error}"

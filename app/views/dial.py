@@ -5,6 +5,7 @@ from concurrent.futures import Future
 
 import streamlit as st
 
+from analysis.adapter import Adapter
 from analysis.adapter_file import CONFIG_FILE
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.prediction_bars import prediction_bars
@@ -27,11 +28,7 @@ def show(chosen: Selection) -> None:
         text = st.text_input(
             "Text to classify", EXAMPLES.get(adapter.task, ""), key=f"text-{adapter.task}", placeholder="Type a text"
         )
-        alpha = 1.0
-        if adapter.projected:
-            st.caption(f"Predictions of {adapter.method} as it was trained: the dial α is SVFT’s.")
-        else:
-            alpha = st.slider("Dial α", -1.0, 3.0, 1.0, 0.1, format="%.1f", key="alpha", help="Applies U(Σ + αM)Vᵀ.")
+        alpha = turn(adapter)
     with right:
         measured = data.evaluation(adapter)
         if measured is None or measured.dial is None:
@@ -54,6 +51,14 @@ def show(chosen: Selection) -> None:
             st.warning(str(error), icon=":material/error:")
         elif text.strip():
             figures.draw(prediction_bars(predictor.result().predict(text, alpha), **look), key="bars", height=HEIGHT)
+
+
+def turn(adapter: Adapter) -> float:
+    """Draw the dial and return α; 1 with a word where the adapter has none."""
+    if adapter.projected:
+        st.caption(f"{adapter.method} as it was trained: the dial α is SVFT’s.")
+        return 1.0
+    return st.slider("Dial α", -1.0, 3.0, 1.0, 0.1, format="%.1f", key="alpha", help="Applies U(Σ + αM)Vᵀ.")
 
 
 def wait(predictor: Future) -> Future:

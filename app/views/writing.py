@@ -15,9 +15,7 @@ def show(chosen: Selection) -> None:
     left, right = st.columns([5, 8], gap="medium")
     with left:
         text = st.text_area("Text to continue", "The capital of France is", key="prompt", height=100)
-        alpha = 1.0
-        if not adapter.projected:
-            alpha = st.slider("Dial α", -1.0, 3.0, 1.0, 0.1, format="%.1f", key="alpha", help="Applies U(Σ + αM)Vᵀ.")
+        alpha = dial.turn(adapter)
         asked = st.button(
             "Continue", type="primary", icon=":material/edit_note:", key="write", disabled=not text.strip()
         )

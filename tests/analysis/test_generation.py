@@ -90,7 +90,6 @@ def test_the_texts_grow_token_by_token_and_end_where_the_model_reads_no_more(bas
 
 def test_at_zero_the_dial_takes_the_adapter_away(base, tmp_path):
     writer = load_writer(open_adapter(save_tuned(base, tmp_path / "adapter", "SVFT")))
-    assert writer.has_dial
     assert all(without == with_adapter for without, with_adapter in writer.write(PROMPT, alpha=0.0, tokens=8))
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.trials.study import Study
 from app import trials
+from app.views.race import past
 
 
 def show(study: Study) -> None:
@@ -13,7 +14,6 @@ def show(study: Study) -> None:
     file = trials.committed().get(study.task)
     if file is None:
         return
-    means = file.results.groupby("label")["accuracy"].mean()
     with st.container(key="measured"):
         st.button(
             "Measured before",
@@ -23,7 +23,5 @@ def show(study: Study) -> None:
             on_click=trials.open_committed,
             args=(study.task,),
         )
-        st.caption(
-            f"{len(file.results)} trials, {file.results['seed'].nunique()} seeds; best: {means.idxmax()}, "
-            f"{means.max():.1%}"
-        )
+        said = [f"{len(file.results)} trials", f"{file.results['seed'].nunique()} seeds", *past.best(file.results)]
+        st.caption(" · ".join(said))

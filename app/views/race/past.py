@@ -45,7 +45,7 @@ def _row(record: StudyRecord) -> None:
         said = [
             *([] if task == name else [task]),
             _state(record),
-            *_best(trials.store().results(record.id)),
+            *best(trials.store().results(record.id)),
             _when(record.created),
         ]
         st.caption(" · ".join(said), width="stretch")
@@ -57,7 +57,8 @@ def _state(record: StudyRecord) -> str:
     return f"queued, {before} before it" if record.state == "queued" and before else record.state
 
 
-def _best(results: pd.DataFrame) -> list[str]:
+def best(results: pd.DataFrame) -> list[str]:
+    """Return the configuration of the highest mean accuracy, in words; nothing where there are no results."""
     if results.empty:
         return []
     means = results.groupby("label")["accuracy"].mean()
