@@ -88,7 +88,7 @@ def _reading(values: np.ndarray, chance: np.ndarray, likeness: Likeness) -> str:
         return "none is defined"
     mean, level = values[known].mean(), chance[known].mean()
     if likeness == "cosine":
-        return f"on average {number(mean, '.2f')}, in noise 0 ± {level:.2f}"
+        return f"on average {number(mean, '.2f')}, in noise 0 ± {level:.2g}"
     return f"on average {mean:.0%}, by chance {level:.1%}"
 
 

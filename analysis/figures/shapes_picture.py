@@ -82,14 +82,14 @@ def shapes_picture(entries: pd.DataFrame, *, shape: tuple[int, int], n: int, pat
         figure.add_annotation(
             x=left + width / 2,
             y=-height / 2,
-            text=f"<b>{name}</b><br>{size[0]}×{size[1]}",
+            text=f"<b>{name}</b><br>{size[0]}<br>×{size[1]}",  # stacked: neighbours keep apart where it is narrow
             showarrow=False,
             yanchor="top",
         )
         left += width
     hidden = {"visible": False, "fixedrange": True}
     figure.update_layout(
-        margin={"t": 4, "b": 40, "l": 4, "r": 4},
+        margin={"t": 4, "b": 54, "l": 4, "r": 4},
         hovermode=False,
         xaxis={"range": [-0.1, left + 0.1], **hidden},
         yaxis={"range": [-tall / 2 - 0.05, tall / 2 + 0.05], "scaleanchor": "x", **hidden},

@@ -28,7 +28,7 @@ def show_shapes(chosen: Selection) -> None:
         pattern=matrix.pattern,
         theme=figures.theme(),
     )
-    figures.draw(figure, key="shapes", height=130)
+    figures.draw(figure, key="shapes", height=144)
 
 
 def show_three(chosen: Selection) -> None:
