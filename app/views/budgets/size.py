@@ -16,7 +16,7 @@ def pick(architecture: Architecture, kinds: list[str]) -> int | None:
     shapes = [shape for group in architecture.of_kinds(kinds).values() for shape in group]
     n = min(map(min, shapes))
     way = st.segmented_control(
-        "Budget of a …", _WAYS, default=_WAYS[0], key="budgets-way", persist_state="session", required=True
+        "Budget of a …", _WAYS, default=_WAYS[0], key="budgets-way", persist_state="session", required=True, wrap=True
     )
     if way == _WAYS[0]:
         r = st.number_input("r", 1, n, min(METHODS["lora"].size, n), key=f"budgets-r-{n}", persist_state="session")
