@@ -1,71 +1,24 @@
-"""The page Race up to its start, and everything around an open study, without any training."""
+"""The page Race up to its start, without any training."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
-from streamlit.testing.v1 import AppTest
 
-from analysis.own_data import OwnData
 from analysis.specification import own_learning_rate
 from analysis.tasks import TASKS, get_task
 from analysis.trials.engine import Engine
-from analysis.trials.files import export_study
-from analysis.trials.store import OUTCOME_COLUMNS
 from analysis.trials.study import Study, StudyError
 from app import trials
-from app.views.race import form, past
+from app.views.race import form
 from svft.patterns import PATTERNS, register_pattern
+from tests.app.race_page import SMALL, add, captions, lanes, methods, start, the_study, upload
 
 ROOT = Path(__file__).parents[2]
-SMALL = Study("bbc_headlines", ("head_only", "plain"), steps=4, examples=16).resolved()
 
 pytestmark = pytest.mark.usefixtures("no_workers")
-
-
-def methods(test: AppTest) -> list[str]:
-    return [method for method in (*form.MAIN, *form.more()) if test.checkbox(key=f"plan-use-{method}").value]
-
-
-def lanes(test: AppTest) -> str:
-    return " ".join(html.value for html in test.html if 'class="lane' in html.value)
-
-
-def captions(test: AppTest) -> str:
-    return " ".join(caption.value for caption in test.caption)
-
-
-def start(test: AppTest) -> AppTest:
-    return test.button(key="start").click().run()
-
-
-def the_study():
-    (record,) = trials.store().studies()
-    return record
-
-
-def add(owner="", study=SMALL, state="done", **accuracies: float) -> str:
-    """Add a study of which the trials of some methods are done with this accuracy."""
-    planned, _ = study.plan()
-    id = trials.store().add_study(study, planned, engine="", owner=owner, name="of old")
-    rows = [
-        {
-            "trial": number,
-            "parameters": trial.parameters,
-            "predicted": np.zeros(800),
-            **dict.fromkeys(OUTCOME_COLUMNS, accuracies[trial.spec.method]),
-        }
-        for number, trial in enumerate(planned)
-        if trial.spec.method in accuracies
-    ]
-    trials.store().add_outcomes(id, pd.DataFrame(rows), None)
-    trials.store().set_study_state(id, state)
-    return id
 
 
 # ---- the plan
@@ -191,11 +144,6 @@ def test_the_form_is_as_it_was_after_a_look_at_another_page(race):
 # ---- a pattern of one's own
 
 
-def upload(test: AppTest, key: str, content: object) -> AppTest:
-    content = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return test.file_uploader(key=key).set_value(("mine.json", content, "application/json")).run()
-
-
 def test_a_pattern_from_a_file_joins_the_race(race):
     test = race()
     assert test.checkbox(key="plan-use-custom").disabled
@@ -253,90 +201,6 @@ def test_a_link_to_data_that_is_not_here_is_a_sentence(race):
     assert methods(test) == list(form.MAIN)
 
 
-# ---- own data
-
-
-def reviews(good: int = 90, bad: int = 90) -> bytes:
-    rows = [f"{n},fine film number {n},good" for n in range(good)] + [
-        f"{n},dull film number {n},bad" for n in range(bad)
-    ]
-    return "\n".join(["id,review,opinion", *rows, "999,fine film number 1,good"]).encode()
-
-
-def choose_file(test: AppTest, content: bytes) -> AppTest:
-    test.button_group(key="plan-task").set_value(form.OWN).run()
-    return test.file_uploader(key="own-file").set_value(("reviews.csv", content, "text/csv")).run()
-
-
-def test_own_data_are_previewed_and_then_raced_for(race):
-    test = choose_file(race(), reviews())
-    assert (test.selectbox(key="own-text").value, test.selectbox(key="own-label").value) == ("review", "opinion")
-    assert "180 of 181 rows" in captions(test)
-    assert "1 dropped: the same text again" in captions(test)
-    assert test.dataframe[0].value["Texts"].tolist() == [90, 90]
-    assert "start" not in {button.key for button in test.button}
-    test.button(key="own-use").click().run()
-    assert not test.error
-    assert "In use: reviews.csv, 180 texts in 2 classes" in captions(test)
-    assert any("film number" in html.value for html in test.html)
-    start(test)
-    record = the_study()
-    assert record.name == "reviews.csv"
-    data = OwnData.from_bytes(trials.store().data(record.id))
-    assert data.name == record.study.task
-    assert data.labels == ("bad", "good")
-    test.button(key="again").click().run()
-    assert test.button_group(key="plan-task").value == form.OWN
-    assert not test.button(key="start").disabled
-
-
-def test_own_data_stay_when_another_task_is_looked_at(race):
-    test = choose_file(race(), reviews())
-    test.button(key="own-use").click().run()
-    test.button_group(key="plan-task").set_value("digits").run()
-    test.button_group(key="plan-task").set_value(form.OWN).run()
-    assert "In use: reviews.csv" in captions(test)
-
-
-def test_another_column_can_be_chosen(race):
-    test = choose_file(race(), reviews())
-    test.selectbox(key="own-label").set_value("id").run()
-    assert "different labels" in test.error[0].value
-    assert "own-use" not in {button.key for button in test.button}
-    test.selectbox(key="own-label").set_value("opinion").run()
-    assert not test.error
-
-
-@pytest.mark.parametrize(
-    ("content", "says"), [(b"", "reviews.csv"), (b"\xff\xfe\x00", "reviews.csv"), (reviews(5, 90), "at least")]
-)
-def test_unusable_data_are_a_sentence(race, content, says):
-    test = choose_file(race(), content)
-    assert not test.exception
-    assert says in test.error[0].value
-
-
-def test_what_a_text_holds_is_shown_as_text(race):
-    content = reviews().replace(b"fine film number", b"<script>alert(1)</script> number")
-    test = choose_file(race(), content)
-    test.button(key="own-use").click().run()
-    shown = " ".join(html.value for html in test.html if "examples" in html.value)
-    assert "&lt;script&gt;" in shown
-    assert "<script>" not in shown
-
-
-def test_the_plan_of_somebodys_own_data_is_not_a_way_to_them(race):
-    owner = choose_file(race(), reviews())
-    owner.button(key="own-use").click().run()
-    start(owner)
-    record = the_study()
-    stranger = race(plan=record.study.to_link())
-    assert "somebody’s own data" in stranger.error[0].value
-    stranger = race(study=record.id)
-    stranger.button(key="again").click().run()
-    assert "somebody’s own data" in stranger.error[0].value
-
-
 # ---- the bet and the start
 
 
@@ -377,123 +241,6 @@ def test_a_data_directory_that_cannot_be_written_is_a_sentence(race, tmp_path, m
         test = race()
     assert not test.exception
     assert "set SVFT_DATA_DIR" in test.error[0].value
-
-
-# ---- an open study
-
-
-def test_a_study_can_be_stopped_continued_renamed_and_deleted(race):
-    test = start(race())
-    id = the_study().id
-    assert test.button(key=f"delete-{id}").disabled
-    test.button(key="stop").click().run()
-    assert the_study().state == "stopped"
-    test.button(key="resume").click().run()
-    assert the_study().state == "queued"
-    test.button(key="stop").click().run()
-    test.text_input(key=f"name-{id}").set_value("my first").run()
-    assert test.title[0].value == "my first"
-    test.button(key=f"delete-{id}").click().run()
-    assert trials.store().studies() == []
-    assert not test.exception
-    assert test.button(key="start")
-
-
-def test_the_length_of_the_queue_is_shown(race, monkeypatch):
-    monkeypatch.setattr(Engine, "ready", True)
-    monkeypatch.setattr(Engine, "workers", 2)
-    start(race())
-    start(race())
-    third = start(race())
-    assert "2 studies before yours" in captions(third)
-    third.button(key="again").click().run()
-    assert "queued, 2 before it" in captions(third)
-
-
-def test_a_new_study_has_the_same_settings(race):
-    test = race(plan=Study("airline_tweets", ("plain", "lora"), budgets=(82_944,), seeds=(0, 1)).to_link())
-    start(test)
-    test.button(key="again").click().run()
-    assert not test.session_state["study"]
-    assert methods(test) == ["plain", "lora"]
-    assert test.slider(key="plan-seeds").value == 2
-
-
-def test_a_study_that_is_not_here_is_a_sentence_above_the_plan(race):
-    test = race(study="0123456789ab")
-    assert "not here" in test.warning[0].value
-    assert test.button(key="start")
-
-
-def test_a_stranger_sees_a_study_by_its_link_but_changes_nothing(race):
-    id = add(owner="ada", state="interrupted")
-    test = race(study=id)
-    assert test.title[0].value == "of old"
-    assert {button.key for button in test.button} == {"again"}
-
-
-def test_a_study_is_shared_as_a_link_to_its_plan(race):
-    test = race(study=add())
-    (link,) = [code.value for code in test.code]
-    assert Study.from_link(link.partition("?plan=")[2]) == SMALL
-
-
-# ---- past studies
-
-
-def test_past_studies_are_ones_own_and_everyones(race):
-    add(owner="ada")
-    everyones = add(head_only=0.4, plain=0.8)
-    test = race()
-    assert [button.key for button in test.button if button.key.startswith("open-")] == [f"open-{everyones}"]
-    assert "done · best: SVFT plain, 80.0%" in captions(test)
-    assert f"delete-{everyones}" not in {button.key for button in test.button}
-    test.button(key=f"open-{everyones}").click().run()
-    assert test.session_state["study"] == everyones
-
-
-def test_a_long_list_of_studies_is_shown_in_part(race):
-    for _ in range(past.SHOWN + 2):
-        add()
-    test = race()
-    assert sum(button.key.startswith("open-") for button in test.button) == past.SHOWN
-    test.toggle(key="past-all").set_value(True).run()
-    assert sum(button.key.startswith("open-") for button in test.button) == past.SHOWN + 2
-
-
-def test_a_studys_file_shows_its_results_here(race):
-    id = add(owner="ada", head_only=0.4, plain=0.8)
-    test = upload(race(), "study-file", export_study(trials.store(), id).encode())
-    record = trials.store().study(test.session_state["study"])
-    assert (record.name, record.state, record.owner) == ("mine", "done", test.session_state["visitor"])
-    assert len(trials.store().results(record.id)) == 2
-
-
-def test_a_studys_file_without_results_fills_the_plan(race):
-    test = upload(race(), "study-file", {"study": SMALL.to_dict(), "results": []})
-    assert not test.error
-    assert methods(test) == ["head_only", "plain"]
-    assert test.number_input(key="plan-steps").value == 4
-
-
-@pytest.mark.parametrize("content", [b"\x00", b"[]", {"study": {"task": "magic", "methods": ["plain"]}}])
-def test_what_is_no_studys_file_is_a_sentence(race, content):
-    test = upload(race(), "study-file", content)
-    assert len(test.error) == 1
-    assert methods(test) == list(form.MAIN)
-
-
-def test_a_study_that_comes_with_the_project_opens_and_is_kept_once(race):
-    test = race()
-    test.button(key="measured-study").click().run()
-    assert not test.exception
-    record = the_study()
-    assert (record.state, record.study) == ("done", trials.committed()["bbc_headlines"].study)
-    assert not trials.owns(record)
-    again = race()
-    assert not [button.key for button in again.button if button.key.startswith("open-")]
-    again.button(key="measured-study").click().run()
-    assert the_study().id == record.id
 
 
 # ---- what a server allows
