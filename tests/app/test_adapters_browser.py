@@ -41,6 +41,9 @@ def test_a_lora_is_uploaded_and_stands_beside_a_shipped_adapter(server, visitor,
     page.get_by_text("Open an adapter …", exact=True).click()
     files = [lora / name for name in ("adapter_config.json", "adapter_model.safetensors")]
     page.get_by_role("dialog").locator("input[type=file]").set_input_files(files)
+    for file in files:  # both are there before they are opened
+        page.get_by_role("dialog").get_by_title(file.name).wait_for()
+    one.settle()
     page.locator(".st-key-open-upload button").click()
     page.wait_for_selector("[role=dialog]", state="detached", timeout=PATIENCE)
     one.wait_for_matrix("Layer 0 · query · LoRA r=4, projected")
