@@ -14,7 +14,7 @@ from streamlit.navigation.page import Page
 
 from analysis.adapter import Adapter, AdapterError
 from analysis.shipped import shipped_adapters
-from app import data, uploads
+from app import data, dialogs, uploads
 from app.views import opening
 
 # Once the link is there and the run that drew it has ended; the link goes with the page.
@@ -126,8 +126,7 @@ def render(show_adapter: bool, explore: bool, race: bool) -> None:
             st.text_input(name.title(), key=name, bind="query-params")
     with st.container(key="race-tab-picker" if race and not st.session_state["study"] else "race-tab-unseen"):
         st.tabs(RACE_TABS, key="tab", bind="query-params", on_change="rerun")
-    if st.session_state.pop("open-dialog", False) or opening.is_waiting():
-        opening.dialog()
+    opening.show()
 
 
 def current() -> Selection:
@@ -231,7 +230,7 @@ def _remember_request(before: str) -> None:
     """Ask for an adapter where that entry was chosen, and keep the one that is open meanwhile."""
     if st.session_state["adapter"] == OPEN:
         st.session_state["adapter"] = before
-        st.session_state["open-dialog"] = True
+        dialogs.show(dialogs.OPEN)
 
 
 def _others(of_base: list[str], chosen: str) -> list[str]:

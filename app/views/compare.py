@@ -50,10 +50,10 @@ def show(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
     with aside:
         if not common.complete:
             st.caption(f":material/info: {common.sentence()}")
-        st.fragment(_map, run_every=1 if job.running else None)(chosen, other, job)
+        progress.repeat(lambda: _map(chosen, other, job), lambda: job.running)
         if chosen.matrix in common.names:
             _differences(chosen, other, names)
-    st.fragment(_all, run_every=1 if job.running else None)(chosen, other, job, names)
+    progress.repeat(lambda: _all(job, names), lambda: job.running)
 
 
 def _coefficients(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
@@ -158,7 +158,7 @@ def _differences(chosen: Selection, other: Adapter, names: tuple[str, str]) -> N
     for position, adapter in enumerate((chosen.adapter, other)):
         _, job = data.spectral_tables(adapter, chosen.matrix)
         if job is not None:
-            st.fragment(progress.show, run_every=0.5 if job.running else None)(
+            progress.follow(
                 job,
                 f"Measuring {names[position]}",
                 key=f"matrix-{position}-{chosen.matrix}",
@@ -187,7 +187,7 @@ def _words(measure: str) -> str:
     return measure.replace("_", " ")
 
 
-def _all(chosen: Selection, other: Adapter, job: Job, names: tuple[str, str]) -> None:
+def _all(job: Job, names: tuple[str, str]) -> None:
     table = comparison_table(list(job.results))
     with st.container(horizontal=True, vertical_alignment="center", key="all-head"):
         st.header("All shared matrices", anchor=False, width="stretch")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,9 @@ import streamlit as st
 
 from analysis.adapter import Adapter
 from analysis.jobs import Job
-from app import uploads
+from app import dialogs, uploads
 from app.selection import Selection
+from app.views import progress
 from app.views.race.adapters import pack
 
 _LABELS = {"lora": "LoRA", "merged": "Merged model", "svft": "SVFT pattern", "authors": "Authors’ code"}
@@ -54,12 +54,20 @@ def show(chosen: Selection) -> None:
     """Draw the button that opens the dialog, where there is something to convert."""
     if not chosen.adapter.names:
         return
-    if st.button("Convert", icon=":material/swap_horiz:", key="convert-open", help="To LoRA, a merged model, …"):
-        dialog(chosen.adapter)
+    st.button(
+        "Convert",
+        icon=":material/swap_horiz:",
+        key="convert-open",
+        help="To LoRA, a merged model, …",
+        on_click=dialogs.show,
+        args=(dialogs.CONVERT,),
+    )
+    if dialogs.is_shown(dialogs.CONVERT):
+        _dialog(chosen.adapter)
 
 
-@st.dialog("Convert this adapter", width="large")
-def dialog(adapter: Adapter) -> None:
+@st.dialog("Convert this adapter", width="large", on_dismiss=dialogs.close)
+def _dialog(adapter: Adapter) -> None:
     """Ask what to, convert in a process of its own, and offer the result with what each matrix lost."""
     offered = ["svft"] if adapter.projected else list(_LABELS)
     to = st.segmented_control(
@@ -74,11 +82,10 @@ def dialog(adapter: Adapter) -> None:
         result = _start(asked)
     if result is None:
         return
-    _wait(result.job)
     if result.job.complete:
         _offer(result)
     else:
-        st.warning(result.job.error or "Stopped: nothing was written.", icon=":material/error:")
+        progress.repeat(lambda: _wait(result), lambda: result.job.running, every=0.5)
 
 
 def _options(adapter: Adapter, to: str) -> dict:
@@ -108,18 +115,10 @@ def _start(asked: dict) -> _Result:
     return st.session_state[_KEY]
 
 
-def _wait(job: Job) -> None:
-    """Show how far it is until it has ended; a click on Stop, or on anything else, ends this run meanwhile."""
-    place = st.empty()
-    with place.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, text="Loading the base model …", width="stretch")
-        st.button("Stop", on_click=job.stop, key="convert-stop", icon=":material/stop_circle:")
-    while job.running:
-        done, total = len(job.results), job.total
-        if total:
-            bar.progress(done / total, text=f"{done} of {total} matrices" if done < total else "Writing …")
-        time.sleep(0.2)
-    place.empty()
+def _wait(result: _Result) -> None:
+    if result.job.complete:
+        st.rerun()  # the page, which draws the dialog again
+    progress.show(result.job, "Converting", key="convert", restart=lambda: _start(result.asked))
 
 
 def _offer(result: _Result) -> None:
@@ -157,4 +156,5 @@ def _offer(result: _Result) -> None:
         opens = result.asked["to"] in ("lora", "svft")
         if opens and st.button("Open in Explore", icon=":material/search:", key="convert-explore"):
             st.session_state["open-requested"] = str(result.directory)
+            dialogs.close()
             st.rerun()

@@ -175,9 +175,7 @@ def _curve(
     figures.explain(figure, table, key="edit-curve", file_name="edit_curve.csv")
     job = evaluations.running(chosen.adapter)
     if job is not None:
-        st.fragment(progress.show, run_every=0.5)(
-            job, "Drawing the curve", key="curve", restart=lambda: None, seen=len(job.results)
-        )
+        progress.follow(job, "Drawing the curve", key="curve", restart=lambda: None, seen=len(job.results))
 
 
 def _band(chosen: Selection, names: tuple[str, ...] | None, suffix: str) -> tuple[Edit, str]:

@@ -37,11 +37,13 @@ def show(chosen: Selection) -> None:
     with left:
         if title == CUSTOM:
             edit, what = custom_edit.show(chosen)
+            seen = True
         else:
             edit, what = found[title].edit, title
             _card(chosen, found[title], list(found.values()))
-    with right:
-        edited.show(chosen, edit, what, evaluations.known(chosen.adapter).get(edit.to_json()))
+            seen = _place(chosen, title) in _guesses()
+    with right:  # what another visitor had evaluated is known, but comes after this visitor's own guess
+        edited.show(chosen, edit, what, evaluations.known(chosen.adapter).get(edit.to_json()) if seen else None)
 
 
 def _card(chosen: Selection, card: Card, all_cards: list[Card]) -> None:
@@ -50,8 +52,7 @@ def _card(chosen: Selection, card: Card, all_cards: list[Card]) -> None:
     entries, energy = data.adapter_table_of(kept, chosen.adapter, card.edit)
     if entries < 1:
         st.caption(f"{entries:.0%} of the values stay; they held {energy:.0%} of ‖M‖².")
-    guesses = st.session_state.setdefault("guesses", {})
-    place = (str(chosen.adapter.path), card.title)
+    guesses, place = _guesses(), _place(chosen, card.title)
     if place not in guesses:
         measured = data.evaluation(chosen.adapter)
         key = f"guess-{card.title}"
@@ -83,6 +84,15 @@ def _card(chosen: Selection, card: Card, all_cards: list[Card]) -> None:
     figures.draw(figure, key="edit-outcomes")
     figures.explain(figure, table, key="edit-outcomes", file_name="edits.csv")
     background(chosen)
+
+
+def _guesses() -> dict[tuple[str, str], float]:
+    """Return the visitor's guesses of accuracies, by `_place`."""
+    return st.session_state.setdefault("guesses", {})
+
+
+def _place(chosen: Selection, title: str) -> tuple[str, str]:
+    return str(chosen.adapter.path), title
 
 
 def outcomes(answers: dict[str, np.ndarray], guesses: dict[str, float]) -> pd.DataFrame:

@@ -23,7 +23,7 @@ def wait_for(chosen: Selection, lines: list[str]) -> dict[str, np.ndarray] | Non
     if job is None:  # another server process began it, or the file was written anew
         evaluations.start(chosen.adapter, lines)
         job = evaluations.worker(chosen.adapter, missing)
-    st.fragment(progress.show, run_every=0.5 if job.running else None)(
+    progress.follow(
         job,
         "Evaluating on the test split",
         key="edits",

@@ -16,7 +16,7 @@ def show_map(chosen: selection.Selection) -> None:
         _draw(chosen, data.adapter_table(relative_norms, chosen.adapter))
         return
     job = data.overview_job(chosen.adapter)
-    st.fragment(_filling, run_every=1 if job.running else None)(chosen, job)
+    progress.repeat(lambda: _filling(chosen, job), lambda: job.running)
 
 
 def _filling(chosen: selection.Selection, job: Job) -> None:

@@ -64,7 +64,7 @@ def show_five(chosen: Selection) -> None:
         with st.container(key="five"):
             st.markdown("\n".join(["| Measure | this matrix | noise |", "|:--|--:|--:|", *lines]))
     if job is not None:
-        st.fragment(progress.show, run_every=0.5 if job.running else None)(
+        progress.follow(
             job,
             "Measuring this matrix",
             key=f"matrix-{chosen.matrix}",
@@ -76,7 +76,7 @@ def show_five(chosen: Selection) -> None:
 def show_all(chosen: Selection) -> None:
     """Draw the sortable table of every measure of every matrix; it fills while it is computed."""
     job = data.summary_job(chosen.adapter)
-    st.fragment(_table, run_every=1 if job.running else None)(chosen, job)
+    progress.repeat(lambda: _table(chosen, job), lambda: job.running)
 
 
 def _table(chosen: Selection, job: Job) -> None:

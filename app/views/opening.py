@@ -16,7 +16,7 @@ from analysis.opening.base_weights import locate_base
 from analysis.opening.recognise import AUTHORS, recognise
 from analysis.packages import PACKAGED_BASES
 from analysis.settings import is_public, max_upload, roots
-from app import uploads
+from app import dialogs, uploads
 from app.views import progress
 
 SOURCES = {"upload": "Upload", "directory": "Directory", "hub": "Hugging Face Hub"}
@@ -41,14 +41,16 @@ class _Work:
     done: str = ""
 
 
-def is_waiting() -> bool:
-    """Whether something that the dialog started has ended meanwhile."""
-    work = st.session_state.get(_WORK)
-    return work is not None and not work.job.running
+def show() -> None:
+    """Draw the dialog where it was asked for, or where something that it started has ended meanwhile."""
+    if _has_ended():
+        dialogs.show(dialogs.OPEN)
+    if dialogs.is_shown(dialogs.OPEN):
+        _dialog()
 
 
-@st.dialog("Open an adapter", width="large")
-def dialog() -> None:
+@st.dialog("Open an adapter", width="large", on_dismiss=dialogs.close)
+def _dialog() -> None:
     """Ask where the adapter is, and on which base model; open it, or say why it cannot be opened."""
     st.caption(
         "SVFT, LoRA and its relatives (DoRA, rsLoRA, PiSSA, OLoRA, AdaLoRA, VeRA, LoHa, LoKr, OFT, BOFT, FourierFT, "
@@ -71,7 +73,8 @@ def dialog() -> None:
     except AdapterError as error:
         st.error(str(error), icon=":material/error:")
     if _WORK in st.session_state:
-        st.fragment(_working, run_every=0.5)(st.session_state[_WORK])
+        work = st.session_state[_WORK]
+        progress.follow(work.job, work.what, key="open-work", restart=lambda: st.session_state.pop(_WORK, None))
 
 
 def _open(path: Path, base: str | None) -> None:
@@ -84,12 +87,18 @@ def _open(path: Path, base: str | None) -> None:
         path = with_base(path, base, uploads.new_directory() / path.name)
     open_adapter(path)  # what is wrong with it is said here, and not on the page
     st.session_state["open-requested"] = str(path)
+    dialogs.close()
     st.rerun()
+
+
+def _has_ended() -> bool:
+    work = st.session_state.get(_WORK)
+    return work is not None and not work.job.running
 
 
 def _finished() -> Path | None:
     """Return what can be opened now that the work for it has ended, None where there is nothing yet."""
-    if not is_waiting():
+    if not _has_ended():
         return None
     work = st.session_state.pop(_WORK)
     if work.job.error:
@@ -100,12 +109,6 @@ def _finished() -> Path | None:
         st.success(work.done)
         return None
     return work.path or Path(work.job.results[0]).parent
-
-
-def _working(work: _Work) -> None:
-    if not work.job.running:
-        st.rerun()  # the page, which opens the dialog again
-    progress.show(work.job, work.what, key="open-work", restart=lambda: st.session_state.pop(_WORK, None))
 
 
 def _upload() -> Path | None:

@@ -1,4 +1,4 @@
-"""A running job on the page: how far it is, and a button that stops it."""
+"""A running job on the page: how far it is, a button that stops it, and what is drawn again meanwhile."""
 
 from __future__ import annotations
 
@@ -9,8 +9,33 @@ import streamlit as st
 from analysis.jobs import Job
 
 
+def repeat(draw: Callable[[], None], going: Callable[[], bool], *, every: float = 1) -> None:
+    """Draw in a fragment, and again every so many seconds while something is going on.
+
+    At its end the page runs once more: only that stops the clock of a fragment.
+
+    Args:
+        draw: Draws.
+        going: Whether it still goes on.
+        every: Seconds.
+    """
+    started = going()
+
+    def again() -> None:
+        draw()
+        if started and not going():
+            st.rerun()
+
+    st.fragment(again, run_every=every if started else None)()
+
+
+def follow(job: Job, what: str, *, key: str, restart: Callable[[], None], seen: int | None = None) -> None:
+    """`show` how far `job` is for as long as it runs."""
+    repeat(lambda: show(job, what, key=key, restart=restart, seen=seen), lambda: job.running, every=0.5)
+
+
 def show(job: Job, what: str, *, key: str, restart: Callable[[], None], seen: int | None = None) -> None:
-    """Show how far `job` is; call it in a fragment that repeats while the job runs.
+    """Show how far `job` is, within what is drawn by `repeat` while it runs.
 
     Args:
         job: The job.
@@ -28,5 +53,8 @@ def show(job: Job, what: str, *, key: str, restart: Callable[[], None], seen: in
             st.button("Stop", on_click=job.stop, key=f"stop-{key}", icon=":material/stop_circle:")
     elif not job.complete:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(job.error or f"{what}: stopped after {done} of {total}.", width="stretch")
+            if job.error:
+                st.warning(job.error, icon=":material/error:", width="stretch")
+            else:
+                st.caption(f"{what}: stopped after {done} of {total}.", width="stretch")
             st.button("Start again", on_click=restart, key=f"restart-{key}", icon=":material/refresh:")

@@ -22,7 +22,7 @@ def show(chosen: selection.Selection) -> None:
     if job.complete:
         _draw(chosen, pd.concat([part for _, _, part in job.results], ignore_index=True))
     else:
-        st.fragment(_waiting, run_every=0.5 if job.running else None)(chosen, job)
+        progress.repeat(lambda: _waiting(chosen, job), lambda: job.running, every=0.5)
 
 
 def _waiting(chosen: selection.Selection, job: Job) -> None:

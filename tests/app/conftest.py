@@ -105,9 +105,20 @@ def browser():
         chromium.close()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "call" and report.failed:
+        item.failed = True
+    return report
+
+
 @pytest.fixture
-def visitor(browser):
-    """Visitors of the app, each with a browser context of its own; none of them finds another one's cookies."""
+def visitor(browser, request):
+    """Visitors of the app, each with a browser context of its own; none of them finds another one's cookies.
+
+    Where the test fails, its report says what each of them saw last.
+    """
     visitors = []
 
     def visit(*args, **options):
@@ -116,4 +127,6 @@ def visitor(browser):
 
     yield visit
     for one in visitors:
+        if getattr(request.node, "failed", False):
+            print(one.sees())
         one.close()

@@ -126,7 +126,10 @@ def test_the_first_guess_has_all_cards_evaluated_its_own_first(worker):
 
 def test_what_was_evaluated_is_not_evaluated_again(worker):
     press(edit_view(card="Largest 30 % only"), "reveal")
-    test = press(edit_view(card="Shuffle M"), "reveal")
+    another = edit_view(card="Shuffle M")
+    assert "keep" not in [button.key for button in another.button]  # nor shown to whoever has not guessed yet
+    test = press(another, "reveal")
+    assert "keep" in [button.key for button in test.button]
     assert len(worker.started) == 1
     assert "Shuffle M" in alternatives(test)
 

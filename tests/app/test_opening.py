@@ -79,24 +79,15 @@ def test_names_in_a_file_are_text_and_no_markup(lora, tmp_path):
     assert not any(np.any([element.allow_html]) for element in test.get("html") if "<img src=x" in str(element))
 
 
-def run_dialog(test):
-    """Run the script with the dialog still open; a browser would run the dialog alone, which AppTest cannot."""
-    test.session_state["open-dialog"] = True
-    test.run()
-
-
 def test_the_picker_offers_to_open_one_and_keeps_what_is_open(lora):
     test = explore()
     test.selectbox(key="adapter").set_value(selection.OPEN).run()
     assert not test.exception
     assert test.selectbox(key="adapter").value == "BBC headlines · plain"
     assert "open-path" not in test.session_state  # the dialog begins with the upload
-    test.button_group(key="open-source").set_value("directory")
-    run_dialog(test)
-    test.text_input(key="open-path").set_value(str(lora))
-    run_dialog(test)
-    test.button(key="open-directory").click()
-    run_dialog(test)
+    test.button_group(key="open-source").set_value("directory").run()
+    test.text_input(key="open-path").set_value(str(lora)).run()
+    test.button(key="open-directory").click().run()
     assert not test.exception
     assert test.selectbox(key="adapter").value == str(lora)
 

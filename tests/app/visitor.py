@@ -41,19 +41,27 @@ class Visitor:
         self.page.wait_for_function("!document.querySelector('.stMain [data-stale=true]')", timeout=60_000)
         self.page.wait_for_timeout(300)
 
+    def runs(self, seconds):
+        """Return how often the script runs within so many seconds, of itself."""
+        self.page.evaluate(_COUNT_RUNS)
+        self.page.wait_for_timeout(1000 * seconds)
+        return self.page.evaluate("window.runs")
+
     def selection(self):
         return tuple(self.page.locator(f".st-key-{key} input").first.input_value() for key in ("adapter", "matrix"))
 
     def click_cell(self, figure, column, columns, row, rows):
-        """Click into a heatmap; Plotly answers a click only where the pointer has hovered."""
+        """Click into a heatmap, once it says what is under the pointer: before that, Plotly answers no click."""
         self.page.locator(f"{figure} .nsewdrag").first.scroll_into_view_if_needed()
         box = self.page.locator(f"{figure} .nsewdrag").first.bounding_box()
         x = box["x"] + box["width"] * (column + 0.5) / columns
         y = box["y"] + box["height"] * (row + 0.5) / rows
-        self.page.mouse.move(x - 4, y)
-        self.page.wait_for_timeout(150)
-        self.page.mouse.move(x, y)
-        self.page.wait_for_timeout(250)
+        said = self.page.locator(f"{figure} .hoverlayer .hovertext")
+        for attempt in range(100):
+            self.page.mouse.move(x - 4 * (attempt % 2), y)
+            self.page.wait_for_timeout(200)
+            if said.count():
+                break
         self.page.mouse.down()
         self.page.mouse.up()
 
@@ -69,6 +77,14 @@ class Visitor:
         self.page.wait_for_function(
             "([figure, before]) => document.querySelector(figure)?.ariaLabel !== before", arg=[figure, before]
         )
+
+    def sees(self):
+        """Return the address and the words of the page, and what its console said."""
+        pickers = {key: self.page.locator(f".st-key-{key} input").all() for key in ("adapter", "vs", "matrix")}
+        values = {key: [one.input_value() for one in inputs] for key, inputs in pickers.items()}
+        state = self.page.locator(".stApp").get_attribute("data-test-script-state")
+        words = self.page.locator(".stApp").inner_text()
+        return "\n".join([self.page.url, f"{state}, {values}, {self.complaints}", words])
 
     def close(self):
         self.context.close()
@@ -98,6 +114,13 @@ def above_the_fold(page, selector: str, width: int, height: int) -> list[dict]:
     boxes = [one.bounding_box() for one in page.locator(selector).all() if one.is_visible()]
     return [box for box in boxes if box and box["y"] < height and box["x"] < width and box["height"]]
 
+
+_COUNT_RUNS = """() => {
+  window.runs = 0;
+  const app = document.querySelector('.stApp');
+  new MutationObserver(() => { window.runs += app.dataset.testScriptState === 'running'; })
+    .observe(app, {attributes: true, attributeFilter: ['data-test-script-state']});
+}"""
 
 # Words of the page above the fold; the numbers and ticks within figures are not words.
 _WORDS = """height => {

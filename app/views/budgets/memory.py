@@ -52,16 +52,12 @@ def show(architecture: Architecture, kinds: list[str], budget: int) -> None:
     if job is None:
         st.caption("Count takes a second or two for each method, more for a large model; it can be stopped.")
         return
-    st.fragment(_show_job, run_every=1 if job.running else None)(job, architecture, kinds, settings)
+    progress.repeat(lambda: _show_job(job, architecture, kinds, settings), lambda: job.running)
 
 
 def _show_job(job: Job, architecture: Architecture, kinds: list[str], settings: tuple[str, ...]) -> None:
     rows = list(job.results)
-    if job.complete:
-        if not st.session_state.get("budgets-complete"):
-            st.session_state["budgets-complete"] = True
-            st.rerun()
-    else:
+    if not job.complete:
         progress.show(job, "Memory of methods", key="budgets-memory", restart=lambda: _start(settings))
     found = pd.DataFrame(rows)
     if "peak" in found:
@@ -98,7 +94,6 @@ def _start(settings: tuple[str, ...]) -> None:
     if before is not None and before[1].running:
         before[1].stop()
     st.session_state["budgets-job"] = (settings, Job("memory", *settings))
-    st.session_state["budgets-complete"] = False
 
 
 def _job_of(settings: tuple[str, ...]) -> Job | None:

@@ -11,6 +11,7 @@ from analysis.tasks import TASKS, get_task
 from analysis.trials.duration import expected_duration
 from analysis.trials.study import LeftOut, Study, Trial
 from app import trials
+from app.views import progress
 from app.views.race import bet, examples, form, lanes, measured, own_data, settings
 
 
@@ -66,8 +67,8 @@ def show() -> None:
         examples.show(study)
         measured.show(study)
     with expected:  # last: the first call takes a second, to begin with the workers
-        ready = trials.engine().ready
-        st.fragment(_expect, run_every=None if ready else 1)(study, planned)
+        engine = trials.engine()
+        progress.repeat(lambda: _expect(study, planned), lambda: not (engine.ready or engine.error))
 
 
 def _plan() -> tuple[Study, list[Trial], list[LeftOut], ValueError | None]:
