@@ -19,6 +19,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items):
+    """Give the browser tests to one process, with one server, first: two browsers would only slow each other down."""
+    for item in items:
+        in_browser = item.get_closest_marker("browser")
+        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else item.location[0]))
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def cache_of_its_own(tmp_path_factory):
     """Keep the user's cache of decompositions out of the tests, and the tests out of it."""
