@@ -6,6 +6,7 @@ import os
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from analysis.environment import environment
 
@@ -19,11 +20,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+class _OneBrowser(LoadFileScheduling):
+    """File by file to whichever process is free, but all browsers to one: two would only slow each other down."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "browser" if file.endswith("browser.py") else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _OneBrowser(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """Give the browser tests to one process, with one server, first: two browsers would only slow each other down."""
-    for item in items:
-        in_browser = item.get_closest_marker("browser")
-        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else item.location[0]))
+    """Begin with the browser tests, which take longest."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
 
 

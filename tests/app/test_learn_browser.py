@@ -12,7 +12,7 @@ from tests.app.visitor import is_readable
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
-SMALL = Study("bbc_headlines", ("plain", "lora"), budgets=(41_472,), steps=2, examples=16, evaluate_every=1)
+SMALL = Study("bbc_headlines", ("plain", "lora"), budgets=(41_472,), steps=2, examples=16, evaluate_every=2)
 CHAPTERS, START, VERDICT = ".st-key-learn-chapters", ".st-key-start button", ".st-key-race-verdict"
 PATIENCE = 600_000  # milliseconds: other work may share the machine
 

@@ -8,7 +8,7 @@ from tests.app.visitor import LOOKS, SIZES, above_the_fold, keeps_to_the_rules
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
 SMALL = Study(
-    "bbc_headlines", ("head_only", "plain", "lora"), budgets=(41_472,), steps=4, examples=16, evaluate_every=1
+    "bbc_headlines", ("head_only", "plain", "lora"), budgets=(41_472,), steps=4, examples=16, evaluate_every=2
 )
 START, HEAD = ".st-key-start button", ".st-key-race-study-head"
 PATIENCE = 600_000  # milliseconds: other work may share the machine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
@@ -15,6 +16,13 @@ from tests.svft.tiny import config_for, logits, make_inputs, make_model, svft_la
 
 PATTERNS = ("plain", "banded", "random", "custom")
 every_pattern = pytest.mark.parametrize("pattern", PATTERNS)
+
+
+@pytest.fixture(autouse=True)
+def accelerate_anew():
+    """Keep the precision of one test's training, which Accelerate shares within a process, from the next."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
