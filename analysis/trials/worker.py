@@ -11,6 +11,7 @@ import io
 import tempfile
 import threading
 import time
+import warnings
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ from analysis.updates import update_measures
 from svft.layer import SvftLayer
 
 logging.disable_progress_bar()
+# PEFT asks transformers by an old name, in every trial: nothing that whoever runs a study could change.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
 
 ADAPTER = "default"  # PEFT's name of the only adapter
 LIVE_EXAMPLES = 200

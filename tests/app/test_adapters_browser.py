@@ -29,6 +29,8 @@ def lora(tmp_path):
 
 
 def choose(one, key, option):
+    one.page.locator(f".st-key-{key} input").first.scroll_into_view_if_needed()
+    one.settle()  # a list that opens while the page scrolls closes again
     one.page.locator(f".st-key-{key} input").first.fill(option)
     one.page.get_by_role("option", name=option, exact=True).click()
     one.settle()
