@@ -203,7 +203,7 @@ METHODS = Methods(
         Method("custom", "My pattern", 5e-2, None, None, _svft, rate_exponent=1.0),
         Method("lora", "LoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
         Method("dora", "DoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
-        Method("vera", "VeRA", 2e-2, "r", 256, _vera),
+        Method("vera", "VeRA", 6e-2, "r", 256, _vera),
         Method("boft", "BOFT", 1e-2, "block size", 8, _boft),
         # A head alone needs a higher rate; at the others' 6e-3 it would be a baseline that is easy to beat.
         Method("head_only", "head only", None, None, None, _head_only, head_learning_rate=6e-2),
