@@ -85,7 +85,7 @@ def _dialog(adapter: Adapter) -> None:
     if result.job.complete:
         _offer(result)
     else:
-        progress.repeat(lambda: _wait(result), lambda: result.job.running, every=0.5)
+        progress.wait(result.job, "Converting", key="convert", restart=lambda: _start(asked))
 
 
 def _options(adapter: Adapter, to: str) -> dict:
@@ -113,12 +113,6 @@ def _start(asked: dict) -> _Result:
     job = Job("convert", json.dumps({**asked, "output": str(directory)}))
     st.session_state[_KEY] = _Result(asked, job, directory)
     return st.session_state[_KEY]
-
-
-def _wait(result: _Result) -> None:
-    if result.job.complete:
-        st.rerun()  # the page, which draws the dialog again
-    progress.show(result.job, "Converting", key="convert", restart=lambda: _start(result.asked))
 
 
 def _offer(result: _Result) -> None:

@@ -74,7 +74,7 @@ def _dialog() -> None:
         st.error(str(error), icon=":material/error:")
     if _WORK in st.session_state:
         work = st.session_state[_WORK]
-        progress.follow(work.job, work.what, key="open-work", restart=lambda: st.session_state.pop(_WORK, None))
+        progress.wait(work.job, work.what, key="open-work", restart=lambda: st.session_state.pop(_WORK, None))
 
 
 def _open(path: Path, base: str | None) -> None:

@@ -34,6 +34,17 @@ def follow(job: Job, what: str, *, key: str, restart: Callable[[], None], seen: 
     repeat(lambda: show(job, what, key=key, restart=restart, seen=seen), lambda: job.running, every=0.5)
 
 
+def wait(job: Job, what: str, *, key: str, restart: Callable[[], None]) -> None:
+    """`follow` a job that the page has found incomplete; it runs again, even if the job is complete by now."""
+
+    def draw() -> None:
+        if job.complete:
+            st.rerun()
+        show(job, what, key=key, restart=restart)
+
+    repeat(draw, lambda: job.running, every=0.5)
+
+
 def show(job: Job, what: str, *, key: str, restart: Callable[[], None], seen: int | None = None) -> None:
     """Show how far `job` is, within what is drawn by `repeat` while it runs.
 

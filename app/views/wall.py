@@ -4,7 +4,6 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.coefficient_wall import coefficient_wall
-from analysis.jobs import Job
 from analysis.overview import is_plain
 from analysis.overview import wall as wall_table
 from app import data, figures, selection
@@ -22,14 +21,8 @@ def show(chosen: selection.Selection) -> None:
     if job.complete:
         _draw(chosen, pd.concat([part for _, _, part in job.results], ignore_index=True))
     else:
-        progress.repeat(lambda: _waiting(chosen, job), lambda: job.running, every=0.5)
-
-
-def _waiting(chosen: selection.Selection, job: Job) -> None:
-    if job.complete:
-        st.rerun()
-    st.subheader("Every row of every M, once it is projected", anchor=False)
-    progress.show(job, "Projecting", key="overview", restart=lambda: data.restart_overview(chosen.adapter))
+        st.subheader("Every row of every M, once it is projected", anchor=False)
+        progress.wait(job, "Projecting", key="overview", restart=lambda: data.restart_overview(chosen.adapter))
 
 
 def _draw(chosen: selection.Selection, table: pd.DataFrame) -> None:
