@@ -10,11 +10,14 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.adapter import AdaptedMatrix, Adapter, AdapterError, open_adapter
-from analysis.evaluation import Evaluation, read_evaluation
-from analysis.interventions import Edit
-from analysis.jobs import MATRIX_TABLES, Job
-from analysis.opening.recognise import PROJECTION_FILE
+from analysis.adapters.adapter import AdaptedMatrix, Adapter
+from analysis.adapters.opening import open_adapter
+from analysis.adapters.recognise import PROJECTION_FILE
+from analysis.common.errors import AdapterError
+from analysis.common.jobs import Job
+from analysis.measures.edits import Edit
+from analysis.measures.steps import MATRIX_TABLES, comparison_steps, matrix_steps, overview_steps, summary_steps
+from analysis.training.evaluation import Evaluation, read_evaluation
 
 QUICK = 512  # singular directions: up to here the spectrum of a matrix takes a fraction of a second
 
@@ -65,17 +68,17 @@ def evaluation(of: Adapter) -> Evaluation | None:
 
 
 def predictor(of: Adapter) -> Future:
-    """Return the future `analysis.predictor.Predictor` of an adapter; the first call begins to load it."""
+    """Return the future `analysis.running.predictor.Predictor` of an adapter; the first call begins to load it."""
     return _predictor(str(of.path), _stamp(of.path))
 
 
 def writer(of: Adapter) -> Future:
-    """Return the future `analysis.generation.Writer` of an adapter; the first call begins to load it."""
+    """Return the future `analysis.running.generation.Writer` of an adapter; the first call begins to load it."""
     return _writer(str(of.path), _stamp(of.path))
 
 
 def spectral_tables(of: Adapter, name: str) -> tuple[dict[str, Any], Job | None]:
-    """Return the tables of `analysis.jobs.MATRIX_TABLES` by name.
+    """Return the tables of `analysis.common.jobs.MATRIX_TABLES` by name.
 
     Those of a large matrix come one after another from a job, returned beside what is there already.
     """
@@ -177,22 +180,22 @@ def _adapter_table(called: str, path: str, stamp: float, _function: Callable[[Ad
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _matrix_job(path: str, stamp: float, name: str) -> Job:
-    return Job("matrix", path, name)
+    return Job(matrix_steps, path, name)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _summary_job(path: str, stamp: float) -> Job:
-    return Job("summary", path)
+    return Job(summary_steps, path)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _overview_job(path: str, stamp: float) -> Job:
-    return Job("overview", path)
+    return Job(overview_steps, path)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _comparison_job(a: str, stamp_a: float, b: str, stamp_b: float) -> Job:
-    return Job("compare", a, b)
+    return Job(comparison_steps, a, b)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -209,7 +212,7 @@ def _predictor(path: str, stamp: float) -> Future:
 
 
 def _load_predictor(path: str) -> Any:
-    from analysis.predictor import load_predictor  # torch and peft take seconds: not before the first figure
+    from analysis.running.predictor import load_predictor  # torch and peft take seconds: not before the first figure
 
     return load_predictor(path)
 
@@ -220,6 +223,6 @@ def _writer(path: str, stamp: float) -> Future:
 
 
 def _load_writer(adapter: Adapter) -> Any:
-    from analysis.generation import load_writer
+    from analysis.running.generation import load_writer
 
     return load_writer(adapter)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from analysis.adapter import Adapter
-from analysis.jobs import Job
+from analysis.adapters.adapter import Adapter
+from analysis.common.jobs import Job
+from analysis.running.edit_effects import edit_answers
 from app import data
 
 
@@ -22,7 +23,7 @@ def start(of: Adapter, lines: Sequence[str]) -> None:
     coming = {line for asked, job in _jobs(*data.key(of)) if job.running for line in asked}
     asked = tuple(line for line in dict.fromkeys(lines) if line not in coming and line not in known(of))
     if asked:
-        _jobs(*data.key(of)).append((asked, Job("edits", str(of.path), *asked)))
+        _jobs(*data.key(of)).append((asked, Job(edit_answers, str(of.path), *asked)))
 
 
 def worker(of: Adapter, line: str) -> Job | None:

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from analysis.adapter import Adapter, AdapterError
+from analysis.adapters.adapter import Adapter
+from analysis.common.errors import AdapterError
 from app import selection
 from app.views import coefficients, compare, convert, edit, layers, measures, projection, spectrum
 

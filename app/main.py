@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.adapter import AdapterError
+from analysis.common.errors import AdapterError
 from analysis.trials.study import StudyError
 from app import selection, style
 

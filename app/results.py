@@ -8,8 +8,8 @@ from functools import cached_property
 import pandas as pd
 import streamlit as st
 
-from analysis.methods import svft_patterns
-from analysis.tasks import OWN_PREFIX, Examples, Task, get_task
+from analysis.training.methods import svft_patterns
+from analysis.training.tasks import OWN_PREFIX, Examples, Task, get_task
 from analysis.trials.bets import BetScore, score_bet
 from analysis.trials.files import StudyFile
 from analysis.trials.records import StudyRecord, TrialRecord
@@ -123,7 +123,7 @@ def shipped(task: str) -> Results | None:
 def _of_study(id: str, finished: tuple[int, ...], _record: StudyRecord) -> Results:
     study = _record.study
     if study.task.startswith(OWN_PREFIX):
-        from analysis.own_data import OwnData, register
+        from analysis.training.own_data import OwnData, register
 
         register(OwnData.from_bytes(studies.store().data(id)))
     return Results(studies.store().results(id), get_task(study.task), study.final_split)

@@ -12,8 +12,9 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import Page
 
-from analysis.adapter import Adapter, AdapterError
-from analysis.shipped import shipped_adapters
+from analysis.adapters.adapter import Adapter
+from analysis.adapters.shipped import shipped_adapters
+from analysis.common.errors import AdapterError
 from app import data, dialogs, uploads
 from app.views import opening
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from analysis.opening.recognise import is_causal
+from analysis.adapters.recognise import is_causal
 from app import data, selection
 from app.views import dial, facts, wall, writing
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from analysis import settings
-from analysis.own_data import OwnData, register
-from analysis.tasks import OWN_PREFIX, TaskError, get_task
+from analysis.common import settings
+from analysis.training.own_data import OwnData, register
+from analysis.training.tasks import OWN_PREFIX, TaskError, get_task
 from analysis.trials.files import StudyFile, committed_studies, import_study
 from analysis.trials.records import StudyRecord
 from analysis.trials.store import Store, data_directory

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.bounded_files import AdapterError
-from analysis.settings import may_open
+from analysis.common.errors import AdapterError
+from analysis.common.settings import may_open
 
 _KEY = "uploads"
 

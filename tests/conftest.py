@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
-from analysis.environment import environment
+from analysis.common.environment import environment
 
 # No test has a clock: on a busy machine each would fail sooner or later.
 settings.register_profile("patient", deadline=None)

@@ -14,14 +14,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from analysis.adapter import AdapterError
+from analysis.common.errors import AdapterError
 from analysis.conversion import Steps, collect
 from analysis.conversion.authors_layer import MARK, AuthorsLayer, layer_names, read_layer
 from analysis.conversion.base_model import BaseModel, load_base_model, weight_matrix
 from analysis.conversion.checkpoint import Checkpoint, open_checkpoint
 from analysis.conversion.patterns import Entries
 from analysis.conversion.write_svft import SvftMatrix, write_svft
-from analysis.methods import HEADS
+from analysis.models.heads import HEADS
 from svft.decomposition import FLOAT64_UP_TO
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from analysis.adapter import AdapterError
+from analysis.common.errors import AdapterError
 from analysis.conversion.checkpoint import Checkpoint
 
 MARK = ".svft_layer."

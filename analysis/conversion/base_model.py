@@ -11,10 +11,11 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from analysis.bases import BaseModelError, quiet
-from analysis.opening.base_weights import locate_base
-from analysis.packages import resolve_base
-from analysis.settings import is_public
+from analysis.common.errors import BaseModelError
+from analysis.common.settings import is_public
+from analysis.models.base_weights import locate_base
+from analysis.models.loading import quiet
+from analysis.models.packages import resolve_base
 
 # PEFT's name of a task -> transformers' class for it; what comes first wins where several fit alike.
 AUTO_CLASSES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.adapter import Adapter
+from analysis.adapters.adapter import Adapter
 from analysis.conversion.base_model import BaseModel
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from analysis.bounded_files import AdapterError, read_json
-from analysis.opening.tensor_files import TensorFiles
+from analysis.common.bounded_files import read_json
+from analysis.common.errors import AdapterError
+from analysis.common.tensor_files import TensorFiles
 
 _INDEX_SUFFIX = ".index.json"
 _PICKLES = (".bin", ".pt", ".pth")

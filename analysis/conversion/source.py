@@ -11,11 +11,13 @@ from peft import PeftModel
 from peft.utils.other import ModulesToSaveWrapper
 from safetensors import SafetensorError
 
-from analysis.adapter import Adapter, AdapterError, open_adapter
-from analysis.adapter_file import WEIGHTS_FILE
+from analysis.adapters.adapter import Adapter
+from analysis.adapters.adapter_file import WEIGHTS_FILE
+from analysis.adapters.opening import open_adapter
+from analysis.common.errors import AdapterError
 from analysis.conversion.base_model import BaseModel, load_base_model
 from analysis.conversion.checkpoint import open_checkpoint
-from analysis.evaluation import read_evaluation
+from analysis.training.evaluation import read_evaluation
 from svft import SvftConfig
 from svft.basis import DTYPES
 from svft.decomposition import decompose

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.adapter_file import AdapterError
+from analysis.common.errors import AdapterError
 from analysis.conversion import Steps
 
 # Name -> what it is, for people.

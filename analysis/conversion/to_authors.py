@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from analysis.adapter import AdapterError
+from analysis.common.errors import AdapterError
 from analysis.conversion import Steps
 from analysis.conversion.authors_layer import BASE_TOLERANCE, MARK
 from analysis.conversion.cards import write_card

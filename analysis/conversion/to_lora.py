@@ -16,13 +16,13 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from analysis.adapter import AdapterError
-from analysis.adapter_file import WEIGHTS_FILE
+from analysis.adapters.adapter_file import WEIGHTS_FILE
+from analysis.common.errors import AdapterError
+from analysis.common.linear_algebra import sparse, svd
 from analysis.conversion import Steps
 from analysis.conversion.cards import write_card
 from analysis.conversion.checkpoint import open_checkpoint
 from analysis.conversion.source import PREFIX, Source, load_source, loss, row
-from analysis.linear_algebra import sparse, svd
 
 
 def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None = None) -> Steps:

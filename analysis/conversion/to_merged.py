@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from analysis.bases import BaseModelError, load_tokenizer
+from analysis.common.errors import BaseModelError
 from analysis.conversion import Steps
 from analysis.conversion.cards import write_card
 from analysis.conversion.source import load_source, row
-from analysis.packages import resolve_base
+from analysis.models.loading import load_tokenizer
+from analysis.models.packages import resolve_base
 
 
 def merged_steps(path: str | Path, output: str | Path, base: str | None = None) -> Steps:

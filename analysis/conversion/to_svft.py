@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from analysis.adapter import AdapterError, open_adapter
+from analysis.adapters.opening import open_adapter
+from analysis.common.errors import AdapterError
 from analysis.conversion import Steps
 from analysis.conversion.cards import write_card
 from analysis.conversion.projected_source import ProjectedSource, load_projected

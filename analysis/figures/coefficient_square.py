@@ -35,7 +35,7 @@ def coefficient_square(
     What to look for: rows or columns of strong colour, i.e. single directions that carry much of the update.
 
     Args:
-        entries: The table of `analysis.coefficients.entries`: ``i``, ``j``, ``value``, ``relative``.
+        entries: The table of `analysis.measures.coefficients.entries`: ``i``, ``j``, ``value``, ``relative``.
         n: Number of singular directions.
         theme: Light or dark.
         mode: "signed" Mᵢⱼ, "magnitude" |Mᵢⱼ|, or "relative" Mᵢⱼ/√(σᵢσⱼ).

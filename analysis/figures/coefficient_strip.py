@@ -30,7 +30,7 @@ def coefficient_strip(
     What to look for: runs of one colour, and whether the middle row (the diagonal) stands out.
 
     Args:
-        entries: The table of `analysis.coefficients.entries`: ``i``, ``j``, ``offset``, ``value``,
+        entries: The table of `analysis.measures.coefficients.entries`: ``i``, ``j``, ``offset``, ``value``,
             ``relative``.
         n: Number of singular directions.
         theme: Light or dark.

@@ -29,7 +29,7 @@ def coefficient_wall(
     What to look for: matrices (rows) and directions (columns) that moved more than the others.
 
     Args:
-        wall: The table of `analysis.overview.wall`: one row a cell, with ``name``, ``label``, ``index`` (i, the left
+        wall: The table of `measures.overview.wall`: one row a cell, with ``name``, ``label``, ``index`` (i, the left
             singular direction) and ``value``. Matrices are drawn from top to bottom in the order in which they come.
         signed: True where each value is one coefficient (the plain pattern: Mᵢᵢ), drawn on the diverging scale. False
             where it sums up a row of M (other patterns: √Σⱼ Mᵢⱼ²), drawn from zero.

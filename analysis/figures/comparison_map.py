@@ -33,7 +33,7 @@ def comparison_map(
     What to look for: cells clearly above the chance level, which the caption names.
 
     Args:
-        table: The table of `analysis.comparison.compare_adapters`.
+        table: The table of `analysis.measures.comparison.compare_adapters`.
         theme: Light or dark.
         likeness: "cosine" of the updates, or the overlap of their leading left or right subspaces.
         selected: ``name`` of the matrix to outline.

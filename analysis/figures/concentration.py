@@ -15,7 +15,7 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
     What to look for: the curve above the grey band is concentration; on the band, it is what noise shows too.
 
     Args:
-        curve: The table of `analysis.coefficients.concentration`: ``fraction_of_entries``, ``energy_share``,
+        curve: The table of `analysis.measures.coefficients.concentration`: ``fraction_of_entries``, ``energy_share``,
             ``noise_low``, ``noise_mid``, ``noise_high``.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.

@@ -18,7 +18,7 @@ def coverage(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
     What to look for: how far a pattern lies above the dotted line of chance, and how far below the best possible.
 
     Args:
-        table: The table of `analysis.coverage.coverage`: ``pattern``, ``k``, ``share``, ``low``, ``high``, ``chance``.
+        table: The table of `measures.coverage.coverage`: ``pattern``, ``k``, ``share``, ``low``, ``high``, ``chance``.
         theme: Light or dark.
     """
     plain = table[table["pattern"] == "plain"].iloc[0]

@@ -18,11 +18,11 @@ def cumulative_energy(
     What to look for: how far right the curve keeps rising. A LoRA of equal parameters ends at its rank.
 
     Args:
-        curve: The table of `analysis.spectrum.cumulative_energy`: ``directions``, ``energy_share``,
+        curve: The table of `analysis.measures.spectrum.cumulative_energy`: ``directions``, ``energy_share``,
             ``noise_share``.
         structural_rank: The bound that the pattern sets on rank(ΔW).
         lora_rank: Rank of a LoRA with as many parameters, k/(out + in); it need not be whole. Both bounds are
-            in `analysis.ranks.rank_bounds`.
+            in `analysis.measures.ranks.rank_bounds`.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
     """

@@ -26,7 +26,7 @@ def edit_curve(
     What to look for: where the curve leaves the line of the adapter as trained.
 
     Args:
-        curve: The table of `analysis.intervention_effects.effect_curve`: ``amount``, ``accuracy``, ``low``,
+        curve: The table of `analysis.running.edit_effects.effect_curve`: ``amount``, ``accuracy``, ``low``,
             ``high``; it may be empty, or lack amounts that are still to come.
         trained: Accuracy as trained.
         off: Accuracy with M off.

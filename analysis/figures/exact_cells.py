@@ -18,7 +18,7 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
     that is zero (the page's background colour) looks different from one that was never trained.
 
     Args:
-        entries: The table of `analysis.coefficients.entries` of the whole matrix, which sets the colours:
+        entries: The table of `analysis.measures.coefficients.entries` of the whole matrix, which sets the colours:
             ``i``, ``j``, ``value``, ``relative``, ``sigma_i``, ``sigma_j``.
         box: The block to draw.
         theme: Light or dark.

@@ -14,7 +14,7 @@ def intruders(table: pd.DataFrame, *, pattern: str, theme: Theme, threshold: flo
     What to look for: points under the line are intruder dimensions, directions that the base did not have.
 
     Args:
-        table: The table of `analysis.spectrum.intruders`: ``rank_new``, ``max_cosine_left``,
+        table: The table of `analysis.measures.spectrum.intruders`: ``rank_new``, ``max_cosine_left``,
             ``max_cosine_right``, ``intruder``.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.

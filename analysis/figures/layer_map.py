@@ -16,7 +16,7 @@ def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = Non
     What to look for: layers or kinds that the fine-tuning changed most.
 
     Args:
-        summary: The table of `analysis.summary.summarize_adapter`: ``name``, ``label``, ``kind``,
+        summary: The table of `analysis.measures.summary.summarize_adapter`: ``name``, ``label``, ``kind``,
             ``relative_norm`` (NaN where it is unknown: an empty cell that can still be selected).
         theme: Light or dark.
         selected: ``name`` of the matrix to outline.

@@ -11,7 +11,7 @@ from plotly.colors import sample_colorscale
 
 from analysis.figures.cells import grid, make_selectable, select_points, strongest
 from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, ink_on
-from analysis.naming import KINDS
+from analysis.models.naming import KINDS
 
 _ROW = 34  # pixels
 

@@ -25,7 +25,7 @@ def memory_terms(memory: pd.DataFrame, *, theme: Theme) -> go.Figure:
     batch and length for all.
 
     Args:
-        memory: One row a method: ``label``, ``peak`` and the terms of `analysis.memory.TrainingMemory`, in bytes;
+        memory: One row a method: ``label``, ``peak`` and the terms of `planning.memory.TrainingMemory`, in bytes;
             drawn from top to bottom.
         theme: Light or dark.
     """

@@ -18,7 +18,7 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
     What to look for: bars that rise above the marks, the share that noise on the same entries would have.
 
     Args:
-        profile: The table of `analysis.coefficients.energy_by_offset`: ``offset``, ``share``,
+        profile: The table of `analysis.measures.coefficients.energy_by_offset`: ``offset``, ``share``,
             ``noise_share``, ``noise_low``, ``noise_high``. Beyond 64 offsets neighbours share a bar, which adds
             them up (then without the interval of noise).
         pattern: Name of the pattern, for its colour.

@@ -14,7 +14,7 @@ def overlap(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
     What to look for: dips below 1 are sizes r at which the leading subspace turned.
 
     Args:
-        table: The table of `analysis.spectrum.subspace_overlap`: ``r``, ``overlap_left``, ``overlap_right``
+        table: The table of `analysis.measures.spectrum.subspace_overlap`: ``r``, ``overlap_left``, ``overlap_right``
             and ``chance``, the overlap of random subspaces.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.

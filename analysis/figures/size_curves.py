@@ -18,7 +18,7 @@ def size_curves(curves: pd.DataFrame, *, budget: int, theme: Theme) -> go.Figure
     hardly grows with its rank.
 
     Args:
-        curves: The table of `analysis.budgets.size_curves`.
+        curves: The table of `analysis.planning.budgets.size_curves`.
         budget: Trainable parameters.
         theme: Light or dark.
     """

@@ -19,7 +19,7 @@ def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
     vector now has another rank in the order; a tick "turned" that the vector itself rotated.
 
     Args:
-        table: The table of `analysis.spectrum.spectrum`: ``index``, ``sigma``, ``delta``, ``moved``,
+        table: The table of `analysis.measures.spectrum.spectrum`: ``index``, ``sigma``, ``delta``, ``moved``,
             ``turned``. Beyond 512 directions neighbours share a bar, which shows the largest |Δσ|, and a
             tick, which says that at least one of them moved or turned.
         pattern: Name of the pattern, for its colour.

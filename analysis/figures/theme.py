@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.methods import svft_patterns
+from analysis.training.methods import svft_patterns
 
 
 @dataclass(frozen=True)

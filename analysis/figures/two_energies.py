@@ -19,7 +19,7 @@ def two_energies(
     What to look for: which curve rises first; that update needs fewer directions.
 
     Args:
-        first: The table of `analysis.spectrum.cumulative_energy` of the first.
+        first: The table of `analysis.measures.spectrum.cumulative_energy` of the first.
         second: That of the second.
         names: Of the adapters; the second is dashed.
         patterns: Names of their patterns, for their colours.

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.lessons.painting import N
 from analysis.lessons.weights import Weight
-from analysis.ranks import rounding
+from analysis.measures.ranks import rounding
 
 
 @dataclass(frozen=True)

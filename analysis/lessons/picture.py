@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from analysis.lessons.answers import Answer, near
-from analysis.packages import package_directory
+from analysis.models.packages import package_directory
 
 PICTURES = {"china": "A temple", "flower": "A flower"}
 _WIDTH = 240  # pixels
@@ -109,7 +109,7 @@ class Mixing:
 
 def mixing(sigma: np.ndarray, M: np.ndarray) -> Mixing:
     """Return how Σ + M mixes the leading directions that M is about: Σ + M = P Λ Qᵀ, new left vectors UP."""
-    from analysis.linear_algebra import pair
+    from analysis.common.linear_algebra import pair
 
     P, values, Qt = np.linalg.svd(np.diag(sigma[: len(M)]) + M)
     order = pair(P, Qt.T)

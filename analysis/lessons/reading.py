@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.evaluation import Evaluation
 from analysis.lessons.answers import Answer
-from analysis.methods import svft_patterns
+from analysis.training.evaluation import Evaluation
+from analysis.training.methods import svft_patterns
 
 FEWER, AS_NOISE, MORE = "Yes, in fewer", "No, as noise does", "No, in more"
 OUTCOMES = (FEWER, AS_NOISE, MORE)
@@ -16,7 +16,7 @@ def on_the_diagonal(shares: pd.DataFrame) -> str:
     """Return how much of the energy lies on the diagonal, beside its chance level.
 
     Args:
-        shares: The table of `analysis.coefficients.energy_shares`.
+        shares: The table of `analysis.measures.coefficients.energy_shares`.
     """
     row = shares.set_index("part").loc["on_diagonal"]
     if row["noise_share"] == 1:
@@ -59,7 +59,7 @@ def against_full(measured: Evaluation | None, summary: pd.DataFrame | None) -> s
 
 
 def concentration_outcome(few: pd.Series) -> str:
-    """Return which of `OUTCOMES` the table of `analysis.coefficients.entries_for_energy` says."""
+    """Return which of `OUTCOMES` the table of `analysis.measures.coefficients.entries_for_energy` says."""
     if few["fraction"] < few["noise_low"]:
         return FEWER
     return MORE if few["fraction"] > few["noise_high"] else AS_NOISE

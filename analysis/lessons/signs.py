@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from analysis.adapter import AdaptedMatrix
+from analysis.adapters.adapter import AdaptedMatrix
 from analysis.lessons.answers import Answer
 from analysis.lessons.factors import flipped_signs
 from analysis.lessons.weights import Weight

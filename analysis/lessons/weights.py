@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from analysis.packages import DEFAULT_BASE, resolve_base
+from analysis.models.packages import DEFAULT_BASE, resolve_base
 
 # By name for people: one whose singular vectors span everything, and one that is four times as high as wide.
 WEIGHTS = {

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 from distributed.client import Future as DaskFuture
 
-from analysis.trials import messages
+from analysis.trials import remote
 from analysis.trials.failures import WORKER_DIED, reason
 from analysis.trials.messages import Report, StateMissingError, Turn
 from analysis.trials.runs import RunningTrial, StudyRun
@@ -310,7 +310,7 @@ class Engine:
                 run = waiting[0]
                 run.cost_worker = workers[0]
                 arguments = (run.to_measure, run.study.threads, run.data)
-                run.cost = self._workers.submit(messages.measure_cost, *arguments, worker=run.cost_worker)
+                run.cost = self._workers.submit(remote.measure_cost, *arguments, worker=run.cost_worker)
                 run.cost.add_done_callback(self._wake)
             return
         idle = [worker for worker in workers if worker not in {trial.worker for trial in in_flight}]
@@ -361,7 +361,7 @@ class Engine:
         trial.sent_state = state is not None
         trial.home = trial.worker = worker
         trial.unseen_since = None
-        trial.future = self._workers.submit(messages.take_turn, turn, worker=worker)
+        trial.future = self._workers.submit(remote.take_turn, turn, worker=worker)
         trial.future.add_done_callback(self._wake)
         if not trial.begun:
             trial.begun = True

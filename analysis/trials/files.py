@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.tasks import get_task
+from analysis.training.tasks import get_task
 from analysis.trials.store import OUTCOME_COLUMNS, Store
 from analysis.trials.study import Study, StudyError
 

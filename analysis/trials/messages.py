@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 
 class StateMissingError(Exception):
@@ -109,31 +108,3 @@ class Report:
     coefficients: np.ndarray | None = None
     state: bytes | None = None
     outcome: Outcome | None = None
-
-
-def take_turn(turn: Turn) -> Report:
-    """Run `analysis.trials.worker.take_turn` where this is called: in a worker."""
-    from analysis.trials import worker
-
-    return worker.take_turn(turn)
-
-
-def measure_cost(specs: dict[str, dict], threads: int, data: bytes | None) -> pd.DataFrame:
-    """Run `analysis.trials.worker.measure_cost` where this is called: in a worker."""
-    from analysis.trials import worker
-
-    return worker.measure_cost(specs, threads, data)
-
-
-def forget(key: str) -> None:
-    """Run `analysis.trials.worker.forget` where this is called: in a worker."""
-    from analysis.trials import worker
-
-    worker.forget(key)
-
-
-def warm_up() -> float:
-    """Run `analysis.trials.worker.warm_up` where this is called: in a worker."""
-    from analysis.trials import worker
-
-    return worker.warm_up()

@@ -7,7 +7,7 @@ the true ones, (n,) int. Trials of one label have one method and one size: a *co
 seeds.
 
 All comparisons are paired by seed and by test example, over the seeds that both sides have, with the intervals of
-`analysis.resampling`. Differences are in points: hundredths of accuracy. With a single seed an interval covers the
+`common.bootstrap`. Differences are in points: hundredths of accuracy. With a single seed an interval covers the
 test examples alone and says nothing about another seed; `seeds` tells.
 """
 
@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.evaluation import RecoveredPerformance, recovered_performance, wilson_interval
-from analysis.resampling import interval, resampled_means
+from analysis.common.bootstrap import interval, resampled_means
+from analysis.training.evaluation import RecoveredPerformance, recovered_performance, wilson_interval
 
 MORE_SEEDS = 50  # the most that are advised
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from analysis.methods import METHODS
-from analysis.overview import base_parameters
-from analysis.shapes import block_shapes
-from analysis.sizing import Shapes, SizeError, choose_size, count_parameters, size_label
-from analysis.specification import TrainingSpec, own_learning_rate
-from analysis.tasks import get_task
+from analysis.measures.overview import base_parameters
+from analysis.models.shapes import block_shapes
+from analysis.planning.sizing import Shapes, SizeError, choose_size, count_parameters, size_label
+from analysis.training.methods import METHODS
+from analysis.training.specification import TrainingSpec, own_learning_rate
+from analysis.training.tasks import get_task
 
 FINAL_SPLITS = ("test", "validation")
 LARGEST_LINK = 2**20  # bytes unpacked
@@ -66,8 +66,8 @@ class Study:
     """What is compared; `to_dict` is JSON, `to_link` fits into a URL.
 
     Attributes:
-        task: A name in `analysis.tasks.TASKS`, or of a person's own data.
-        methods: Names in `analysis.methods.METHODS`: those of one size once a seed, the others at each budget.
+        task: A name in `analysis.training.tasks.TASKS`, or of a person's own data.
+        methods: Names in `training.methods.METHODS`: those of one size once a seed, the others at each budget.
         budgets: Numbers of trainable parameters, the head not counted. Each method gets the size that comes nearest.
         sizes: Method -> sizes that it is tried at instead.
         seeds: Each is one more trial of everything.

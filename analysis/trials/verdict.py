@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.methods import svft_patterns
+from analysis.training.methods import svft_patterns
 from analysis.trials.results import MORE_SEEDS, Answers, Difference, points, seeds_needed
 
 LORA_FAMILY = ("lora", "dora")

@@ -25,13 +25,13 @@ from sklearn.metrics import f1_score, log_loss
 from torch import nn
 from transformers.utils import logging
 
-from analysis.cost import Contestant, interleave
-from analysis.inference import predict_logits
-from analysis.specification import TrainingSpec
-from analysis.tasks import Examples, get_task
-from analysis.training import TrainingSession
+from analysis.planning.cost import Contestant, interleave
+from analysis.running.inference import predict_logits
+from analysis.training.session import TrainingSession
+from analysis.training.specification import TrainingSpec
+from analysis.training.tasks import Examples, get_task
+from analysis.training.updates import update_measures
 from analysis.trials.messages import Layout, Outcome, Report, StateMissingError, Turn
-from analysis.updates import update_measures
 from svft.layer import SvftLayer
 
 logging.disable_progress_bar()
@@ -71,7 +71,7 @@ def take_turn(turn: Turn) -> Report:
         began = time.perf_counter()
         torch.set_num_threads(turn.threads)
         if turn.data is not None:
-            from analysis.own_data import OwnData, register
+            from analysis.training.own_data import OwnData, register
 
             register(OwnData.from_bytes(turn.data))
         session = _session(turn)
@@ -223,12 +223,12 @@ def measure_cost(specs: dict[str, dict], threads: int, data: bytes | None) -> pd
         data: `OwnData.to_bytes` where the task is a person's own.
 
     Returns:
-        `analysis.cost.interleave`'s table, its first column called ``label``.
+        `analysis.planning.cost.interleave`'s table, its first column called ``label``.
     """
     with _resting.lock:
         torch.set_num_threads(threads)
         if data is not None:
-            from analysis.own_data import OwnData, register
+            from analysis.training.own_data import OwnData, register
 
             register(OwnData.from_bytes(data))
         contestants = []

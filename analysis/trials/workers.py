@@ -16,7 +16,7 @@ import dask
 from distributed import Client, LocalCluster, fire_and_forget
 from distributed.client import Future
 
-from analysis.trials import messages
+from analysis.trials import remote
 
 _log = logging.getLogger(__name__)
 
@@ -51,13 +51,13 @@ class Workers:
         return list(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def submit(self, function: Callable[..., Any], *arguments: Any, worker: str) -> Future:
-        """Run a function of `analysis.trials.messages` once, in one worker."""
+        """Run a function of `analysis.trials.remote` once, in one worker."""
         return self._client.submit(function, *arguments, workers=[worker], pure=False, retries=0)
 
     def forget(self, key: str, worker: str) -> None:
         """Let a worker drop a trial that it holds."""
         if self._client is not None:
-            fire_and_forget(self._client.submit(messages.forget, key, workers=[worker], pure=False))
+            fire_and_forget(self._client.submit(remote.forget, key, workers=[worker], pure=False))
 
     def close(self) -> None:
         """Leave the scheduler, and end what was started here."""
@@ -86,7 +86,7 @@ class Workers:
                 client = Client(self._scheduler, timeout=20, set_as_default=False)
             self._client = client
             client.wait_for_workers(max(1, len(self.processes)), timeout=60)
-            warming = [self.submit(messages.warm_up, worker=worker) for worker in self.addresses()]
+            warming = [self.submit(remote.warm_up, worker=worker) for worker in self.addresses()]
             if measured := client.gather(warming, errors="skip"):
                 self.step_seconds = statistics.median(measured)
             self.ready = True

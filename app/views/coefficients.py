@@ -3,7 +3,6 @@
 import pandas as pd
 import streamlit as st
 
-from analysis.coefficients import concentration, energy_by_offset, entries, entries_for_energy
 from analysis.figures.box import SIDE, Box, box_around, box_from_square, box_from_strip
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
@@ -11,6 +10,7 @@ from analysis.figures.concentration import concentration as concentration_figure
 from analysis.figures.exact_cells import exact_cells
 from analysis.figures.locator import locator
 from analysis.figures.offset_profile import offset_profile
+from analysis.measures.coefficients import concentration, energy_by_offset, entries, entries_for_energy
 from app import data, figures
 from app.selection import Selection
 from app.views import projection

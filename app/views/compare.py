@@ -5,16 +5,16 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from analysis.adapter import Adapter
-from analysis.coefficients import entries
-from analysis.comparison import comparison_table, differences, shared
+from analysis.adapters.adapter import Adapter
+from analysis.common.jobs import Job
 from analysis.figures.cells import common_limit
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
 from analysis.figures.comparison_map import LIKENESSES, comparison_map
 from analysis.figures.two_energies import two_energies
 from analysis.figures.two_spectra import two_spectra
-from analysis.jobs import Job
+from analysis.measures.coefficients import entries
+from analysis.measures.comparison import comparison_table, differences, shared
 from app import data, figures, selection
 from app.selection import VIEWS, Selection
 from app.views import progress

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from analysis.adapter import Adapter
-from analysis.jobs import Job
+from analysis.adapters.adapter import Adapter
+from analysis.common.jobs import Job
+from analysis.conversion.targets import conversion_steps
 from app import dialogs, uploads
 from app.selection import Selection
 from app.views import progress
@@ -110,7 +110,7 @@ def _start(asked: dict) -> _Result:
         before.job.stop()
     name = "-".join(str(part) for key, part in asked.items() if key not in ("path", "base"))
     directory = uploads.new_directory() / f"{Path(asked['path']).name}-{name}"
-    job = Job("convert", json.dumps({**asked, "output": str(directory)}))
+    job = Job(conversion_steps, **asked, output=directory)
     st.session_state[_KEY] = _Result(asked, job, directory)
     return st.session_state[_KEY]
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from analysis.coefficients import entries
 from analysis.figures.box import box_from_square, box_from_strip
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
 from analysis.figures.edit_curve import edit_curve
-from analysis.intervention_effects import Accuracy, effect, effect_curve
-from analysis.interventions import OFF, Edit, layers
+from analysis.measures.coefficients import entries
+from analysis.measures.edits import OFF, Edit, layers
+from analysis.running.edit_effects import Accuracy, effect, effect_curve
 from app import data, evaluations, figures
 from app.selection import Selection
 from app.views import progress

@@ -5,8 +5,8 @@ from concurrent.futures import Future
 
 import streamlit as st
 
-from analysis.adapter import Adapter
-from analysis.adapter_file import CONFIG_FILE
+from analysis.adapters.adapter import Adapter
+from analysis.adapters.adapter_file import CONFIG_FILE
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.prediction_bars import prediction_bars
 from app import data, figures

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.adapters.recognise import is_causal
 from analysis.figures.edit_outcomes import edit_outcomes
-from analysis.intervention_effects import Accuracy, effect, kept, why_not
-from analysis.interventions import OFF, Card, cards
-from analysis.opening.recognise import is_causal
+from analysis.measures.edits import OFF, Card, cards
+from analysis.running.edit_effects import Accuracy, effect, kept, why_not
 from app import data, evaluations, figures
 from app.selection import Selection
 from app.views import custom_edit, edited, writing

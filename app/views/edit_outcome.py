@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from analysis.intervention_effects import Effect
+from analysis.running.edit_effects import Effect
 from app import evaluations
 from app.selection import Selection
 from app.views import progress

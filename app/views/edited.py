@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import streamlit as st
 
-from analysis.adapter import Adapter
+from analysis.adapters.adapter import Adapter
+from analysis.common.settings import is_public
 from analysis.figures.prediction_bars import prediction_bars
 from analysis.figures.spectrum import spectrum as spectrum_figure
-from analysis.intervention_effects import save_edited
-from analysis.interventions import Edit
-from analysis.settings import is_public
-from analysis.spectrum import spectrum
+from analysis.measures.edits import Edit
+from analysis.measures.spectrum import spectrum
+from analysis.running.edit_effects import save_edited
 from analysis.trials.store import data_directory
 from app import data, figures, selection
 from app.selection import Selection

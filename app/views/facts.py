@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from analysis.coefficients import entries
 from analysis.figures.shapes_picture import shapes_picture
-from analysis.overview import base_parameters, basis_bytes
+from analysis.measures.coefficients import entries
+from analysis.measures.overview import base_parameters, basis_bytes
 from app import data, figures
 from app.selection import Selection
 

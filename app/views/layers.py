@@ -3,9 +3,9 @@
 import pandas as pd
 import streamlit as st
 
+from analysis.common.jobs import Job
 from analysis.figures.layer_map import layer_map
-from analysis.jobs import Job
-from analysis.overview import norm_table, relative_norms
+from analysis.measures.overview import norm_table, relative_norms
 from app import data, figures, selection
 from app.views import progress
 

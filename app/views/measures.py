@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from analysis.jobs import Job
+from analysis.common.jobs import Job
 from app import data
 from app.selection import Selection
 from app.views import progress

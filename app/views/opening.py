@@ -8,14 +8,16 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.adapter import open_adapter
-from analysis.bounded_files import AdapterError
-from analysis.jobs import Job
-from analysis.opening.archive import keep, unpack, with_base
-from analysis.opening.base_weights import locate_base
-from analysis.opening.recognise import AUTHORS, recognise
-from analysis.packages import PACKAGED_BASES
-from analysis.settings import is_public, max_upload, roots
+from analysis.adapters.hub import fetch
+from analysis.adapters.opening import open_adapter
+from analysis.adapters.recognise import AUTHORS, recognise
+from analysis.adapters.upload import keep, unpack, with_base
+from analysis.common.errors import AdapterError
+from analysis.common.jobs import Job
+from analysis.common.settings import is_public, max_upload, roots
+from analysis.conversion.targets import conversion_steps
+from analysis.models.base_weights import locate_base
+from analysis.models.packages import PACKAGED_BASES
 from app import dialogs, uploads
 from app.views import progress
 
@@ -81,7 +83,9 @@ def _open(path: Path, base: str | None) -> None:
     if recognise(path) == AUTHORS:
         locate_base(base)  # a sentence, where it is not here or not named
         output = uploads.new_directory() / path.name
-        st.session_state[_WORK] = _Work(Job("authors", str(path), base, str(output)), "Converting layers", output)
+        st.session_state[_WORK] = _Work(
+            Job(conversion_steps, path, "svft", output, base=base), "Converting layers", output
+        )
         return
     if base is not None:
         path = with_base(path, base, uploads.new_directory() / path.name)
@@ -150,5 +154,5 @@ def _hub() -> Path | None:
     if st.button("Fetch", type="primary", disabled="/" not in repository, key="open-fetch"):
         target = "" if is_base else str(uploads.new_directory())
         done = f"{repository} is on this machine now: choose it as the base model." if is_base else ""
-        st.session_state[_WORK] = _Work(Job("fetch", repository, revision.strip(), target), "Fetching", done=done)
+        st.session_state[_WORK] = _Work(Job(fetch, repository, revision.strip(), target), "Fetching", done=done)
     return None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from analysis.jobs import Job
+from analysis.common.jobs import Job
 
 
 def repeat(draw: Callable[[], None], going: Callable[[], bool], *, every: float = 1) -> None:

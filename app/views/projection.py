@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from analysis.coverage import coverage
+from analysis.adapters.checkpoint import changed_parts
+from analysis.adapters.projected_adapter import ProjectedAdapter
 from analysis.figures.coverage import coverage as coverage_figure
 from analysis.figures.inside_share import inside_share
-from analysis.opening.checkpoint import changed_parts
-from analysis.opening.projected_adapter import ProjectedAdapter
-from analysis.shipped import recovered_by_pattern
+from analysis.measures.coverage import coverage
+from analysis.training.evaluation import recovered_by_pattern
 from app import data, figures
 from app.selection import Selection
 

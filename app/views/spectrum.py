@@ -7,7 +7,7 @@ from analysis.figures.cumulative_energy import cumulative_energy
 from analysis.figures.intruders import intruders
 from analysis.figures.overlap import overlap
 from analysis.figures.spectrum import spectrum
-from analysis.ranks import rank_bounds, ranks
+from analysis.measures.ranks import rank_bounds, ranks
 from app import data, figures
 from app.selection import Selection
 

@@ -4,8 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.coefficient_wall import coefficient_wall
-from analysis.overview import is_plain
-from analysis.overview import wall as wall_table
+from analysis.measures.overview import is_plain
+from analysis.measures.overview import wall as wall_table
 from app import data, figures, selection
 from app.views import progress
 

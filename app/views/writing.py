@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from analysis.bounded_files import AdapterError
+from analysis.common.errors import AdapterError
 from app import data
 from app.selection import Selection
 from app.views import dial

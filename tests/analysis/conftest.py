@@ -11,7 +11,7 @@ def tiny_base(tmp_path_factory) -> str:
     import torch
     from transformers import BertConfig, BertModel
 
-    from analysis.bases import DEFAULT_BASE, load_tokenizer
+    from analysis.models.loading import DEFAULT_BASE, load_tokenizer
 
     directory = tmp_path_factory.mktemp("tiny-base")
     with torch.random.fork_rng():

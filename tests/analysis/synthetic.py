@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from analysis.adapter import AdaptedMatrix
+from analysis.adapters.adapter import AdaptedMatrix
 
 BERT = {
     f"bert.encoder.layer.{layer}.{path}": shape

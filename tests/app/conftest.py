@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from analysis.adapter import AdapterError
+from analysis.common.errors import AdapterError
 from analysis.trials.workers import Workers
 from app import data, trials
 from tests.app.visitor import Visitor

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from analysis import shipped
-from analysis.shapes import block_shapes
-from analysis.tasks import get_task
+from analysis.adapters import shipped
+from analysis.models.shapes import block_shapes
+from analysis.training.tasks import get_task
 from analysis.trials.messages import Layout, Outcome, Report
 from analysis.trials.store import Store
 from analysis.trials.study import Study, Trial

@@ -7,10 +7,10 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from analysis.adapter import open_adapter
-from analysis.bases import DEFAULT_BASE, load_base
-from analysis.interventions import cards
-from analysis.shipped import shipped_adapters
+from analysis.adapters.opening import open_adapter
+from analysis.adapters.shipped import shipped_adapters
+from analysis.measures.edits import cards
+from analysis.models.loading import DEFAULT_BASE, load_base
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 

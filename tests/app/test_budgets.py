@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from analysis import jobs
-from analysis.architecture import default_architecture
+from analysis.models.architecture import default_architecture
+from analysis.planning.memory_steps import memory_steps
 from app.views.budgets import memory
 from svft.patterns import PATTERNS, register_pattern
 
@@ -105,15 +105,15 @@ def test_sizes_of_another_model_race_on_the_small_one(budgets):
 
 
 def test_memory_is_counted_in_a_process_and_shown_by_term(budgets, monkeypatch):
-    rows = list(jobs.memory("tiny", json.dumps(TINY), '["query"]', "64", "2", "8", "float32"))
+    rows = list(memory_steps("tiny", json.dumps(TINY), ["query"], 64, 2, 8, "float32"))
     assert rows[0] == len(rows) - 1
     monkeypatch.setattr(
         memory,
         "Job",
         lambda *_: SimpleNamespace(results=rows[1:], total=rows[0], running=False, complete=True, stop=None),
     )
-    monkeypatch.setattr("analysis.svd_speed.measure_svd_speed", lambda: None)
-    monkeypatch.setattr("analysis.svd_speed.svd_seconds", lambda shapes, speed: 7200.0)
+    monkeypatch.setattr("analysis.planning.svd_speed.measure_svd_speed", lambda: None)
+    monkeypatch.setattr("analysis.planning.svd_speed.svd_seconds", lambda shapes, speed: 7200.0)
     test = budgets()
     test.button(key="budgets-count").click().run()
     assert not test.exception

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.comparison import differences
-from analysis.shipped import DIRECTORY
-from analysis.summary import summarize
+from analysis.adapters.shipped import DIRECTORY
+from analysis.measures.comparison import differences
+from analysis.measures.summary import summarize
 from app import data, selection
 from tests.analysis.synthetic import BERT, write_adapter
 

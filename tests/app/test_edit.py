@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis import shipped
-from analysis.adapter import open_adapter
-from analysis.intervention_effects import effect
-from analysis.interventions import Edit, cards
+from analysis.adapters import shipped
+from analysis.adapters.opening import open_adapter
+from analysis.measures.edits import Edit, cards
+from analysis.running.edit_effects import effect
 from app import evaluations, selection
 from app.views import edited
 from app.views.edit_outcome import sentence

@@ -2,11 +2,11 @@
 
 import pytest
 
-from analysis.adapter import open_adapter
-from analysis.coefficients import entries_for_energy
+from analysis.adapters.opening import open_adapter
+from analysis.adapters.shipped import shipped_adapters
 from analysis.lessons import picture, reading
-from analysis.overview import relative_norms
-from analysis.shipped import shipped_adapters
+from analysis.measures.coefficients import entries_for_energy
+from analysis.measures.overview import relative_norms
 from analysis.trials.study import Study
 from tests.app.visitor import is_readable
 

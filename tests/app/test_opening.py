@@ -15,10 +15,10 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from analysis.bases import DEFAULT_BASE, load_base
-from analysis.opening.archive import with_base
+from analysis.adapters.upload import with_base
+from analysis.models.loading import DEFAULT_BASE, load_base
 from app import selection
-from tests.analysis.opening.models import adapt, make_model, save_adapter, save_base
+from tests.analysis.adapters.peft_models import adapt, make_model, save_adapter, save_base
 
 MAIN = Path(__file__).parents[2] / "app" / "main.py"
 

@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
-from analysis import shipped
-from analysis.evaluation import read_evaluation
+from analysis.adapters import shipped
+from analysis.training.evaluation import read_evaluation
 from app import selection
 
 MAIN = Path(__file__).parents[2] / "app" / "main.py"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.specification import own_learning_rate
-from analysis.tasks import TASKS, get_task
+from analysis.training.specification import own_learning_rate
+from analysis.training.tasks import TASKS, get_task
 from analysis.trials.engine import Engine
 from analysis.trials.study import Study, StudyError
 from app import trials

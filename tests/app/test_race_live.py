@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import streamlit as st
 
-from analysis.shapes import block_shapes
+from analysis.models.shapes import block_shapes
 from analysis.trials.engine import Engine
 from analysis.trials.messages import Report
 from analysis.trials.study import Study

@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.own_data import OwnData
+from analysis.training.own_data import OwnData
 from app import trials
 from app.views.race import form
 from tests.app.race_page import captions, start, the_study

@@ -9,7 +9,7 @@ import pytest
 import streamlit as st
 from PIL import Image
 
-from analysis.tasks import get_task
+from analysis.training.tasks import get_task
 from analysis.trials.bets import score_bet
 from analysis.trials.files import StudyFile
 from analysis.trials.results import disagreements, paired_differences, summarize

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-from analysis.architecture import Architecture
-from analysis.methods import METHODS
-from analysis.shapes import block_shapes
-from analysis.tasks import TASKS
+from analysis.models.architecture import Architecture
+from analysis.models.shapes import block_shapes
+from analysis.training.methods import METHODS
+from analysis.training.tasks import TASKS
 from app import selection
 from app.views.race import form
 

@@ -7,9 +7,10 @@ import json
 import pandas as pd
 import streamlit as st
 
-from analysis.architecture import Architecture
+from analysis.common.jobs import Job
 from analysis.figures.memory_terms import memory_terms
-from analysis.jobs import Job
+from analysis.models.architecture import Architecture
+from analysis.planning.memory_steps import memory_steps
 from app import figures
 from app.views import progress
 
@@ -42,8 +43,11 @@ def show(architecture: Architecture, kinds: list[str], budget: int) -> None:
         settings = (
             architecture.name,
             json.dumps(dict(architecture.config)),
-            json.dumps(kinds),
-            *map(str, (budget, batch, length, dtype)),
+            tuple(kinds),
+            budget,
+            int(batch),
+            int(length),
+            dtype,
         )
         st.button("Count", icon=":material/memory:", key="budgets-count", on_click=_start, args=(settings,))
         with st.popover("How", type="tertiary", icon=":material/info:", key="budgets-how"):
@@ -77,7 +81,7 @@ def _show_job(job: Job, architecture: Architecture, kinds: list[str], settings: 
 
 @st.cache_data(max_entries=64, show_spinner="Measuring how fast this machine decomposes …")
 def _seconds(shapes: tuple[tuple[int, int], ...]) -> float:
-    from analysis.svd_speed import measure_svd_speed, svd_seconds
+    from analysis.planning.svd_speed import measure_svd_speed, svd_seconds
 
     return svd_seconds(shapes, measure_svd_speed())
 
@@ -93,7 +97,7 @@ def _start(settings: tuple[str, ...]) -> None:
     before = st.session_state.get("budgets-job")
     if before is not None and before[1].running:
         before[1].stop()
-    st.session_state["budgets-job"] = (settings, Job("memory", *settings))
+    st.session_state["budgets-job"] = (settings, Job(memory_steps, *settings))
 
 
 def _job_of(settings: tuple[str, ...]) -> Job | None:

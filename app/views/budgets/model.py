@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.architecture import MOST_BYTES, PRESETS, Architecture, open_architecture, read_architecture
-from analysis.packages import DEFAULT_BASE
+from analysis.models.architecture import MOST_BYTES, PRESETS, Architecture, open_architecture, read_architecture
+from analysis.models.packages import DEFAULT_BASE
 
 _OWN = "A configuration of your own"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from analysis.architecture import Architecture
+from analysis.models.architecture import Architecture
 
 _number = st.column_config.NumberColumn
 _COLUMNS = {

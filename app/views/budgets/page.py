@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.budgets import budget_table
-from analysis.budgets import size_curves as curves_of
 from analysis.figures.size_curves import size_curves
+from analysis.planning.budgets import budget_table
+from analysis.planning.budgets import size_curves as curves_of
 from app import figures
 from app.views.budgets import carry, memory, model, numbers, paper, size
 

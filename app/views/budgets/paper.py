@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from analysis.paper import EQUAL, paper_table
+from analysis.planning.paper import EQUAL, paper_table
 
 _COLUMNS = {
     "model": "Model",

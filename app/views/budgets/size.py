@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.architecture import Architecture
-from analysis.methods import METHODS
-from analysis.sizing import SizeError, budget_range, choose_size, count_parameters
+from analysis.models.architecture import Architecture
+from analysis.planning.sizing import SizeError, budget_range, choose_size, count_parameters
+from analysis.training.methods import METHODS
 
 _WAYS = ("LoRA rank r", "SVFT off_diag d", "Parameters")
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis.figures.class_growth import class_growth
 from analysis.lessons import claims
-from analysis.tasks import get_task
+from analysis.training.tasks import get_task
 from analysis.trials.records import StudyRecord
 from analysis.trials.results import summarize
 from analysis.trials.verdict import verdict

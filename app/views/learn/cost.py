@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.figures.memory_bars import memory_bars
 from analysis.figures.svd_time import svd_time
 from analysis.lessons import cost
-from analysis.overview import relative_norms
+from analysis.measures.overview import relative_norms
 from app import data, figures
 from app.views.learn import controls, prediction, question
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.adapter import AdaptedMatrix, Adapter
-from analysis.coefficients import concentration, energy_shares, entries, entries_for_energy
-from analysis.comparison import shared
+from analysis.adapters.adapter import AdaptedMatrix, Adapter
+from analysis.adapters.shipped import shipped_adapters
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
 from analysis.figures.concentration import concentration as concentration_figure
 from analysis.figures.layer_map import layer_map
 from analysis.lessons import reading
-from analysis.overview import relative_norms
-from analysis.shipped import shipped_adapters
+from analysis.measures.coefficients import concentration, energy_shares, entries, entries_for_energy
+from analysis.measures.comparison import shared
+from analysis.measures.overview import relative_norms
 from app import data, figures, results, selection
 from app.views.learn import controls, prediction, question
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.adapter import Adapter
+from analysis.adapters.adapter import Adapter
+from analysis.adapters.shipped import shipped_adapters
 from analysis.figures.prediction_bars import prediction_bars
-from analysis.shipped import shipped_adapters
 from app import data, figures
 from app.views.dial import EXAMPLES, HEIGHT, wait
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.packages import DEFAULT_BASE
-from analysis.shapes import block_shapes
+from analysis.models.packages import DEFAULT_BASE
+from analysis.models.shapes import block_shapes
 from analysis.trials.study import Study
 from app import selection, trials
 from app.views.race import form

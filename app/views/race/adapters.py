@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.methods import svft_patterns
+from analysis.training.methods import svft_patterns
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import selection, trials
 from app.views.race import matrix

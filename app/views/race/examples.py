@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from analysis.tasks import get_task
+from analysis.training.tasks import get_task
 from analysis.trials.study import Study
 
 _MOST = {"text": 3, "image": 10}

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import streamlit as st
 
-from analysis.methods import METHODS
-from analysis.naming import places
-from analysis.shapes import block_shapes
-from analysis.sizing import budget_range, count_parameters
-from analysis.specification import own_learning_rate
-from analysis.tasks import TASKS, get_task
+from analysis.models.naming import places
+from analysis.models.shapes import block_shapes
+from analysis.planning.sizing import budget_range, count_parameters
+from analysis.training.methods import METHODS
+from analysis.training.specification import own_learning_rate
+from analysis.training.tasks import TASKS, get_task
 from analysis.trials.study import Study, StudyError
 from app import trials
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from analysis.figures.theme import series_color
-from analysis.methods import METHODS
-from analysis.overview import base_parameters
+from analysis.measures.overview import base_parameters
+from analysis.training.methods import METHODS
 from analysis.trials.study import LeftOut, Study, Trial
 from app import figures
 from app.views.race import form, pattern

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.methods import svft_patterns
-from analysis.naming import places
-from analysis.shapes import block_shapes
+from analysis.models.naming import places
+from analysis.models.shapes import block_shapes
+from analysis.training.methods import svft_patterns
 from analysis.trials.messages import Layout
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import trials

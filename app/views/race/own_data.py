@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.own_data import OwnData, check, read_table, suggest_columns
-from analysis.tasks import TASKS
+from analysis.training.own_data import OwnData, check, read_table, suggest_columns
+from analysis.training.tasks import TASKS
 from app import trials
 from app.views.race import examples, form
 

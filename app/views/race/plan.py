@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from analysis.tasks import TASKS, get_task
+from analysis.training.tasks import TASKS, get_task
 from analysis.trials.duration import expected_duration
 from analysis.trials.study import LeftOut, Study, Trial
 from app import trials

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from analysis.tasks import TaskError
+from analysis.training.tasks import TaskError
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import results, trials
 from app.views.race import adapters, agreement, budget, differences, film, price, ranks, table, words

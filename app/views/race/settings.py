@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis.methods import METHODS
+from analysis.training.methods import METHODS
 from analysis.trials.study import Study
 from app.views.race import form
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analysis import settings
-from analysis.own_data import OwnData
-from analysis.tasks import TaskError, get_task
+from analysis.common import settings
+from analysis.training.own_data import OwnData
+from analysis.training.tasks import TaskError, get_task
 from analysis.trials.files import export_study
 from analysis.trials.records import StudyRecord
 from analysis.trials.study import Study

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from analysis.bases import block_linears
+from analysis.models.loading import block_linears
 
 PATTERNS = ("plain", "banded", "random", "top_k")
 CASES = [

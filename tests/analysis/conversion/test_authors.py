@@ -11,7 +11,8 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 import svft  # noqa: F401
-from analysis.adapter import AdapterError, open_adapter
+from analysis.adapters.opening import open_adapter
+from analysis.common.errors import AdapterError
 from analysis.conversion.authors import convert_authors_checkpoint, is_authors_checkpoint
 from tests.analysis.conversion.conftest import AUTO, assert_same_logits
 from tests.analysis.conversion.layer_state import CASES, RANK, adapt, write_state

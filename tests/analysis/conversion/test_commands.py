@@ -9,9 +9,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from typer.testing import CliRunner
 
-from analysis.adapter import open_adapter
+from analysis.adapters.opening import open_adapter
 from analysis.cli import app
-from analysis.jobs import Job
+from analysis.common.jobs import Job
+from analysis.conversion.targets import conversion_steps
 from tests.analysis.conversion.conftest import assert_same_logits
 from tests.analysis.conversion.layer_state import adapt, write_state
 from tests.analysis.conversion.test_conversions import load
@@ -152,11 +153,11 @@ def test_nothing_is_written_over(trained, tmp_path):
 
 def test_a_job_converts_in_a_process_of_its_own(trained, tmp_path):
     _, directory = trained("bert", "plain")
-    job = Job("convert", json.dumps({"path": str(directory), "to": "lora", "rank": 3, "output": str(tmp_path / "l")}))
+    job = Job(conversion_steps, directory, "lora", tmp_path / "l", rank=3)
     job.wait(300)
     assert job.complete, job.error
     assert len(job.results) == job.total == 12
     assert open_adapter(tmp_path / "l").method == "LoRA r=3"
-    failed = Job("convert", json.dumps({"path": str(directory), "to": "lora", "output": str(tmp_path / "n")}))
+    failed = Job(conversion_steps, directory, "lora", tmp_path / "n")
     failed.wait(300)
     assert failed.error == "A LoRA needs a rank: say which."

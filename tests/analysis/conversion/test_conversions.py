@@ -13,7 +13,8 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from analysis.adapter import AdapterError, open_adapter
+from analysis.adapters.opening import open_adapter
+from analysis.common.errors import AdapterError
 from analysis.conversion import collect
 from analysis.conversion.authors import convert_authors_checkpoint, is_authors_checkpoint
 from analysis.conversion.source import load_source

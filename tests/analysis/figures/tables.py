@@ -54,7 +54,7 @@ KINDS = ("query", "key", "value", "attention out", "MLP up", "MLP down")
 
 
 def entries_table(n: int, flat: np.ndarray, seed: int = 0) -> pd.DataFrame:
-    """Return the table of `analysis.coefficients.entries` for Gaussian values at the flat indices `flat`."""
+    """Return the table of `analysis.measures.coefficients.entries` for Gaussian values at the flat indices `flat`."""
     i, j = np.asarray(flat) // n, np.asarray(flat) % n
     value = np.random.default_rng(seed).standard_normal(len(i))
     sigma = np.linspace(2, 1, n)
@@ -111,7 +111,7 @@ def matrices_table(layers: int, kinds: tuple[str, ...] = KINDS) -> pd.DataFrame:
 
 
 def wall_table(layers: int, n: int, kinds: tuple[str, ...] = KINDS, seed: int = 0) -> pd.DataFrame:
-    """Return the table of `analysis.overview.wall` for Gaussian values."""
+    """Return the table of `analysis.measures.overview.wall` for Gaussian values."""
     wall = matrices_table(layers, kinds).merge(pd.DataFrame({"index": np.arange(n)}), how="cross")
     return wall.assign(value=np.random.default_rng(seed).standard_normal(len(wall)))
 
@@ -233,7 +233,7 @@ DIAGONAL = entries_table(24, band(24, 0))
 
 
 def comparison_table() -> pd.DataFrame:
-    """Return the table of `analysis.comparison.compare_adapters` for 3 layers, in one of which nothing is defined."""
+    """Return the table of `measures.comparison.compare_adapters` for 3 layers, in one of which nothing is defined."""
     table = matrices_table(3)
     rng = np.random.default_rng(0)
     table = table.assign(
@@ -272,7 +272,7 @@ TWO = {"names": ("BBC headlines · plain", "BBC headlines · banded"), "patterns
 
 
 def curves_table() -> pd.DataFrame:
-    """Return parameters by size as `analysis.budgets.size_curves` does, of n = 384 in 36 matrices."""
+    """Return parameters by size as `analysis.planning.budgets.size_curves` does, of n = 384 in 36 matrices."""
     rows = [("plain", "SVFT plain", None, None, 13_824)]
     for size in (0, 1, 2, 4, 8, 16):
         band = 36 * (384 * (2 * size + 1) - size * (size + 1))
@@ -284,7 +284,7 @@ def curves_table() -> pd.DataFrame:
 
 
 def memory_table() -> pd.DataFrame:
-    """Return bytes by term as `analysis.memory.memory_rows` does."""
+    """Return bytes by term as `analysis.planning.memory.memory_rows` does."""
     terms = ["weights", "basis", "adapter", "optimizer", "gradients", "activations"]
     rows = {
         "SVFT plain": (90.9, 63.7, 0.2, 0.1, 0.1, 575.9),

@@ -6,8 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from analysis import coefficients, overview, spectrum, summary
-from analysis.adapter import open_adapter
+from analysis.adapters.opening import open_adapter
 from analysis.figures.box import box_around
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
@@ -23,7 +22,8 @@ from analysis.figures.overlap import overlap
 from analysis.figures.shapes_picture import shapes_picture
 from analysis.figures.spectrum import spectrum as spectrum_figure
 from analysis.figures.theme import DARK
-from analysis.ranks import rank_bounds
+from analysis.measures import coefficients, overview, spectrum, summary
+from analysis.measures.ranks import rank_bounds
 from tests.analysis.synthetic import band, make_matrix, write_adapter
 
 M = 16

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.adapter import open_adapter
-from analysis.coefficients import energy_shares, entries_for_energy
-from analysis.evaluation import read_evaluation
+from analysis.adapters.opening import open_adapter
+from analysis.adapters.shipped import DIRECTORY
 from analysis.lessons import claims, reading
-from analysis.shipped import DIRECTORY
+from analysis.measures.coefficients import energy_shares, entries_for_energy
+from analysis.training.evaluation import read_evaluation
 from analysis.trials.results import Answers, Difference
 from analysis.trials.study import Study
 

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis.adapter import open_adapter
+from analysis.adapters.opening import open_adapter
+from analysis.adapters.shipped import DIRECTORY
 from analysis.lessons import cost, signs
 from analysis.lessons.factors import flipped_signs, two_dials
 from analysis.lessons.weights import load_weight
-from analysis.predictor import load_predictor
-from analysis.shipped import DIRECTORY
+from analysis.running.predictor import load_predictor
 
 
 def test_memory_is_that_of_real_arrays():

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.cli import app
-from analysis.tasks import get_task
+from analysis.training.tasks import get_task
 from analysis.trials.files import export_study, read_study
 from analysis.trials.results import summarize
 from analysis.trials.store import Store

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from analysis.training import TrainingSession
+from analysis.training.session import TrainingSession
 from analysis.trials.engine import Engine
 from analysis.trials.store import Store
 from analysis.trials.study import Study

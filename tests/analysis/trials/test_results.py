@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.evaluation import recovered_performance, wilson_interval
+from analysis.training.evaluation import recovered_performance, wilson_interval
 from analysis.trials.results import (
     Answers,
     ResultsError,

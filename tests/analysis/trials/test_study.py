@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.methods import METHODS
+from analysis.training.methods import METHODS
 from analysis.trials.study import Study, StudyError, Trial
 
 DEFAULT = Study("bbc_headlines", ("head_only", "plain", "banded", "random", "lora", "full"), budgets=(41_472,))

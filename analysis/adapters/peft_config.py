@@ -1,0 +1,154 @@
+"""What of a stranger's adapter_config.json is used, and what it may say. Light: no torch.
+
+Only the fields named here reach PEFT: others can name modules to import, files to read or processes to start. None of
+their numbers may ask for more memory than the weight itself takes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from analysis.common.errors import AdapterError
+
+
+def _whole(value: Any, limit: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= limit
+
+
+def _side(value: Any, out: int, in_: int) -> bool:
+    return _whole(value, max(out, in_))
+
+
+def _size(value: Any, out: int, in_: int) -> bool:
+    return _whole(value, out * in_)
+
+
+def _seed(value: Any, out: int, in_: int) -> bool:
+    return value is None or _whole(value, 2**63 - 1)
+
+
+def _number(value: Any, out: int, in_: int) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9  # no NaN either
+
+
+def _flag(value: Any, out: int, in_: int) -> bool:
+    return isinstance(value, bool)
+
+
+def _text(value: Any, out: int, in_: int) -> bool:
+    return value is None or isinstance(value, bool) or (isinstance(value, str) and len(value) < 100)
+
+
+def _pattern_of(check: Callable[[Any, int, int], bool]) -> Callable[[Any, int, int], bool]:
+    def checked(value: Any, out: int, in_: int) -> bool:
+        return value is None or (
+            isinstance(value, dict) and all(is_harmless(key) and check(one, out, in_) for key, one in value.items())
+        )
+
+    return checked
+
+
+def _mask(value: Any, out: int, in_: int) -> bool:
+    return isinstance(value, list) and len(value) <= max(out, in_) and all(isinstance(one, bool) for one in value)
+
+
+# peft_type -> field -> whether a value is allowed for a weight (out, in).
+FIELDS: dict[str, dict[str, Callable[[Any, int, int], bool]]] = {
+    "LORA": {
+        "r": _side, "lora_alpha": _number, "use_rslora": _flag, "use_dora": _flag, "lora_bias": _flag,
+        "rank_pattern": _pattern_of(_side), "alpha_pattern": _pattern_of(_number), "init_lora_weights": _text,
+    },
+    "ADALORA": {
+        "init_r": _side, "target_r": _side, "r": _side, "lora_alpha": _number, "rank_pattern": _pattern_of(_mask),
+        "total_step": _size, "tinit": _seed, "tfinal": _seed, "deltaT": _seed,
+    },
+    "VERA": {"r": _side, "projection_prng_key": _seed, "save_projection": _flag},
+    "LOHA": {
+        "r": _side, "alpha": _number, "rank_pattern": _pattern_of(_side), "alpha_pattern": _pattern_of(_number),
+    },
+    "LOKR": {
+        "r": _side, "alpha": _number, "rank_pattern": _pattern_of(_side), "alpha_pattern": _pattern_of(_number),
+        "decompose_both": _flag, "decompose_factor": _side,
+    },
+    "OFT": {
+        "r": _side, "oft_block_size": _side, "coft": _flag, "eps": _number, "block_share": _flag,
+        "use_cayley_neumann": _flag, "num_cayley_neumann_terms": lambda value, out, in_: _whole(value, 100),
+    },
+    "BOFT": {
+        "boft_block_size": _side, "boft_block_num": _side,
+        "boft_n_butterfly_factor": lambda value, out, in_: _whole(value, 16),
+    },
+    "FOURIERFT": {
+        "n_frequency": _size, "scaling": _number, "random_loc_seed": _seed,
+        "n_frequency_pattern": _pattern_of(_size),
+    },
+    "SHIRA": {"r": _side, "mask_type": _text, "random_seed": _seed},
+    "RANDLORA": {
+        "r": _side, "randlora_alpha": _number, "projection_prng_key": _seed, "save_projection": _flag,
+        "sparse": _flag, "very_sparse": _flag,
+    },
+}  # fmt: skip
+
+# What changes which update a file stands for, in a way that is not followed here.
+_REFUSED = {
+    "layer_replication": "it repeats layers of the base",
+    "target_parameters": "it adapts fused parameters, which have no singular vectors of their own",
+    "arrow_config": "it routes between several adapters",
+    "use_qalora": "it adapts a quantized base",
+    "use_bdlora": "its factors are block-diagonal",
+    "monteclora_config": "its update is drawn at random",
+    "alora_invocation_tokens": "it applies from certain tokens on, not everywhere",
+}
+# Starts of LoRA whose files can only be read beside what they were started from.
+_UNKNOWN_STARTS = ("corda", "loftq", "lora_ga")
+
+
+def chosen_fields(config: dict, shape: tuple[int, int], where: str) -> dict[str, Any]:
+    """Return what PEFT needs from an adapter's config for one weight of `shape` (out, in).
+
+    Raises:
+        AdapterError: Where a field has a value that no such adapter can have, or one that is not followed here.
+    """
+    for field, reason in _REFUSED.items():
+        if config.get(field):
+            raise AdapterError(f"{where} sets {field}: {reason}, so its update cannot be projected.")
+    start = str(config.get("init_lora_weights")).lower()
+    if start.startswith(_UNKNOWN_STARTS):
+        raise AdapterError(
+            f"{where} has init_lora_weights={start!r}, which changes the base by data that is not in the files; "
+            "convert it to a plain LoRA with PEFT's save_pretrained(path_initial_model_for_weight_conversion=…)."
+        )
+    chosen = {}
+    for field, allowed in FIELDS[config["peft_type"]].items():
+        if field not in config:
+            continue
+        value = config[field]
+        if value is None:
+            continue
+        if not allowed(value, *shape):
+            raise AdapterError(f"{where} has {field}={_short(value)}, which does not fit a weight of shape {shape}.")
+        chosen[field] = value
+    return chosen
+
+
+def is_harmless(expression: Any) -> bool:
+    """Whether a regular expression of a stranger can be matched against a module's name in no time.
+
+    Names, alternatives and a few wildcards; nothing repeats a group, which is what can take for ever.
+    """
+    if not isinstance(expression, str) or len(expression) > 500:
+        return False
+    if len(re.findall(r"[*+{?]", expression)) > 4 or re.search(r"\)[*+{?]", expression):
+        return False
+    try:
+        re.compile(expression)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}…"

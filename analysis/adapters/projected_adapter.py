@@ -1,0 +1,88 @@
+"""An adapter that is no SVFT adapter, shown as its projection into the singular basis of its base model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from analysis.adapters.adapter import AdaptedMatrix, Adapter, Projection, grid
+from analysis.models.base_weights import BaseWeights
+
+if TYPE_CHECKING:
+    from analysis.adapters.projection import Update
+
+
+class UpdateSource(Protocol):
+    """Where the updates of one kind of adapter come from. It holds no open file, so it can be pickled.
+
+    Attributes:
+        config: The config that came with it.
+        base: What it names as its base model, or None.
+        method: "LoRA r=8" and the like, for people.
+        modules: Names of the adapted modules -> number of parameters trained for each.
+        head: Shapes of its other tensors, by name.
+    """
+
+    config: dict
+    base: str | None
+    method: str
+    modules: dict[str, int]
+    head: dict[str, tuple[int, ...]]
+
+    def update(self, module: str, weights: BaseWeights) -> Update:
+        """Return the update of one weight: merged minus pristine."""
+        ...
+
+    def check(self, module: str, shape: tuple[int, int]) -> None:
+        """Raise an AdapterError where the files do not fit a weight of this shape, before anything large is read."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ProjectedAdapter(Adapter):
+    """An adapter whose matrices are M = UᵀΔWV, computed when they are read: one SVD (cached on disk) a matrix.
+
+    Attributes:
+        source: Gives ΔW.
+        weights: Gives W.
+    """
+
+    source: UpdateSource
+    weights: BaseWeights
+
+    @property
+    def projected(self) -> bool:
+        """True: its matrices are projections."""
+        return True
+
+    def matrix(self, name: str) -> AdaptedMatrix:
+        """Compute one adapted matrix; seconds for a large one whose decomposition is not cached yet.
+
+        Args:
+            name: One of `names`.
+
+        Raises:
+            AdapterError: Where there is no such matrix, or its numbers are damaged.
+        """
+        row = self._row(name)
+        from analysis.adapters.projection import project  # torch: not before the first matrix
+        from svft.decomposition import decompose
+
+        update = self.source.update(name, self.weights)
+        basis = decompose(self.weights.weight(name), name=name)
+        M, outside = project(update, basis)
+        alignment = (basis.U.mT @ basis.V).abs().numpy() if outside is None else None
+        projection = Projection(outside, int(row["trained"]), update.rank_bound, update.floor, alignment)
+        return self._assemble(row, basis.sigma.numpy(), *grid(len(M)), M.ravel(), projection)
+
+    def signature(self, name: str) -> np.ndarray:
+        """Return the signature of a matrix's singular vectors: (2, n, 2) float16."""
+        from svft.decomposition import decompose
+
+        return decompose(self.weights.weight(name), name=name).signature.numpy().astype(np.float16)
+
+    def dense_update(self, name: str) -> np.ndarray:
+        """Return ΔW of a matrix, (out, in) float64."""
+        return self.source.update(name, self.weights).dense().double().numpy()

@@ -1,0 +1,75 @@
+"""Body of `svft compare`: two adapters beside each other, as a table, as JSON, and as a page with figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from analysis.adapters.adapter import Adapter
+from analysis.figures.comparison_map import LIKENESSES, comparison_map
+from analysis.figures.page import write_page
+from analysis.figures.theme import LIGHT
+from analysis.measures.comparison import Shared, compare_adapters, shared
+
+_PERCENT, _RATIO = "{:.1%}".format, "{:.2f}".format
+# column -> (heading, format)
+_COLUMNS = {
+    "label": ("matrix", str),
+    "relative_norm_a": ("first", _PERCENT),
+    "relative_norm_b": ("second", _PERCENT),
+    "cosine": ("cosine", _RATIO),
+    "chance_cosine": ("noise ±", _RATIO),
+    "overlap_left": ("left", _PERCENT),
+    "chance_left": ("chance", _PERCENT),
+    "overlap_right": ("right", _PERCENT),
+    "chance_right": ("chance", _PERCENT),
+}
+_READING = (
+    "first, second: ‖ΔW‖/‖W‖ of each. cosine: of the two updates, in noise 0 ± the number beside it. left, right: "
+    "overlap of their 10 leading directions, by chance the numbers beside them. –: not defined."
+)
+
+
+def compare(a: Adapter, b: Adapter, *, as_json: bool, figure: Path | None) -> None:
+    """Print how alike two adapters are, matrix by matrix, and write the maps to `figure` where it is given.
+
+    Raises:
+        AdapterError: Where they have no matrix in common.
+    """
+    common = shared(a, b)
+    table = compare_adapters(a, b)
+    if as_json:
+        print(json.dumps(_document(a, b, common, table), indent=1, ensure_ascii=False))
+    else:
+        _print(a, b, common, table)
+    if figure is not None:
+        maps = [comparison_map(table, theme=LIGHT, likeness=likeness) for likeness in LIKENESSES]
+        write_page(figure, f"{a.path.name} and {b.path.name}", common.sentence(), maps)
+
+
+def _document(a: Adapter, b: Adapter, common: Shared, table: pd.DataFrame) -> dict:
+    return {
+        "first": {"path": str(a.path), "method": a.method, "base": a.base},
+        "second": {"path": str(b.path), "method": b.method, "base": b.base},
+        "only_first": common.only_a,
+        "only_second": common.only_b,
+        "other_shape": common.unlike,
+        "matrices": json.loads(table.to_json(orient="records", double_precision=12)),
+    }
+
+
+def _print(a: Adapter, b: Adapter, common: Shared, table: pd.DataFrame) -> None:
+    console = Console()
+    title = f"{a.path.name} ({a.method}) and {b.path.name} ({b.method})"
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for name, (heading, _) in _COLUMNS.items():
+        shown.add_column(heading, justify="left" if name == "label" else "right", no_wrap=True)
+    for row in table.to_dict("records"):
+        shown.add_row(*("–" if pd.isna(row[name]) else form(row[name]) for name, (_, form) in _COLUMNS.items()))
+    console.print(shown)
+    console.print(f"{common.sentence()} {_READING}", highlight=False)

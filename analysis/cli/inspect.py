@@ -1,0 +1,146 @@
+"""Body of `svft inspect`: what an adapter is and what it did, as a table, as JSON, and as a page with figures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from analysis.adapters.adapter import Adapter
+from analysis.measures.summary import summarize_adapter, totals
+
+_PERCENT, _ONE = "{:.1%}".format, "{:.1f}".format
+# column -> (heading, format)
+_COLUMNS = {
+    "label": ("matrix", str),
+    "shape": ("out×in", str),
+    "pattern_label": ("pattern", str),
+    "k": ("k", "{:,}".format),
+    "update_norm": ("‖ΔW‖", "{:.3f}".format),
+    "relative_norm": ("‖ΔW‖ / ‖W‖", _PERCENT),
+    "stable_rank": ("stable rank", _ONE),
+    "effective_rank": ("effective", _ONE),
+    "numerical_rank": ("numerical", "{:,}".format),
+    "off_diagonal_share": ("off diagonal", _PERCENT),
+    "noise_off_diagonal_share": ("in noise", _PERCENT),
+    "turned": ("turned", "{:,}".format),
+}
+
+
+def inspect(adapter: Adapter, *, as_json: bool, html: Path | None) -> None:
+    """Print what an adapter is, and the measures of each matrix; write the main figures to `html` where it is given.
+
+    Raises:
+        AdapterError: Where its numbers are damaged.
+    """
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        line = progress.add_task(adapter.path.name, total=len(adapter.names))
+        table = summarize_adapter(adapter, lambda done, total, name: progress.update(line, completed=done))
+    if as_json:
+        json.dump(_document(adapter, table), sys.stdout, indent=1, ensure_ascii=False)
+        print()
+    else:
+        _print(adapter, table)
+    if html is not None:
+        _write_figures(adapter, table, html)
+
+
+def facts(adapter: Adapter) -> dict[str, object]:
+    """Return what the adapter's files say of it as a whole.
+
+    Keys:
+        path, kind, method, base, task: As in `Adapter`; task is None where it names none.
+        matrices: Number of adapted matrices.
+        trained: Trained parameters, the head not counted.
+        head: Number of parameters of the head and of what else is saved whole.
+        projected: Whether M is a projection of another kind of update.
+    """
+    head = sum(int(pd.Series(shape, dtype="int64").prod()) for shape in adapter.head.values())
+    return {
+        "path": str(adapter.path),
+        "kind": adapter.kind,
+        "method": adapter.method,
+        "base": adapter.base,
+        "task": adapter.task,
+        "matrices": len(adapter.names),
+        "trained": adapter.trainable,
+        "head": head,
+        "projected": adapter.projected,
+    }
+
+
+def _document(adapter: Adapter, table: pd.DataFrame) -> dict:
+    whole = {} if table.empty else json.loads(totals(table).to_json(double_precision=12))
+    rows = json.loads(table.to_json(orient="records", double_precision=12))
+    return facts(adapter) | {"totals": whole, "measures": rows}
+
+
+def _print(adapter: Adapter, table: pd.DataFrame) -> None:
+    console, known = Console(), facts(adapter)
+    said = {
+        "adapter": adapter.path.name,
+        "method": known["method"] + (", projected into the singular basis" if known["projected"] else ""),
+        "base": known["base"] or "not named",
+        "task": known["task"] or "not named",
+        "trained": f"{known['trained']:,} in {known['matrices']} matrices, and {known['head']:,} in the head",
+    }
+    for name, value in said.items():
+        console.print(f"{name:>8}  {value}", highlight=False, markup=False, soft_wrap=True)
+    if table.empty:
+        return
+    shown = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for name, (heading, _) in _COLUMNS.items():
+        text = name in ("label", "pattern_label")
+        shown.add_column(heading, justify="left" if text else "right", no_wrap=True)
+    table = table.assign(shape=table["out"].astype(str) + "×" + table["in"].astype(str))
+    for row in table.to_dict("records"):
+        shown.add_row(*("–" if pd.isna(row[name]) else form(row[name]) for name, (_, form) in _COLUMNS.items()))
+    console.print(shown)
+    whole = totals(table)
+    console.print(
+        f"Together ‖ΔW‖ / ‖W‖ = {whole['relative_norm']:.1%}; {whole['off_diagonal_share']:.1%} of M's energy is off "
+        f"the diagonal ({whole['noise_off_diagonal_share']:.1%} if it were noise on the same entries).",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _write_figures(adapter: Adapter, table: pd.DataFrame, html: Path) -> None:
+    """Write the map of layers, the wall of coefficients, and the spectrum of the matrix that changed most."""
+    from analysis.figures.coefficient_wall import coefficient_wall
+    from analysis.figures.cumulative_energy import cumulative_energy
+    from analysis.figures.layer_map import layer_map
+    from analysis.figures.page import write_page
+    from analysis.figures.spectrum import spectrum
+    from analysis.figures.theme import LIGHT
+    from analysis.measures.overview import is_plain, wall
+    from analysis.measures.ranks import rank_bounds
+    from analysis.measures.spectrum import cumulative_energy as energy_table
+    from analysis.measures.spectrum import spectrum as spectrum_table
+
+    figures = []
+    known = facts(adapter)
+    said = f"{known['method']} on {known['base'] or 'an unnamed base'}: {known['trained']:,} trained parameters."
+    if not table.empty:
+        most = table["update_norm"].idxmax()
+        matrix = adapter.matrix(table.at[most, "name"])
+        bounds, look = rank_bounds(matrix), {"pattern": matrix.pattern, "theme": LIGHT}
+        figures = [
+            layer_map(table, theme=LIGHT, selected=matrix.name),
+            coefficient_wall(wall(adapter), signed=is_plain(adapter), theme=LIGHT, selected=matrix.name),
+            spectrum(spectrum_table(matrix), **look),
+            cumulative_energy(
+                energy_table(matrix),
+                structural_rank=int(bounds["structural_rank"]),
+                lora_rank=float(bounds["lora_rank"]),
+                **look,
+            ),
+        ]
+        said += f" Spectrum and energy are those of the largest update: {matrix.label}."
+    write_page(html, adapter.path.name, said, figures)

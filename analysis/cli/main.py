@@ -1,0 +1,308 @@
+"""The command line `svft`: a list of commands, each with its body in a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from analysis.models.packages import DEFAULT_BASE
+
+ANALYSIS = Path(__file__).parents[1]
+
+app = typer.Typer(
+    help="Train SVFT adapters and measure what they cost.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+# Bodies are imported inside the commands: torch takes seconds, and `svft --help` should not wait for it.
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
+    method: Annotated[
+        str, typer.Option(help="plain, banded, random, top_k, lora, dora, vera, boft, head_only, full.")
+    ],
+    output: Annotated[Path, typer.Option(help="Directory to write the adapter to.")],
+    size: Annotated[
+        int | None, typer.Option(help="off_diag d, rank r or block size. Default: the method's own.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
+    target_modules: Annotated[
+        list[str] | None, typer.Option(help="Linear layers to adapt, repeatable. Default: all in the blocks.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Default: 100.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: 16.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Default: the method's own.")] = None,
+    head_learning_rate: Annotated[float | None, typer.Option(help="Default: the method's own.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="linear (default), cosine or constant.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: 0.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Training examples. Default: the task's own.")] = None,
+) -> None:
+    """Train one method on one task and write a PEFT adapter directory with a model card."""
+    options = {name: value for name, value in locals().items() if name != "output" and value is not None}
+    from analysis.cli.train import train_to
+    from analysis.training.specification import TrainingSpec
+
+    with _sentences():
+        measured = train_to(TrainingSpec(**options), output)
+    typer.echo(
+        f"{measured.accuracy:.1%} of {measured.n_test} test examples right "
+        f"(95 % interval {measured.low:.1%} to {measured.high:.1%}); written to {output}"
+    )
+
+
+@app.command()
+def train_shipped(
+    output: Annotated[Path, typer.Option(help="Where the adapters' directories go.")] = ANALYSIS / "adapters",
+) -> None:
+    """Train all adapters that come with this project, with three seeds and their baselines."""
+    from analysis.cli.ship import train_shipped
+
+    train_shipped(output)
+
+
+@app.command()
+def trial(
+    task: Annotated[str | None, typer.Option(help="bbc_headlines, airline_tweets or digits.")] = None,
+    methods: Annotated[str, typer.Option(help="Names, or name=size: plain,banded,lora=1,full.")] = "",
+    budgets: Annotated[str, typer.Option(help="Trainable parameters, the head not counted: 41472,331776.")] = "",
+    seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
+    study: Annotated[Path | None, typer.Option(help="A study's JSON file instead of the options above.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Default: 100.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: 16.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Training examples. Default: the task's own.")] = None,
+    base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
+    target_modules: Annotated[
+        list[str] | None, typer.Option(help="Linear layers to adapt, repeatable. Default: all in the blocks.")
+    ] = None,
+    evaluate_every: Annotated[int | None, typer.Option(help="Steps between two evaluations. Default: 10.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file to write study and results to.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one a core.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(envvar="SVFT_SCHEDULER", help="Address of a Dask scheduler to use instead.")
+    ] = None,
+) -> None:
+    """Train methods × budgets × seeds side by side, with a live table; the same command continues what it left."""
+    from analysis.cli import trial as body
+    from analysis.trials.study import Study, StudyError
+
+    with _sentences():
+        if study is not None:
+            chosen = body.read_study_file(study).study
+        elif task is None:
+            raise StudyError("Name a task (--task), or a study's file (--study).")
+        else:
+            names, sizes = body.parse_methods(methods)
+            given = {
+                "steps": steps,
+                "batch_size": batch_size,
+                "examples": examples,
+                "base": base,
+                "evaluate_every": evaluate_every,
+            }
+            chosen = Study(
+                task,
+                names,
+                budgets=body.parse_numbers(budgets),
+                sizes=sizes,
+                seeds=body.parse_numbers(seeds),
+                target_modules=target_modules and tuple(target_modules),
+                **{key: value for key, value in given.items() if value is not None},
+            )
+        store, id = body.run_study(chosen, name=f"{chosen.task}, command line", workers=workers, scheduler=scheduler)
+        body.finish(store, id, output)
+
+
+@app.command()
+def sweep(
+    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
+    methods: Annotated[str, typer.Option(help="Names, or name=size: plain,banded,lora=1,full.")],
+    rates: Annotated[
+        str,
+        typer.Option(help="Learning rates at the smallest size (they fall with it). Default: five around the own."),
+    ] = "",
+    seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
+    base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one a core.")] = None,
+) -> None:
+    """Find learning rates: train each method at several, and compare on the validation split."""
+    from analysis.cli import trial as body
+
+    with _sentences():
+        names, sizes = body.parse_methods(methods)
+        chosen = body.sweep_study(
+            task, names, sizes, body.parse_numbers(rates, float), body.parse_numbers(seeds), base
+        )
+        store, id = body.run_study(chosen, name=f"{task}, learning rates", workers=workers, scheduler=None)
+        body.print_sweep(body.sweep_table(store, id))
+
+
+@app.command()
+def results(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Studies' JSON files. Default: those that come with this project.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+) -> None:
+    """Print what studies say: accuracy, recovered performance, cost, and where the paper's central claim holds."""
+    from analysis.cli.results import print_results
+
+    with _sentences():
+        print_results(files or [], markdown)
+
+
+@app.command()
+def pretrain_digits(
+    output: Annotated[Path, typer.Option(help="Directory to write the model to.")] = ANALYSIS
+    / "models"
+    / "digits-vit",
+) -> None:
+    """Pretrain the small image classifier that the task digits starts from; it takes about a minute."""
+    from analysis.cli.pretrain import pretrain_digits
+
+    accuracy = pretrain_digits(output)
+    typer.echo(f"{accuracy:.1%} of the other digits right, upright; written to {output}")
+
+
+@app.command("benchmark")
+def run_benchmark(
+    rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 7,
+    output: Annotated[Path | None, typer.Option(help="JSON file to write the tables to as well.")] = None,
+) -> None:
+    """Print what SVFT costs: training steps, memory, decomposition, analysis.
+
+    Takes up to an hour on a CPU without bfloat16 units.
+    """
+    from analysis.cli.benchmark import run_benchmark
+
+    run_benchmark(rounds, output)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Directory of an adapter.")],
+    second: Annotated[Path, typer.Argument(help="Directory of another one, of the same base.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="HTML file to write the maps of likeness to.")] = None,
+) -> None:
+    """Compare two adapters matrix by matrix: size, cosine and shared directions, each beside its chance level."""
+    from analysis.adapters.opening import open_adapter
+    from analysis.cli import compare as body
+
+    with _sentences():
+        body.compare(open_adapter(first), open_adapter(second), as_json=as_json, figure=figure)
+
+
+@app.command()
+def budget(
+    model: Annotated[
+        str, typer.Argument(help="A preset (Gemma-2B, LLaMA-3-8B, …), a Hub id, a directory or a config.json.")
+    ] = DEFAULT_BASE,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="Kind of weights to adapt (query, MLP up, …), repeatable.")
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Sizes all methods as a LoRA of this rank. Default: 8.")
+    ] = None,
+    off_diag: Annotated[int | None, typer.Option(min=0, help="Sizes them as SVFT banded with this d.")] = None,
+    parameters: Annotated[int | None, typer.Option(min=1, help="Sizes them to this many parameters.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 16,
+    length: Annotated[int, typer.Option(min=1, help="Tokens an example.")] = 128,
+    dtype: Annotated[str, typer.Option(help="Of the base's weights: float32, bfloat16 or float16.")] = "float32",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="Check the counts that the SVFT paper publishes.")] = False,
+) -> None:
+    """Print what each method would train, store and need on a model, from its configuration alone."""
+    from analysis.cli import budget as body
+
+    with _sentences():
+        if paper:
+            body.print_paper(as_json)
+        else:
+            body.print_budget(model, kinds, rank, off_diag, parameters, batch, length, dtype, as_json)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Directory of an adapter, or of a whole fine-tuned model.")],
+    base: Annotated[str | None, typer.Option(help="Id or path of the base. Default: the one the files name.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    html: Annotated[Path | None, typer.Option(help="HTML file to write the main figures to.")] = None,
+) -> None:
+    """Say what an adapter is, and what it did to each matrix: norms, ranks, and how far it is from noise."""
+    from analysis.adapters.opening import open_adapter
+    from analysis.cli import inspect as body
+
+    with _sentences():
+        body.inspect(open_adapter(path, base), as_json=as_json, html=html)
+
+
+@app.command()
+def convert(
+    path: Annotated[
+        Path, typer.Argument(help="An adapter, a whole model, or a checkpoint of the SVFT authors' code.")
+    ],
+    to: Annotated[str, typer.Option(help="lora, merged, svft or authors.")],
+    output: Annotated[Path, typer.Option(help="Directory to write the result to.")],
+    rank: Annotated[int | None, typer.Option(help="Of lora.")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Of svft: plain, banded, random, top_k, or best (largest entries).")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="off_diag d of the pattern.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Entries of the whole adapter, instead of --size.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the random pattern.")] = 0,
+    base: Annotated[str | None, typer.Option(help="Id or path of the base. Default: the one the files name.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Convert to LoRA, a merged model, another pattern or the authors’ layers, and say what each matrix lost."""
+    from analysis.cli import convert as body
+
+    with _sentences():
+        body.convert(
+            path,
+            to,
+            output,
+            as_json=as_json,
+            base=base,
+            rank=rank,
+            pattern=pattern,
+            off_diag=size,
+            budget=budget,
+            seed=seed,
+        )
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete every cached decomposition.")] = False,
+) -> None:
+    """Show, or clear, the cache of singular value decompositions."""
+    from svft.decomposition import cache_directory, cache_files, cache_limit, clear_cache
+
+    if clear:
+        typer.echo(f"{clear_cache() / 1e6:,.0f} MB freed in {cache_directory()}")
+        return
+    files = cache_files()
+    size = sum(file.stat().st_size for file in files)
+    typer.echo(
+        f"{cache_directory()}: {len(files)} decompositions, {size / 1e6:,.0f} MB of at most "
+        f"{cache_limit() / 1e9:g} GB (SVFT_CACHE_LIMIT_GB). Clear it with: svft cache --clear"
+    )
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Show bad input as one sentence instead of a traceback: all of ours are ValueErrors that carry one."""
+    try:
+        yield
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+
+
+if __name__ == "__main__":
+    app()

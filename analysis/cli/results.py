@@ -1,0 +1,105 @@
+"""Body of `svft results`: what the studies in files say, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from analysis.cli.trial import read_study_file
+from analysis.training.tasks import get_task
+from analysis.trials.files import StudyFile, committed_studies
+from analysis.trials.results import points, summarize
+from analysis.trials.verdict import claim, claim_sentence
+
+SUMMARY_COLUMNS = ("method", "trained", "accuracy", "recovered performance", "rank of ΔW", "step time", "peak memory")
+CLAIM_COLUMNS = ("SVFT", "trained", "against", "trained ", "points above", "the claim")
+
+
+def print_results(paths: Sequence[Path], markdown: bool) -> None:
+    """Print accuracy, recovered performance and cost, and where the paper's central claim holds.
+
+    Args:
+        paths: Files of studies; none stands for those that come with this project.
+        markdown: Whether to print Markdown tables, as in the README.
+
+    Raises:
+        StudyError, TaskError: Where a file holds no study, or one on data that are not here.
+    """
+    for study in [read_study_file(path) for path in paths] or committed_studies().values():
+        title = get_task(study.study.task).title
+        sentence = claim_sentence(_claim(study))
+        if markdown:
+            table = _markdown(SUMMARY_COLUMNS, summary_rows(study))
+            print(f"### {title}\n\n`{study.command}`\n\n{table}\n\n{sentence}\n")
+            continue
+        console = Console()
+        console.print(f"\n{title}: {study.command}")
+        console.print(_rich(SUMMARY_COLUMNS, summary_rows(study)))
+        console.print(_rich(CLAIM_COLUMNS, claim_rows(study)))
+        console.print(sentence)
+
+
+def summary_rows(file: StudyFile) -> list[tuple[str, ...]]:
+    """Return the cells of `SUMMARY_COLUMNS`, one row a configuration, by ascending number of parameters."""
+    cost = pd.DataFrame(columns=["label", "time_ratio", "memory_ratio"]) if file.cost is None else file.cost
+    ratios = cost.set_index("label")[["time_ratio", "memory_ratio"]].to_dict("index")
+    rows = []
+    for row in summarize(file.results, _truth(file)).itertuples():
+        known = row.method not in ("head_only", "full") and not np.isnan(row.recovered)  # theirs are 0 and 1
+        recovered = _interval(row.recovered, row.recovered_low, row.recovered_high) if known else ""
+        price = ratios.get(row.label)
+        rows.append(
+            (
+                row.label,
+                f"{row.parameters:,}",
+                f"{row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%})",
+                recovered,
+                f"{row.rank:.0f}",
+                *(("", "") if price is None else (f"{ratio:.2f}" for ratio in price.values())),
+            )
+        )
+    return rows
+
+
+def claim_rows(file: StudyFile) -> list[tuple[str, ...]]:
+    """Return the cells of `CLAIM_COLUMNS`, one row a comparison (`analysis.trials.verdict.claim`)."""
+    return [
+        (
+            row.label,
+            f"{row.parameters:,}",
+            row.reference,
+            f"{row.reference_parameters:,}",
+            f"{points(row.difference)} ({points(row.low)} to {points(row.high)})",
+            row.outcome + (", also corrected" if row.corrected else ""),
+        )
+        for row in _claim(file).itertuples()
+    ]
+
+
+def _claim(file: StudyFile) -> pd.DataFrame:
+    return claim(file.results, _truth(file))
+
+
+def _truth(file: StudyFile) -> np.ndarray:
+    return getattr(get_task(file.study.task).load(), file.study.final_split).labels
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{value:.0%} ({low:.0%} to {high:.0%})".replace("-", "−")
+
+
+def _rich(columns: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

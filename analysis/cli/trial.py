@@ -1,0 +1,220 @@
+"""Bodies of `svft trial` and `svft sweep`: run a study with a live table."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from analysis.planning.sizing import size_label
+from analysis.training.evaluation import wilson_interval
+from analysis.training.methods import METHODS
+from analysis.trials.engine import Engine
+from analysis.trials.files import StudyFile, export_study, read_study
+from analysis.trials.records import TrialRecord
+from analysis.trials.store import Store
+from analysis.trials.study import Study, StudyError
+
+NAME = "command line"
+# Shares of a method's own rate, a factor of about 3 apart.
+SWEEP = (0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+def run_study(study: Study, *, name: str, workers: int | None, scheduler: str | None) -> tuple[Store, str]:
+    """Run a study to its end, or continue the unfinished one that compares the same; return its store and id.
+
+    Ctrl-C interrupts it: the same command goes on from the last evaluations.
+    """
+    store = Store()
+    study = study.resolved()
+    console = Console()
+    for one in study.plan()[1]:
+        console.print(f"Left out at {one.budget:,}: {one.reason}")
+    unfinished = [
+        record.id
+        for record in store.studies("")
+        if record.study == study and record.state in ("interrupted", "stopped")
+    ]
+    engine = Engine(store, scheduler=scheduler, workers=workers)
+    try:
+        if unfinished:
+            id = unfinished[0]
+            console.print("Going on with the unfinished run of this study.")
+            engine.resume(id)
+        else:
+            id = engine.start(study, name=name)
+        with Live(console=console, refresh_per_second=2) as live:
+            began = time.monotonic()
+            while not engine.wait(id, 0.5):
+                if engine.error:
+                    raise StudyError(engine.error)
+                live.update(_progress(store, id, time.monotonic() - began))
+            live.update(_progress(store, id, time.monotonic() - began))
+    finally:
+        engine.close()
+    return store, id
+
+
+def read_study_file(path: Path) -> StudyFile:
+    """Return the study in a file, with its results.
+
+    Raises:
+        StudyError: Where the file is missing or holds no study.
+    """
+    try:
+        return read_study(path.read_bytes())
+    except OSError as error:
+        raise StudyError(f"The study's file {path} cannot be read: {error.strerror}.") from error
+
+
+def finish(store: Store, id: str, output: Path | None) -> None:
+    """Print the results of a study by method and size, and write its file where one is asked for."""
+    console = Console()
+    for record in store.trials(id):
+        if record.state == "failed":
+            console.print(f"{record.trial.label}, seed {record.trial.spec.seed}: {record.reason}")
+    results = store.results(id)
+    if output is not None:
+        output.write_text(export_study(store, id), encoding="utf-8")
+        console.print(f"written to {output}")
+    if results.empty:
+        return
+    table = Table("method", "trained", "seeds", "accuracy", "lowest", "highest", "rank of ΔW")
+    for label, rows in results.groupby("label", sort=False):
+        accuracy = rows["accuracy"]
+        cells = (f"{value:.1%}" for value in (accuracy.mean(), accuracy.min(), accuracy.max()))
+        table.add_row(label, f"{rows['parameters'].iloc[0]:,}", str(len(rows)), *cells, f"{rows['rank'].mean():.0f}")
+    console.print(table)
+
+
+def parse_methods(text: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
+    """Return (names, sizes by name) of methods as on the command line: ``plain,lora=1,lora=8``.
+
+    Raises:
+        StudyError: Where a size is no whole number.
+    """
+    names: list[str] = []
+    sizes: dict[str, tuple[int, ...]] = {}
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        name, _, size = word.partition("=")
+        names.append(name)
+        if size:
+            sizes[name] = (*sizes.get(name, ()), *parse_numbers(size))
+    return tuple(names), sizes
+
+
+def parse_numbers(text: str, kind: type = int) -> tuple:
+    """Return the numbers of a list as on the command line: ``0,1,2``, ``0-4``, ``1e-3,3e-3``.
+
+    Raises:
+        StudyError: Where it is no list of numbers.
+    """
+    numbers: list = []
+    try:
+        for word in filter(None, (word.strip() for word in text.split(","))):
+            first, dash, last = word.partition("-")
+            if kind is int and dash:
+                numbers += range(int(first), int(last) + 1)
+            else:
+                numbers.append(kind(word.replace("_", "")))
+    except ValueError as error:
+        raise StudyError(f"{text!r} is no list of numbers: write them as 0,1,2 or 0-4.") from error
+    return tuple(numbers)
+
+
+def sweep_study(
+    task: str,
+    methods: tuple[str, ...],
+    sizes: dict[str, tuple[int, ...]],
+    rates: tuple[float, ...],
+    seeds: tuple[int, ...],
+    base: str | None,
+) -> Study:
+    """Return the study that tries each method at several learning rates, judged on the validation split.
+
+    Args:
+        task: Name of the task.
+        methods: Names of methods.
+        sizes: Method -> sizes; the others have their own.
+        rates: Learning rates, () for `SWEEP` times each method's own.
+        seeds: Of each rate.
+        base: Base model, None for the task's own.
+    """
+    known = [method for method in methods if method in METHODS]
+    sizes = {method: (METHODS[method].size,) for method in known if METHODS[method].size_name} | sizes
+    own = Study(task, methods, sizes=sizes).resolved().learning_rates
+    tried = {method: rates or tuple(float(f"{own[method][0] * share:.2g}") for share in SWEEP) for method in methods}
+    return Study(
+        task,
+        methods,
+        sizes=sizes,
+        seeds=seeds,
+        learning_rates=tried,
+        base=base,
+        evaluate_every=Study.steps,  # only the end matters
+        final_split="validation",
+    )
+
+
+def sweep_table(store: Store, id: str) -> pd.DataFrame:
+    """Return what each rate came to.
+
+    Columns:
+        method: Method and size for people.
+        rate, seeds: What was tried.
+        accuracy: On the whole validation split, mean over the seeds.
+        low, high: 95 % Wilson interval of the examples of all seeds together.
+        best: Whether no other rate of the method was better.
+    """
+    results = store.results(id)
+    specs = {record.number: record.trial.spec for record in store.trials(id)}
+    tried = [specs[number] for number in results["trial"]]
+    results["rate"] = [spec.head_learning_rate if spec.method == "head_only" else spec.learning_rate for spec in tried]
+    results["method"] = [size_label(spec.method, spec.size, spec.budget) for spec in tried]
+    rows = []
+    for (method, rate), group in results.groupby(["method", "rate"], sort=False):
+        examples = len(group["predicted"].iloc[0]) * len(group)
+        accuracy = group["accuracy"].mean()
+        rows.append((method, rate, len(group), accuracy, *wilson_interval(round(accuracy * examples), examples)))
+    table = pd.DataFrame(rows, columns=["method", "rate", "seeds", "accuracy", "low", "high"])
+    table["best"] = table["accuracy"] == table.groupby("method")["accuracy"].transform("max")
+    return table
+
+
+def print_sweep(table: pd.DataFrame) -> None:
+    """Print a sweep, the best rate of each method marked."""
+    shown = Table("method", "learning rate", "accuracy on validation", "95 % interval", "")
+    for row in table.itertuples():
+        interval = f"{row.low:.1%} to {row.high:.1%}"
+        shown.add_row(row.method, f"{row.rate:g}", f"{row.accuracy:.1%}", interval, "best" if row.best else "")
+    Console().print(shown)
+
+
+def _progress(store: Store, id: str, seconds: float) -> Group:
+    """Return the trials that run, and how far the study is."""
+    trials, points = store.trials(id), store.points(id)
+    last = points.groupby("trial").tail(1).set_index("trial")
+    table = Table("trial", "seed", "step", "loss", "accuracy")
+    shown = [trial for trial in trials if trial.state == "running"][:24]
+    for trial in shown:
+        values = last.loc[trial.number] if trial.number in last.index else None
+        table.add_row(
+            trial.trial.label,
+            str(trial.trial.spec.seed),
+            f"{trial.step}/{trial.trial.spec.steps}",
+            "" if values is None else f"{values['loss']:.3f}",
+            "" if values is None else f"{values['accuracy']:.1%}",
+        )
+    ended = sum(trial.state in ("done", "failed", "stopped") for trial in trials)
+    share = sum(_share(trial) for trial in trials) / len(trials)
+    line = f"{ended} of {len(trials)} trials done, {share:.0%}, {seconds:,.0f} s"
+    return Group(table, Text(line)) if shown else Group(Text(line))
+
+
+def _share(trial: TrialRecord) -> float:
+    return 1.0 if trial.state in ("done", "failed", "stopped") else trial.step / trial.trial.spec.steps

@@ -1,0 +1,1 @@
+"""What knows nothing of adapters: errors, settings, linear algebra, bootstrap, strangers' files, background jobs."""

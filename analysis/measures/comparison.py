@@ -1,0 +1,266 @@
+"""Two adapters of one base, compared matrix by matrix in the singular basis that they share.
+
+U and V have orthonormal columns, so the inner product of two updates in the thin basis is that of their coefficients,
+⟨ΔW, ΔW'⟩ = ⟨M, M'⟩, and their leading singular vectors are U and V times those of M. An update of another kind may
+leave the thin basis of a weight that is not square. What it has outside counts: norms, and so cosines, are those of
+the whole update; where both leave the basis, the two are compared as dense matrices.
+
+Chance levels. Two independent updates with Gaussian entries on Ω and Ω' have a cosine of mean 0 and standard deviation
+√(|Ω ∩ Ω'| / (k·k')); an update that is bound to no Ω counts as one with all out·in entries. A random r-dimensional
+subspace of a space of N dimensions overlaps any other one by r/N on average; N is n, or out (in) where an update
+leaves the basis on that side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from analysis.adapters.adapter import AdaptedMatrix, Adapter
+from analysis.common.errors import AdapterError
+from analysis.common.linear_algebra import Svd, dense_svd, sparse, svd
+
+LEADING = 10  # directions whose spans are compared
+TOLERANCE = 5e-3  # relative error of ΔW up to which two bases count as one: that of `svft.basis`
+
+_COLUMN_TYPES = {
+    "name": "str", "layer": "Int64", "kind": "str", "label": "str", "n": "int64", "relative_norm_a": "float64",
+    "relative_norm_b": "float64", "norm_ratio": "float64", "cosine": "float64", "chance_cosine": "float64",
+    "directions": "Int64", "overlap_left": "float64", "chance_left": "float64", "overlap_right": "float64",
+    "chance_right": "float64", "basis_error": "float64",
+}  # fmt: skip
+
+# What `summarize` says of the matrix rather than of its update.
+_PLACE = {"name", "layer", "kind", "label", "out", "in", "n", "m", "pattern_label", "weight_norm"}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What two adapters both adapt.
+
+    Attributes:
+        names: Modules that both adapt, with weights of one shape, in the order of the first adapter.
+        only_a: Modules that the first adapts alone.
+        only_b: Modules that the second adapts alone.
+        unlike: Modules of one name whose weights differ in shape.
+    """
+
+    names: list[str]
+    only_a: list[str]
+    only_b: list[str]
+    unlike: list[str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether both adapt the same matrices."""
+        return not (self.only_a or self.only_b or self.unlike)
+
+    def sentence(self) -> str:
+        """Say for people what is compared, and what is left out."""
+        total = len(self.names) + len(self.only_a) + len(self.only_b) + len(self.unlike)
+        if self.complete:
+            return f"Both adapt the same {total} matrices."
+        parts = [
+            f"{len(names)} {text}"
+            for names, text in (
+                (self.only_a, "only the first adapts"),
+                (self.only_b, "only the second adapts"),
+                (self.unlike, "have weights of another shape"),
+            )
+            if names
+        ]
+        return f"Compared on the {len(self.names)} matrices that both adapt; left out: {', '.join(parts)}."
+
+
+def shared(a: Adapter, b: Adapter) -> Shared:
+    """Return which matrices two adapters both adapt.
+
+    Raises:
+        AdapterError: Where there is none.
+    """
+    shapes_a, shapes_b = (
+        {row["name"]: (row["out"], row["in"]) for row in of.matrices[["name", "out", "in"]].to_dict("records")}
+        for of in (a, b)
+    )
+    both = [name for name in shapes_a if name in shapes_b]
+    found = Shared(
+        names=[name for name in both if shapes_a[name] == shapes_b[name]],
+        only_a=[name for name in shapes_a if name not in shapes_b],
+        only_b=[name for name in shapes_b if name not in shapes_a],
+        unlike=[name for name in both if shapes_a[name] != shapes_b[name]],
+    )
+    if not found.names:
+        raise AdapterError(
+            f"{a.path.name} and {b.path.name} adapt no matrix of one name and shape: choose two adapters of one base."
+        )
+    return found
+
+
+def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float]:
+    """Return a matrix of `b` with its coefficients in the basis of `a`, and how far the two bases differ.
+
+    Singular vectors are unique only up to signs: where the two files were written with different ones, the
+    coefficients change sign with them.
+
+    Returns:
+        The matrix; and the estimated relative error of its ΔW, which is above `TOLERANCE` where the singular vectors
+        of the two are not the same (another base, other precision, rotated vectors).
+    """
+    matrix = b.matrix(name)
+    own, stored = a.signature(name), b.signature(name)
+    m = min(own.shape[1], stored.shape[1])
+    own, stored = own[:, :m], stored[:, :m]
+    if np.array_equal(own, stored):
+        return matrix, 0.0
+    import torch  # it takes seconds, and adapters from one machine come here without it
+
+    from svft.basis import align
+
+    inside = np.maximum(matrix.rows, matrix.cols) < m  # beyond, `a` has nothing that it could be compared with
+    rows, cols, values = (torch.from_numpy(part[inside]) for part in (matrix.rows, matrix.cols, matrix.values))
+    found = align(*(torch.from_numpy(part.astype(np.float32)) for part in (stored, own)), rows, cols, values)
+    signs = np.ones(matrix.k)
+    signs[inside] = found.signs.numpy()
+    repaired = replace(matrix, values=matrix.values * signs)
+    if matrix.outside is not None:
+        left, right = np.where((stored.astype(np.float64) * own).sum(axis=-1) < 0, -1.0, 1.0)
+        outside = matrix.outside * (right if matrix.shape[0] > matrix.shape[1] else left[:, None])
+        repaired = replace(repaired, projection=replace(matrix.projection, outside=outside))
+    return repaired, found.error
+
+
+def compare_matrix(a: Adapter, b: Adapter, name: str) -> dict:
+    """Return the comparison of one matrix, as a dict; the columns of `compare_adapters`."""
+    first = a.matrix(name)
+    second, error = in_basis_of(a, b, name)
+    weight = np.nan if first.truncated else float(np.linalg.norm(first.sigma))
+    row = {
+        "name": name,
+        "layer": pd.NA if first.layer is None else first.layer,
+        "kind": first.kind,
+        "label": first.label,
+        "n": first.n,
+        "relative_norm_a": first.update_norm / weight if weight else np.nan,
+        "relative_norm_b": second.update_norm / weight if weight else np.nan,
+        "norm_ratio": second.update_norm / first.update_norm if first.update_norm else np.nan,
+        "basis_error": error,
+    }
+    dense = None
+    if first.outside is not None and second.outside is not None:
+        dense = tuple(of.dense_update(name) for of in (a, b))
+    unknown = dense is not None and any(update is None for update in dense)
+    if error > TOLERANCE or unknown or not (first.update_norm and second.update_norm):
+        missing = ("cosine", "chance_cosine", "overlap_left", "chance_left", "overlap_right", "chance_right")
+        return row | dict.fromkeys(missing, np.nan) | {"directions": pd.NA}
+    return row | cosine(first, second, dense) | overlap(first, second, dense)
+
+
+Dense = tuple[np.ndarray, np.ndarray]
+
+
+def cosine(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = None) -> dict:
+    """Return ⟨ΔW, ΔW'⟩ / (‖ΔW‖_F ‖ΔW'‖_F) of two updates in one basis, and its standard deviation for noise.
+
+    Args:
+        first: The matrix in one adapter.
+        second: The matrix in the other.
+        dense: Both updates, (out, in) each: needed where both leave the basis.
+    """
+    size = max(first.m, second.m)
+    flat_a, flat_b = (matrix.rows * size + matrix.cols for matrix in (first, second))
+    _, at_a, at_b = np.intersect1d(flat_a, flat_b, assume_unique=True, return_indices=True)
+    inner = float(first.values[at_a] @ second.values[at_b] if dense is None else np.vdot(*dense))
+    free = first.shape[0] * first.shape[1]
+    counts = [free if matrix.projected else matrix.k for matrix in (first, second)]
+    common = min(counts) if free in counts else len(at_a)
+    return {
+        "cosine": float(np.clip(inner / (first.update_norm * second.update_norm), -1, 1)),
+        "chance_cosine": float(np.sqrt(common / (counts[0] * counts[1]))),
+    }
+
+
+def overlap(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = None, leading: int = LEADING) -> dict:
+    """Return the overlap of the spans of the leading singular vectors of two updates in one basis.
+
+    Args:
+        first: The matrix in one adapter.
+        second: The matrix in the other.
+        dense: Both updates, (out, in) each: needed where both leave the basis.
+        leading: Number of directions.
+
+    Returns:
+        directions: r, `leading` or the smaller rank of the two.
+        overlap_left, overlap_right: ‖AᵀB‖_F² / r for orthonormal bases A and B of the two spans (mean squared cosine
+            of their principal angles), from 0 to 1.
+        chance_left, chance_right: r/N, see above.
+    """
+    of = [_svd(matrix) for matrix in (first, second)] if dense is None else [dense_svd(one) for one in dense]
+    matrices = (first, second)
+    counts = [int((found.values > matrix.rounding).sum()) for matrix, found in zip(matrices, of, strict=True)]
+    r = min(leading, *counts)
+    leaves = any(matrix.outside is not None for matrix in matrices)
+    row: dict = {"directions": r}
+    for side, vectors, width in (("left", "P", first.shape[0]), ("right", "Q", first.shape[1])):
+        A, B = (getattr(found, vectors)[:, :r] for found in of)
+        m = min(len(A), len(B))  # the shorter one is zero beyond
+        row[f"overlap_{side}"] = float(min(np.square(A[:m].T @ B[:m]).sum() / r, 1.0)) if r else np.nan
+        row[f"chance_{side}"] = r / (width if leaves else first.n)
+    return row
+
+
+def _svd(matrix: AdaptedMatrix) -> Svd:
+    """Return the decomposition of an update, in coordinates of the basis first and of what lies outside after it."""
+    if matrix.projected:
+        return dense_svd(matrix.with_outside(matrix.coefficients()))
+    return svd(sparse(matrix.rows, matrix.cols, matrix.values, matrix.m))
+
+
+def comparison_rows(a: Adapter, b: Adapter) -> Iterator[dict]:
+    """Yield `compare_matrix` of each matrix that both adapt."""
+    for name in shared(a, b).names:
+        yield compare_matrix(a, b, name)
+
+
+def compare_adapters(a: Adapter, b: Adapter) -> pd.DataFrame:
+    """Return one row per matrix that both adapt, in the order of the first.
+
+    Columns:
+        name, layer, kind, label, n: The matrix.
+        relative_norm_a, relative_norm_b: ‖ΔW‖_F / ‖W‖_F of each (NaN where a truncated basis hides the tail of W).
+        norm_ratio: ‖ΔW_b‖_F / ‖ΔW_a‖_F; NaN where the first is zero.
+        cosine, chance_cosine: See `cosine`.
+        directions, overlap_left, chance_left, overlap_right, chance_right: See `overlap`.
+        basis_error: See `in_basis_of`. Where it is above `TOLERANCE`, where both updates leave the basis and one was
+            saved as a projection, which keeps that part only up to a rotation, or an update is zero, cosine and
+            overlaps are not defined (NaN).
+
+    Raises:
+        AdapterError: Where no matrix is shared, or one is damaged.
+    """
+    return comparison_table(list(comparison_rows(a, b)))
+
+
+def comparison_table(rows: list[dict]) -> pd.DataFrame:
+    """Return dicts of `compare_matrix` as the table of `compare_adapters`."""
+    return pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
+
+
+def differences(a: dict, b: dict) -> pd.DataFrame:
+    """Return every measure of one matrix in two adapters, and their differences.
+
+    Args:
+        a: `analysis.measures.summary.summarize` of the matrix in the first adapter.
+        b: The same of the second.
+
+    Columns:
+        measure: Name of a number of `measures.summary.summarize`; what describes the matrix itself is left out.
+        a, b: Its values, NaN where unknown.
+        difference: b − a.
+    """
+    names = [name for name in a if name not in _PLACE and name in b]
+    rows = [(name, *(np.nan if pd.isna(of[name]) else float(of[name]) for of in (a, b))) for name in names]
+    table = pd.DataFrame(rows, columns=["measure", "a", "b"])
+    return table.assign(difference=table["b"] - table["a"])

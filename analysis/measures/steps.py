@@ -1,0 +1,69 @@
+"""The tables of a whole adapter, or of one matrix, step by step: as work for a job that shows what is done so far.
+
+Each function yields the number of its results first, then the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from analysis.adapters.adapter import AdaptedMatrix
+from analysis.adapters.opening import open_adapter
+from analysis.measures.comparison import comparison_rows, shared
+from analysis.measures.overview import noise_summary, relative_norm, wall_row
+from analysis.measures.ranks import norms, ranks
+from analysis.measures.spectrum import cumulative_energy, intruders, spectrum, subspace_overlap
+from analysis.measures.summary import summarize
+
+
+def summary_steps(path: str) -> Iterator[Any]:
+    """Yield the number of adapted matrices, then `summary.summarize` of one after another."""
+    adapter = open_adapter(path)
+    yield len(adapter.names)
+    for name in adapter.names:
+        yield summarize(adapter.matrix(name))
+
+
+def overview_steps(path: str) -> Iterator[Any]:
+    """Yield the number of adapted matrices, then (name, ‖ΔW‖/‖W‖, its part of the wall) of one after another."""
+    adapter = open_adapter(path)
+    yield len(adapter.names)
+    for matrix in map(adapter.matrix, adapter.names):
+        yield matrix.name, relative_norm(matrix), wall_row(matrix, signed=False)
+
+
+def comparison_steps(a: str, b: str) -> Iterator[Any]:
+    """Yield the number of matrices that two adapters share, then `comparison.compare_matrix` of each."""
+    first, second = open_adapter(a), open_adapter(b)
+    yield len(shared(first, second).names)
+    yield from comparison_rows(first, second)
+
+
+def matrix_steps(path: str, name: str) -> Iterator[Any]:
+    """Yield the number of tables, then (function name, table) of everything that needs the spectrum of one matrix."""
+    matrix = open_adapter(path).matrix(name)
+    yield len(MATRIX_TABLES)
+    for table in MATRIX_TABLES:
+        yield table.__name__, table(matrix)
+
+
+def update_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
+    """Return the singular values of ΔW, descending."""
+    return matrix.update_singular_values
+
+
+# The quick ones first: each is shown as soon as it is there.
+MATRIX_TABLES = (
+    norms,
+    ranks,
+    update_singular_values,
+    cumulative_energy,
+    spectrum,
+    subspace_overlap,
+    intruders,
+    summarize,
+    noise_summary,
+)

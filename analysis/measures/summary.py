@@ -1,0 +1,210 @@
+"""One row of measures per adapted matrix, tables over a whole adapter, and totals of an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from analysis.adapters.adapter import AdaptedMatrix, Adapter
+from analysis.common.linear_algebra import DIRECT_SIZE
+from analysis.measures.coefficients import energy_shares, entries_for_energy, noise_like
+from analysis.measures.ranks import effective_rank, rank_bounds, stable_rank
+from analysis.measures.spectrum import intruders, spectrum
+
+_COLUMN_TYPES = {
+    "name": "str", "layer": "Int64", "kind": "str", "label": "str", "out": "int64", "in": "int64", "n": "int64",
+    "m": "int64", "k": "int64", "pattern_label": "str", "weight_norm": "float64", "update_norm": "float64",
+    "relative_norm": "float64", "inside_share": "float64",
+    "update_spectral": "float64", "update_nuclear": "float64", "stable_rank": "float64",
+    "effective_rank": "float64", "numerical_rank": "int64", "structural_rank": "int64", "min_k_n": "int64",
+    "lora_rank": "float64", "off_diagonal_share": "float64", "noise_off_diagonal_share": "float64",
+    "leading_share": "float64", "noise_leading_share": "float64", "entries_for_90": "float64",
+    "noise_entries_for_90": "float64", "largest_delta_sigma": "float64", "largest_relative_delta_sigma": "float64",
+    "moved": "Int64", "turned": "int64", "intruders": "int64", "noise_moved": "Int64", "noise_turned": "Int64",
+    "noise_intruders": "Int64",
+}  # fmt: skip
+
+# progress(done, total, name): called before each matrix with its name, and once after the last with name "".
+Progress = Callable[[int, int, str], None]
+
+
+def summarize(matrix: AdaptedMatrix) -> dict:
+    """Return the measures of one matrix, as a dict; the columns of `summarize_adapter`."""
+    values = matrix.update_singular_values
+    shares = energy_shares(matrix).set_index("part")
+    concentrated = entries_for_energy(matrix)
+    update_norm = matrix.update_norm
+    weight_norm = np.nan if matrix.truncated else float(np.linalg.norm(matrix.sigma))
+    row = {
+        "name": matrix.name,
+        "layer": pd.NA if matrix.layer is None else matrix.layer,
+        "kind": matrix.kind,
+        "label": matrix.label,
+        "out": matrix.shape[0],
+        "in": matrix.shape[1],
+        "n": matrix.n,
+        "m": matrix.m,
+        "k": matrix.k,
+        "pattern_label": matrix.pattern_label,
+        "weight_norm": weight_norm,
+        "update_norm": update_norm,
+        "relative_norm": _ratio(update_norm, weight_norm),
+        "inside_share": matrix.inside_share,
+        "update_spectral": float(values[0]),
+        "update_nuclear": float(values.sum()),
+        "stable_rank": stable_rank(values),
+        "effective_rank": effective_rank(values),
+        "numerical_rank": int((values > matrix.rounding).sum()),
+        **rank_bounds(matrix),
+        "off_diagonal_share": float(shares.at["off_diagonal", "share"]),
+        "noise_off_diagonal_share": float(shares.at["off_diagonal", "noise_share"]),
+        "leading_share": float(shares.at["leading_10pct", "share"]),
+        "noise_leading_share": float(shares.at["leading_10pct", "noise_share"]),
+        "entries_for_90": float(concentrated["fraction"]),
+        "noise_entries_for_90": float(concentrated["noise_mid"]),
+    }
+    return row | _movement(matrix) | _noise_movement(matrix)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return 0.0 if part == 0 else float(np.inf) if whole == 0 else part / whole
+
+
+def _movement(matrix: AdaptedMatrix) -> dict:
+    table = spectrum(matrix)
+    relative = table["relative_delta"][table["sigma"] >= 0.01 * matrix.sigma[0]]
+    return {
+        "largest_delta_sigma": _largest(table["delta"]),
+        "largest_relative_delta_sigma": _largest(relative),
+        "moved": pd.NA if table["moved"].isna().any() else int(table["moved"].sum()),
+        "turned": int(table["turned"].sum()),
+        "intruders": int(intruders(matrix)["intruder"].sum()),
+    }
+
+
+def _noise_movement(matrix: AdaptedMatrix) -> dict:
+    columns = ("moved", "turned", "intruders")
+    if matrix.m > DIRECT_SIZE:
+        return {f"noise_{column}": pd.NA for column in columns}
+    noise = _movement(noise_like(matrix))
+    return {f"noise_{column}": noise[column] for column in columns}
+
+
+def _largest(values: pd.Series) -> float:
+    """Return the value of largest size, with its sign; 0 of none."""
+    known = values.dropna().to_numpy()
+    return float(known[np.abs(known).argmax()]) if len(known) else 0.0
+
+
+def summarize_adapter(
+    adapter: Adapter, progress: Progress | None = None, should_stop: Callable[[], bool] | None = None
+) -> pd.DataFrame:
+    """Return one row of measures per adapted matrix, in the adapter's order.
+
+    Args:
+        adapter: An open adapter.
+        progress: Told of each matrix.
+        should_stop: Asked before each matrix; once it says True, the rows so far are returned.
+
+    Columns:
+        name, layer, kind, label, out, in, n, m, k, pattern_label: As in `Adapter.matrices`.
+        weight_norm: ‖W‖_F (NaN where a truncated basis hides the tail of W).
+        update_norm: ‖ΔW‖_F.
+        relative_norm: ‖ΔW‖_F / ‖W‖_F (NaN as above; 0 for a zero update).
+        inside_share: Share of ‖ΔW‖_F² inside the thin basis: 1 for SVFT.
+        update_spectral, update_nuclear: ‖ΔW‖₂ and nuclear norm of ΔW.
+        stable_rank, effective_rank, numerical_rank: Of ΔW, see `ranks.ranks`.
+        structural_rank, min_k_n, lora_rank: See `ranks.rank_bounds`.
+        off_diagonal_share, noise_off_diagonal_share: Energy off the diagonal, and for noise.
+        leading_share, noise_leading_share: Energy in the leading 10 % of directions, and for noise.
+        entries_for_90, noise_entries_for_90: Part of the entries that holds 90 % of the energy, and for noise.
+        largest_delta_sigma: Δσ of largest size, signed, of paired vectors.
+        largest_relative_delta_sigma: Largest |Δσ/σ|, signed, among σ of at least 1 % of σ₁.
+        moved: Number of directions that changed place (Int64; NA where a truncated basis hides some places).
+        turned: Number of directions that turned, see `spectrum.spectrum`.
+        intruders: Number of intruder dimensions among the leading 10 new vectors (those of known place).
+        noise_moved, noise_turned, noise_intruders: The same for Gaussian noise of the same energy on the same Ω
+            (Int64; NA for m > 1024, where it would double the time: see `coefficients.noise_like`).
+    """
+    rows = [summarize(matrix) for matrix in _each(adapter, progress, should_stop)]
+    return summary_table(rows)
+
+
+def summary_table(rows: list[dict]) -> pd.DataFrame:
+    """Return dicts of `summarize` as the table of `summarize_adapter`, for callers that collect them one by one."""
+    return pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
+
+
+def over_adapter(
+    table: Callable[[AdaptedMatrix], pd.DataFrame],
+    adapter: Adapter,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> pd.DataFrame:
+    """Return `table` of every matrix of the adapter, one under the other.
+
+    Args:
+        table: A function of one matrix, such as `coefficients.entries` or `spectrum.spectrum`.
+        adapter: An open adapter.
+        progress: Told of each matrix.
+        should_stop: Asked before each matrix; once it says True, the rows so far are returned.
+
+    Columns:
+        name, layer, kind, label: The matrix.
+        …: Those of `table`.
+    """
+    place = ["name", "layer", "kind", "label"]
+    tables = []
+    for matrix in _each(adapter, progress, should_stop):
+        part = table(matrix)
+        for position, column in enumerate(place):
+            part.insert(position, column, getattr(matrix, column))
+        tables.append(part.astype({"layer": "Int64"}))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=place)
+
+
+def _each(
+    adapter: Adapter, progress: Progress | None, should_stop: Callable[[], bool] | None
+) -> Iterator[AdaptedMatrix]:
+    total = len(adapter.names)
+    for done, name in enumerate(adapter.names):
+        if should_stop is not None and should_stop():
+            return
+        if progress is not None:
+            progress(done, total, name)
+        yield adapter.matrix(name)
+    if progress is not None:
+        progress(total, total, "")
+
+
+def totals(summary: pd.DataFrame) -> pd.Series:
+    """Return the measures of the whole adapter, from the table of `summarize_adapter`.
+
+    Returns:
+        matrices, k: Number of matrices and of trained entries.
+        update_norm, relative_norm: Of all matrices as one block-diagonal matrix.
+        off_diagonal_share, leading_share: Of its energy.
+        noise_off_diagonal_share, noise_leading_share: If within each matrix it were spread as by noise.
+        numerical_rank, structural_rank: Sums.
+        largest_delta_sigma: Δσ of largest size, signed.
+        moved, turned, intruders, noise_moved, noise_turned, noise_intruders: Sums; NA where a summand is.
+    """
+    update, weight = (np.linalg.norm(summary[column]) for column in ("update_norm", "weight_norm"))
+    energy = summary["update_norm"] ** 2
+    shares = ("off_diagonal_share", "noise_off_diagonal_share", "leading_share", "noise_leading_share")
+    moves = ("moved", "turned", "intruders")
+    sums = ("numerical_rank", "structural_rank", *moves, *(f"noise_{column}" for column in moves))
+    return pd.Series(
+        {
+            "matrices": len(summary),
+            "k": int(summary["k"].sum()),
+            "update_norm": float(update),
+            "relative_norm": _ratio(float(update), float(weight)),
+            **{share: float((summary[share] * energy).sum() / (energy.sum() or 1.0)) for share in shares},
+            "largest_delta_sigma": _largest(summary["largest_delta_sigma"]),
+            **{column: summary[column].sum(skipna=False) for column in sums},
+        },
+        dtype=object,
+    )

@@ -1,0 +1,232 @@
+"""Base models, text and image classifiers: from a portable id to a model in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.image_processing_base import ImageProcessingMixin
+from transformers.pytorch_utils import Conv1D
+from transformers.utils import logging as transformers_logging
+
+from analysis.common.errors import BaseModelError
+from analysis.models.heads import is_head
+from analysis.models.modules import inside_block
+from analysis.models.packages import DEFAULT_BASE as DEFAULT_BASE
+from analysis.models.packages import resolve_base
+
+
+def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
+    """Load `base` in float32 with a new classification head, drawn from torch's global generator.
+
+    Args:
+        base: Id or local path of a text or image model. A head that it brings is left out.
+        labels: Names of the classes, in the order of the head's outputs.
+
+    Returns:
+        The classifier in eval mode. It records `base` itself as its name, so that no path of this machine reaches an
+        adapter trained on it.
+
+    Raises:
+        BaseModelError: Where the model cannot be found or read.
+    """
+    with quiet():
+        try:
+            model, loaded = _classifier(load_config(base)).from_pretrained(
+                resolve_base(base),
+                num_labels=len(labels),
+                id2label=dict(enumerate(labels)),
+                label2id={label: index for index, label in enumerate(labels)},
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,  # a head for other classes
+                output_loading_info=True,
+            )
+        except (OSError, ValueError) as error:
+            raise BaseModelError(_cannot_load(base)) from error
+    _renew_head(model, new=loaded["missing_keys"] | {key for key, *_ in loaded["mismatched_keys"]})
+    model.name_or_path = model.config._name_or_path = base
+    return model.eval()
+
+
+def build_without_weights(base: str) -> PreTrainedModel:
+    """Return `base` as a classifier on torch's meta device: its modules and their shapes, no numbers.
+
+    Raises:
+        BaseModelError: Where it cannot be found or read.
+    """
+    config = load_config(base)
+    with quiet(), torch.device("meta"):
+        return _classifier(config).from_config(config)
+
+
+def build_from_config(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Return a model on torch's meta device: its modules and their shapes, no numbers.
+
+    A language model where the configuration names one (`architectures`), else a classifier of images or texts where
+    the family has one, else the bare model.
+    """
+    with quiet(), torch.device("meta"):
+        return _trained_as(config).from_config(config, dtype=dtype)
+
+
+def _trained_as(config: PreTrainedConfig) -> type:
+    """Return the auto class as which a model of this configuration is fine-tuned."""
+    of, named = type(config), set(config.architectures or ())
+    for auto, mapping in (
+        (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
+        (AutoModelForSeq2SeqLM, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING),
+    ):
+        if of in mapping and mapping[of].__name__ in named:
+            return auto
+    has_head = of in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING or of in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    return _classifier(config) if has_head else AutoModel
+
+
+def linear_shapes(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return full module name -> (out, in) of the linear layers inside the blocks."""
+    modules = {name: model.get_submodule(name) for name in block_linears(model)}
+    return {
+        name: tuple(reversed(module.weight.shape)) if isinstance(module, Conv1D) else tuple(module.weight.shape)
+        for name, module in modules.items()
+    }
+
+
+def load_config(base: str) -> PreTrainedConfig:
+    """Load the configuration of `base`.
+
+    Raises:
+        BaseModelError: Where it cannot be found or read.
+    """
+    try:
+        return AutoConfig.from_pretrained(resolve_base(base))
+    except (OSError, ValueError) as error:
+        raise BaseModelError(_cannot_load(base)) from error
+
+
+def _classifier(config: PreTrainedConfig) -> type:
+    return AutoModelForImageClassification if _reads_images(config) else AutoModelForSequenceClassification
+
+
+def _reads_images(config: PreTrainedConfig) -> bool:
+    of = type(config)
+    return of in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING and of not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+
+def _renew_head(model: PreTrainedModel, new: set[str]) -> None:
+    """Draw the head anew where the file brought one of the same shape."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and is_head(name) and f"{name}.weight" not in new:
+            nn.init.normal_(module.weight, std=getattr(model.config, "initializer_range", 0.02))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+Encoder = Callable[[Sequence[Any]], dict[str, torch.Tensor]]
+
+
+def load_encoder(base: str) -> Encoder:
+    """Return what makes the inputs of `base` from texts, or of an image model from images.
+
+    Texts become input_ids, attention_mask, … each (texts, length); images (height, width) become pixel_values
+    (images, 1, height, width) float32, normalised as the model's own preprocessor_config.json says.
+
+    Raises:
+        BaseModelError: Where its tokenizer or normalisation cannot be found or read; from the encoder itself, where
+            it is given texts for images or the reverse.
+    """
+    return _image_encoder(base) if _reads_images(load_config(base)) else _text_encoder(base)
+
+
+def _text_encoder(base: str) -> Encoder:
+    tokenizer = load_tokenizer(base)
+
+    def encode(texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        if not isinstance(texts[0], str):
+            raise BaseModelError(f"The base model {base!r} reads texts, not images: choose an image model.")
+        return dict(tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt"))
+
+    return encode
+
+
+def _image_encoder(base: str) -> Encoder:
+    try:
+        values, _ = ImageProcessingMixin.get_image_processor_dict(resolve_base(base))
+        factor = values["rescale_factor"]
+        mean, std = (np.reshape(values[name], (-1, 1, 1)) for name in ("image_mean", "image_std"))
+    except (OSError, ValueError, KeyError) as error:
+        raise BaseModelError(
+            f"The image model {base!r} has no preprocessor_config.json with rescale_factor, image_mean and image_std."
+        ) from error
+
+    def encode(images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        if isinstance(images[0], str):
+            raise BaseModelError(f"The base model {base!r} reads images, not texts: choose a text model.")
+        pixels = (np.stack(images)[:, None] * factor - mean) / std
+        return {"pixel_values": torch.from_numpy(pixels.astype(np.float32))}
+
+    return encode
+
+
+@lru_cache(maxsize=4)
+def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of `base`, once per process.
+
+    Raises:
+        BaseModelError: Where it cannot be found or read.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(resolve_base(base))
+    except (OSError, ValueError) as error:
+        raise BaseModelError(_cannot_load(base)) from error
+
+
+def block_linears(model: nn.Module) -> list[str]:
+    """Return the names of the linear layers inside the model's blocks: 36 in the default base."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and inside_block(name)
+    ]
+
+
+def _cannot_load(base: str) -> str:
+    return (
+        f"The base model {base!r} could not be loaded: it is neither in an installed package, nor a local "
+        "directory with a config.json, nor reachable on the Hugging Face Hub; check the name or the network."
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from announcing the new head, which is meant, and from drawing its own progress bar."""
+    verbosity = transformers_logging.get_verbosity()
+    progress = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if progress:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,75 @@
+"""Modules of a model by name: inside a block or not, chosen or not, and what files call them. Light: no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from analysis.common.errors import SpecificationError
+
+# model_type -> what a classifier's modules begin with; files of a model without head lack it. Of these families it is
+# known that all matrices inside the blocks are linear layers, and how files call them. Others are built (see below).
+_PREFIXES = {
+    "bert": "bert",
+    "roberta": "roberta",
+    "distilbert": "distilbert",
+    "gpt2": "transformer",
+    "llama": "model",
+    "mistral": "model",
+    "qwen2": "model",
+    "vit": "vit",
+}
+# Files keep the names that these modules had first.
+_VIT_NAMES = {
+    r"^vit\.encoder\.layer\.": "vit.layers.",
+    r"attention\.attention\.(q|k|v)(uery|ey|alue)$": r"attention.\1_proj",
+    r"attention\.output\.dense$": "attention.o_proj",
+    r"intermediate\.dense$": "mlp.fc1",
+    r"output\.dense$": "mlp.fc2",
+}
+
+KNOWN_FAMILIES = frozenset(_PREFIXES)
+
+
+def choose_targets(linears: Sequence[str], target_modules: Sequence[str] | None) -> list[str]:
+    """Return those of the linear layers inside the blocks whose name is, or ends in, one of `target_modules`.
+
+    Args:
+        linears: Full names, in the order of the blocks.
+        target_modules: None takes all.
+
+    Raises:
+        SpecificationError: Where one of them matches no layer.
+    """
+    if target_modules is None:
+        return list(linears)
+    for target in target_modules:
+        if not any(f".{name}".endswith(f".{target}") for name in linears):
+            first = [name for name in linears if _block(name) == _block(linears[0])]
+            raise SpecificationError(
+                f"target_modules names {target!r}, which is no linear layer inside the blocks of this model; "
+                f"the first block has {', '.join(first)}."
+            )
+    return [name for name in linears if any(f".{name}".endswith(f".{target}") for target in target_modules)]
+
+
+def inside_block(name: str) -> bool:
+    """Whether a module is inside a block, that is inside a list of modules: no embedding, pooler or head is."""
+    return _block(name) is not None
+
+
+def _block(name: str) -> str | None:
+    """Return the path of the block that a module is in."""
+    found = re.match(r"(?:.*?\.)?\d+(?=\.|$)", name)
+    return found.group() if found else None
+
+
+def module_name(module: str, family: str | None) -> str:
+    """Return what a classifier of the family calls a module that files call `module`; itself for unknown families."""
+    if family not in _PREFIXES:
+        return module
+    prefix = _PREFIXES[family]
+    name = module if module.startswith(f"{prefix}.") else f"{prefix}.{module}"
+    for old, new in _VIT_NAMES.items() if family == "vit" else ():
+        name = re.sub(old, new, name)
+    return name

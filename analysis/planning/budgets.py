@@ -1,0 +1,208 @@
+"""What adapters of every method would train, store and reach on a model, from its shapes alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import mean
+
+import pandas as pd
+
+from analysis.models.architecture import Architecture
+from analysis.planning.sizing import SizeError, choose_size, count_parameters, size_label
+from analysis.training.methods import METHODS, svft_patterns
+
+Shape = tuple[int, int]
+
+
+def planned_methods() -> list[str]:
+    """Return the methods that have a number of parameters to plan: not the bounds of a race, nor custom entries."""
+    return [method for method in METHODS if method not in ("custom", "head_only", "full")]
+
+
+def budget_table(architecture: Architecture, kinds: Sequence[str] | None, budget: int) -> pd.DataFrame:
+    """Return each method at its size nearest to a budget.
+
+    Args:
+        architecture: The model.
+        kinds: Kinds of weights to adapt ("query", …); None takes all.
+        budget: Trainable parameters.
+
+    Returns:
+        One row a method: ``method``, ``label``, ``size``, ``count`` (trainable parameters), ``share`` (of the
+        model's), ``file_bytes`` (of the adapter, without a head), ``rank`` (the most that ΔW can have, mean over
+        matrices), one column a kind with its part of ``count``, and ``note``, why a method has no such size. Plain has
+        one size, at any budget.
+
+    Raises:
+        ArchitectureError: Where the model has no weights of a kind.
+    """
+    of_kinds = architecture.of_kinds(kinds)
+    shapes = [shape for group in of_kinds.values() for shape in group]
+    rows = []
+    for method in planned_methods():
+        row = {"method": method, "label": METHODS[method].title, "note": ""}
+        try:
+            chosen = choose_size(method, budget, shapes, tolerance=0.5)
+        except SizeError as error:
+            rows.append(row | {"note": str(error)})
+            continue
+        rows.append(row | _row(architecture, of_kinds, method, chosen.size, chosen.budget, chosen.count))
+    leading = ["method", "label", "size", "count", "share", "file_bytes", "rank", *of_kinds, "note"]
+    return pd.DataFrame(rows).reindex(columns=leading)
+
+
+def _row(
+    architecture: Architecture,
+    of_kinds: dict[str, list[Shape]],
+    method: str,
+    size: int | None,
+    budget: int | None,
+    count: int,
+) -> dict:
+    names = {name: architecture.shapes[name] for kind in of_kinds for name in architecture.kinds[kind]}
+    entries = dict(zip(names, entries_of(method, list(names.values()), size, budget), strict=True))
+    return {
+        "label": size_label(method, size, budget),
+        "size": size,
+        "count": count,
+        "share": count / architecture.parameters,
+        "file_bytes": file_bytes(method, names, entries, size),
+        "rank": mean(reachable_rank(method, names[name], entries[name], size) for name in names),
+        **{kind: sum(entries[name] for name in architecture.kinds[kind]) for kind in of_kinds},
+    }
+
+
+def entries_of(method: str, shapes: Sequence[Shape], size: int | None, budget: int | None = None) -> list[int]:
+    """Return the trainable parameters of each matrix; their sum is `count_parameters`.
+
+    Raises:
+        SizeError: Where the matrices cannot have that budget.
+    """
+    if budget is None:
+        return [count_parameters(method, [shape], size) for shape in shapes]
+    from svft.patterns import spread_budget
+
+    count_parameters(method, shapes, budget=budget)
+    return spread_budget(budget, [min(shape) for shape in shapes])
+
+
+def size_curves(architecture: Architecture, kinds: Sequence[str] | None) -> pd.DataFrame:
+    """Return the parameters of every method over its size, for sizes 0, 1, 2, 4, 8, … as far as the matrices go.
+
+    Returns:
+        Rows ``method``, ``title``, ``size_name`` ("off_diag" or "r"; None for plain), ``size``, ``count``, ``share``.
+    """
+    shapes = [shape for group in architecture.of_kinds(kinds).values() for shape in group]
+    n = max(map(min, shapes))
+    rows = []
+    for method in planned_methods():
+        entry = METHODS[method]
+        if method == "boft":  # its sizes are divisors, and its size means something else
+            continue
+        powers = [2**power for power in range((n - 1).bit_length())]
+        sizes = [None] if entry.size_name is None else [0, *powers] if entry.size_name == "off_diag" else powers
+        for size in sizes:
+            count = count_parameters(method, shapes, size)
+            rows.append((method, entry.title, entry.size_name, size, count, count / architecture.parameters))
+    return pd.DataFrame(rows, columns=["method", "title", "size_name", "size", "count", "share"])
+
+
+def reachable_rank(method: str, shape: Shape, entries: int, size: int | None = None) -> float:
+    """Return the largest rank that a method's update of one matrix can have.
+
+    For SVFT it is the structural rank of Ω, for LoRA and VeRA r. Of a drawn Ω it is the expected one, of a pattern
+    that depends on the weight (top_k) the bound min(k, n). DoRA and BOFT scale the rows of W, which has full rank.
+
+    Args:
+        method: A name in `METHODS`.
+        shape: (out, in).
+        entries: Trainable parameters of this matrix.
+        size: r, for LoRA and VeRA.
+    """
+    n = min(shape)
+    if method in ("plain", "banded", "dora", "boft"):
+        return n
+    if method in ("lora", "vera"):
+        return min(size, n)
+    from svft.patterns import effective_pattern
+
+    if effective_pattern(method, shape) == "random":
+        return n * drawn_rank_share(entries / n)
+    return min(entries, n)
+
+
+def drawn_rank_share(degree: float) -> float:
+    """Return the expected structural rank of a large random Ω, as a share of n, at `degree` entries a row.
+
+    It is the size of a maximum matching in a random bipartite graph (Karp & Sipser 1981): 2 − (γ + γ* + c γ γ*), where
+    γ is the smallest root of γ = exp(−c exp(−c γ)) and γ* = exp(−c γ).
+    """
+    low = 0.0
+    for _ in range(10_000):  # from below, the iteration rises to the smallest root
+        step = math.exp(-degree * math.exp(-degree * low))
+        if step - low < 1e-12:
+            break
+        low = step
+    star = math.exp(-degree * low)
+    return min(1.0, 2 - (low + star + degree * low * star))
+
+
+def file_bytes(method: str, shapes: dict[str, Shape], entries: dict[str, int], size: int | None = None) -> int:
+    """Return the bytes of the file adapter_model.safetensors as PEFT writes it, without a head.
+
+    Args:
+        method: A name in `METHODS`.
+        shapes: Module name -> (out, in) of each adapted matrix.
+        entries: Module name -> trainable parameters.
+        size: r or block size, for the methods that have one.
+    """
+    header, offset = {"__metadata__": {"format": "pt"}}, 0
+    for key, dtype, shape in _tensors(method, shapes, entries, size):
+        end = offset + math.prod(shape) * _BYTES[dtype]
+        header[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    length = len(json.dumps(header, separators=(",", ":")))
+    return 8 + -(-length // 8) * 8 + offset
+
+
+_BYTES = {"F32": 4, "F16": 2, "I32": 4, "U8": 1}
+_STEM = "base_model.model."
+
+
+def _tensors(
+    method: str, shapes: dict[str, Shape], entries: dict[str, int], size: int | None
+) -> Iterator[tuple[str, str, Iterable[int]]]:
+    """Yield (key, dtype, shape) of each tensor in the file."""
+    if method == "vera":
+        longest_out, longest_in = (max(shape[side] for shape in shapes.values()) for side in (0, 1))
+        yield "base_model.vera_A", "F32", (size, longest_in)
+        yield "base_model.vera_B", "F32", (longest_out, size)
+    for name, (out, in_) in shapes.items():
+        key, n = f"{_STEM}{name}", min(out, in_)
+        if method in svft_patterns():
+            yield f"{key}.svft_coefficients", "F32", (entries[name],)
+            if _stores_indices(method, (out, in_)):
+                yield f"{key}.svft_indices", "I32", (entries[name],)
+            yield f"{key}.svft_sigma", "F32", (n,)
+            yield f"{key}.svft_shape", "I32", (2,)
+            yield f"{key}.svft_fingerprint", "U8", (33,)
+            yield f"{key}.svft_signature", "F16", (2, n, 2)
+        elif method in ("lora", "dora"):
+            yield f"{key}.lora_A.weight", "F32", (size, in_)
+            yield f"{key}.lora_B.weight", "F32", (out, size)
+            if method == "dora":
+                yield f"{key}.lora_magnitude_vector", "F32", (out,)
+        elif method == "vera":
+            yield f"{key}.vera_lambda_b", "F32", (out,)
+            yield f"{key}.vera_lambda_d", "F32", (size,)
+        elif method == "boft":
+            yield f"{key}.boft_R", "F32", (1, in_ // size, size, size)
+            yield f"{key}.boft_s", "F32", (out, 1)
+
+
+def _stores_indices(pattern: str, shape: Shape) -> bool:
+    from svft.patterns import PATTERNS, effective_pattern
+
+    return PATTERNS[effective_pattern(pattern, shape)].stored

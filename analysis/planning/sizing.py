@@ -1,0 +1,252 @@
+"""Budget first: which size of each method comes nearest to a number of trainable parameters.
+
+Counts follow from the shapes (out, in) of the adapted matrices alone, by the formulas in `_PER_MATRIX`, so that a page
+can plan for any model without loading it. They are those of the models that PEFT builds; the head is never counted.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+from analysis.training.methods import METHODS
+
+Shapes = Sequence[tuple[int, int]]
+Indices = Sequence[tuple[int, int]]
+
+_LETTERS = {"off_diag": "d", "r": "r", "block size": "b"}
+
+
+class SizeError(ValueError):
+    """A method that has no size near a budget, or on these matrices, in one sentence for people."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size of one method.
+
+    Attributes:
+        size: For `TrainingSpec.size`; None where the method has one size only, or meets `budget` exactly.
+        budget: For `TrainingSpec.budget`; None except for methods that meet any number exactly.
+        count: Trainable parameters, the head not counted.
+    """
+
+    size: int | None
+    budget: int | None
+    count: int
+
+
+def count_parameters(
+    method: str,
+    shapes: Shapes,
+    size: int | None = None,
+    budget: int | None = None,
+    custom_indices: Indices | None = None,
+    whole: int | None = None,
+) -> int:
+    """Return the trainable parameters of a method without its head, exactly those that PEFT's model has.
+
+    Args:
+        method: A name in `METHODS`.
+        shapes: (out, in) of each adapted matrix.
+        size: As in `TrainingSpec`; None takes the method's own.
+        budget: As in `TrainingSpec`, instead of a size.
+        custom_indices: As in `TrainingSpec`, for the method custom.
+        whole: Parameters of the whole model without its head, all of which full fine-tuning trains; it alone needs
+            them.
+
+    Raises:
+        SizeError: Where the matrices cannot have that budget or those indices.
+    """
+    if method == "full":
+        if whole is None:
+            raise SizeError("What full fine-tuning trains does not follow from the adapted matrices: give whole.")
+        return whole
+    if method == "custom":
+        _check_custom(custom_indices, shapes)
+        return len(set(custom_indices)) * len(shapes)
+    if budget is not None:
+        possible = _sizes(method, Counter(shapes))
+        if budget not in possible:
+            raise SizeError(
+                f"{METHODS[method].title} can have from {possible[0]:,} (one entry a matrix) to {possible[-1]:,} "
+                f"(every entry) parameters on these matrices, not {budget:,}."
+            )
+        return budget
+    return _count(method, Counter(shapes), METHODS[method].size if size is None else size)
+
+
+def choose_size(
+    method: str,
+    budget: int,
+    shapes: Shapes,
+    tolerance: float = 0.10,
+    custom_indices: Indices | None = None,
+    whole: int | None = None,
+) -> Size:
+    """Return the size of a method whose parameters come nearest to `budget`; the smaller one where two do.
+
+    Methods of one size (plain, custom, head only, full fine-tuning) have it at any budget.
+
+    Args:
+        method: A name in `METHODS`.
+        budget: Trainable parameters asked for.
+        shapes: (out, in) of each adapted matrix.
+        tolerance: Share of `budget` by which the parameters may differ from it.
+        custom_indices: See `count_parameters`.
+        whole: See `count_parameters`.
+
+    Raises:
+        SizeError: Where the method has no size within `tolerance`; the sentence has the nearest counts.
+    """
+    entry = METHODS[method]
+    if entry.size_name is None:
+        return Size(None, None, count_parameters(method, shapes, custom_indices=custom_indices, whole=whole))
+    groups = Counter(shapes)
+    sizes = _sizes(method, groups)
+    if not sizes:
+        raise SizeError(_NO_SIZE[method])
+
+    def count(size: int) -> int:
+        return size if entry.exact else _count(method, groups, size)
+
+    above = bisect_left(sizes, budget, key=count)
+    neighbours = sizes[max(above - 1, 0) : above + 1]
+    nearest = min(neighbours, key=lambda size: abs(count(size) - budget))
+    if method == "banded" and abs((plain := _count("plain", groups)) - budget) <= abs(count(nearest) - budget):
+        raise SizeError(
+            f"{entry.title} with d = 0, which is {METHODS['plain'].title} ({plain:,} parameters), comes nearest to "
+            f"{budget:,}; with d = 1 it has {count(1):,}."
+        )
+    if abs(count(nearest) - budget) > tolerance * budget:
+        raise SizeError(_too_far(method, budget, {size: count(size) for size in neighbours}, tolerance))
+    return Size(None, nearest, nearest) if entry.exact else Size(nearest, None, count(nearest))
+
+
+def budget_range(methods: Iterable[str], shapes: Shapes) -> tuple[int, int]:
+    """Return the fewest and the most parameters that any of `methods` can have, for a slider.
+
+    Methods of one size do not count: they take part at any budget.
+
+    Raises:
+        SizeError: Where none of them has sizes to choose from.
+    """
+    groups = Counter(shapes)
+    ends = [
+        size if METHODS[method].exact else _count(method, groups, size)
+        for method in methods
+        if METHODS[method].size_name is not None and (sizes := _sizes(method, groups))
+        for size in (sizes[0], sizes[-1])
+    ]
+    if not ends:
+        raise SizeError("None of these methods has a number of parameters to choose.")
+    return min(ends), max(ends)
+
+
+def size_label(method: str, size: int | None = None, budget: int | None = None) -> str:
+    """Return a method with its size for people: "LoRA r=8", "SVFT random, 41,472 entries", "head only"."""
+    entry = METHODS[method]
+    if budget is not None:
+        return f"{entry.title}, {budget:,} entries"
+    return entry.title if size is None else f"{entry.title} {_LETTERS[entry.size_name]}={size}"
+
+
+def _band(out: int, in_: int, d: int) -> int:
+    # As svft.patterns.pattern_size, which cannot be imported without torch; d is clipped to the matrix.
+    n = min(out, in_)
+    d = min(d, n - 1)
+    return n * (2 * d + 1) - d * (d + 1)
+
+
+# Trainable parameters of one matrix (out, in) at a size.
+_PER_MATRIX: dict[str, Callable[[int, int, int | None], int]] = {
+    # U (Σ + M) Vᵀ: the entries of M in Ω (arXiv 2405.19597).
+    "plain": lambda out, in_, _: min(out, in_),
+    "banded": _band,
+    "random": _band,
+    "top_k": _band,
+    # B (out, r) and A (r, in) (arXiv 2106.09685).
+    "lora": lambda out, in_, r: r * (out + in_),
+    # LoRA and the norm of each row of W (arXiv 2402.09353; PEFT keeps one for each output).
+    "dora": lambda out, in_, r: r * (out + in_) + out,
+    # The scales b (out) and d (r); A and B are random, frozen and shared (arXiv 2310.11454).
+    "vera": lambda out, in_, r: out + r,
+    # in/b blocks b×b and a scale for each output (arXiv 2311.06243 with one butterfly factor). PEFT trains all entries
+    # of a block, though Cayley's map reads its skew-symmetric part alone.
+    "boft": lambda out, in_, b: in_ * b + out,
+    "head_only": lambda out, in_, _: 0,
+}
+
+_NO_SIZE = {
+    "banded": "SVFT banded has no room for a band beside the diagonal: these matrices have one singular value each.",
+    "boft": "BOFT needs a block size that divides the inputs of every matrix; these have no divisor in common.",
+}
+
+
+def _count(method: str, groups: Counter, size: int | None = None) -> int:
+    """Return the parameters of all matrices; `groups` says how many there are of each shape."""
+    per_matrix = _PER_MATRIX.get(method) or partial(_registered, method)
+    return sum(number * per_matrix(*shape, size) for shape, number in groups.items())
+
+
+def _registered(method: str, out: int, in_: int, d: int | None) -> int:
+    """Return the entries of a pattern that is not ours: what it is asked for, or what it gives where it is inexact."""
+    from svft.patterns import PATTERNS, effective_pattern  # loaded already: it has this pattern
+
+    pattern, n = PATTERNS[effective_pattern(method, (out, in_))], min(out, in_)
+    if pattern.sized and pattern.exact:
+        return _band(out, in_, d)
+    return _entries(pattern.function, n, _band(out, in_, d) if pattern.sized else n)
+
+
+@lru_cache(maxsize=1024)
+def _entries(function: Callable, n: int, k: int) -> int:
+    import torch
+
+    basis = torch.eye(n)
+    return len(function(n, k, seed=0, U=basis, V=basis))
+
+
+def _sizes(method: str, groups: Counter) -> Sequence[int]:
+    """Return all sizes of a method on these matrices, ascending, as their counts are; budgets for the exact ones."""
+    smaller_sides = [min(shape) for shape in groups]
+    if METHODS[method].exact:  # from one entry a matrix to all of M, as svft.patterns.spread_budget
+        return range(groups.total(), sum(number * min(shape) ** 2 for shape, number in groups.items()) + 1)
+    if METHODS[method].size_name == "off_diag":  # d = 0 is plain
+        return range(1, max(smaller_sides))
+    if method == "vera":
+        # PEFT takes any r. Here the frozen projections have no more entries than the matrices that they adapt.
+        longest = max(out for out, _ in groups) + max(in_ for _, in_ in groups)
+        entries = sum(number * out * in_ for (out, in_), number in groups.items())
+        return range(1, max(1, entries // longest) + 1)
+    if method == "boft":
+        # A block of one entry has no skew-symmetric part: it would count, and rotate nothing.
+        common = math.gcd(*(in_ for _, in_ in groups))
+        return [b for b in range(2, common + 1) if common % b == 0]
+    return range(1, min(smaller_sides) + 1)  # LoRA and DoRA: beyond that, B A has no more rank to give
+
+
+def _check_custom(indices: Indices | None, shapes: Shapes) -> None:
+    if not indices:
+        raise SizeError("The method custom needs custom_indices, the entries (i, j) that it trains.")
+    smallest = min(min(shape) for shape in shapes)
+    if outside := [pair for pair in indices if max(pair) >= smallest]:
+        raise SizeError(
+            f"custom_indices has the entry {tuple(outside[0])}, but M of the smallest adapted matrix is "
+            f"{smallest}×{smallest}."
+        )
+
+
+def _too_far(method: str, budget: int, counts: dict[int, int], tolerance: float) -> str:
+    entry = METHODS[method]
+    letter = _LETTERS[entry.size_name]
+    named = [f"{count:,}" + ("" if entry.exact else f" ({letter} = {size:,})") for size, count in counts.items()]
+    distance = f"more than {tolerance * 100:g} % from {budget:,}"
+    if len(named) == 1:
+        end = "smallest" if min(counts.values()) > budget else "largest"
+        return f"{entry.title}'s {end} size has {named[0]} parameters, {distance}."
+    return f"{entry.title}'s nearest sizes have {' and '.join(named)} parameters, {distance}."

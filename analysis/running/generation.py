@@ -1,0 +1,133 @@
+"""What a causal language model writes, with its adapter and without, side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+import svft  # noqa: F401  (registers SVFT with PEFT)
+from analysis.adapters.adapter import Adapter
+from analysis.adapters.adapter_file import CONFIG_FILE
+from analysis.common.compat import keep_boft_from_compiling
+from analysis.common.errors import AdapterError
+from analysis.models.base_weights import locate_base
+from analysis.models.loading import quiet
+from analysis.running.inference import dialled
+from analysis.running.loading import require_trusted
+
+TOKENS = 40  # that are written at most
+
+
+class Writer:
+    """A language model with one adapter, loaded once. Threads can share it: one token is computed at a time."""
+
+    def __init__(
+        self, adapted: nn.Module, tokenizer: PreTrainedTokenizerBase, original: PreTrainedModel | None = None
+    ) -> None:
+        """Take models in eval mode.
+
+        Args:
+            adapted: A PEFT model, or a whole fine-tuned one.
+            tokenizer: Of both.
+            original: The base model beside a whole fine-tuned one; a PEFT model has it inside.
+        """
+        self._adapted = adapted
+        self._original = original
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+
+    def write(self, prompt: str, alpha: float = 1.0, tokens: int = TOKENS) -> Iterator[tuple[str, str]]:
+        """Yield, after every token, how the text goes on so far: without the adapter, and with it.
+
+        Always the likeliest token (greedy): what differs, the adapter did. One side goes on where the other has ended.
+
+        Args:
+            prompt: The text.
+            alpha: Of the dial; it changes nothing where there is no M to scale.
+            tokens: How many are written at most; fewer where the model says that its text ends, or reads no more.
+
+        Raises:
+            AdapterError: Where the prompt is empty, or longer than the model reads.
+        """
+        ids = self._tokenizer(prompt, return_tensors="pt")["input_ids"]
+        longest = getattr(self._adapted.config, "max_position_embeddings", None) or ids.shape[1] + tokens
+        if not ids.shape[1] or ids.shape[1] >= longest:
+            raise AdapterError(
+                f"A text of {ids.shape[1]} tokens cannot be continued: give one of 1 to {longest - 1} tokens."
+            )
+        ends = _ends(self._adapted)
+        sides = _Side(ids), _Side(ids)
+        for _ in range(min(tokens, longest - ids.shape[1])):
+            for adapted, side in enumerate(sides):
+                if not side.ended:
+                    with self._lock, self._as(bool(adapted), alpha) as model:
+                        side.go_on(model, ends)
+            yield tuple(self._tokenizer.decode(side.written, skip_special_tokens=True) for side in sides)
+            if all(side.ended for side in sides):
+                return
+
+    @contextmanager
+    def _as(self, adapted: bool, alpha: float) -> Iterator[nn.Module]:
+        """Give the model with the adapter or without it inside the block."""
+        if adapted:
+            with dialled(self._adapted, alpha):
+                yield self._adapted
+        elif self._original is not None:
+            yield self._original
+        else:
+            with self._adapted.disable_adapter():
+                yield self._adapted
+
+
+@dataclass
+class _Side:
+    """One of the two texts: what the model reads next, (1, length) int64, its cache, what was written."""
+
+    reads: torch.Tensor
+    cache: object = None
+    written: list[int] = field(default_factory=list)
+    ended: bool = False
+
+    @torch.inference_mode()
+    def go_on(self, model: nn.Module, ends: set[int]) -> None:
+        """Write one token more."""
+        out = model(input_ids=self.reads, past_key_values=self.cache, use_cache=True)
+        self.reads = out.logits[:, -1:].argmax(-1)
+        self.cache = out.past_key_values
+        self.written.append(int(self.reads))
+        self.ended = self.written[-1] in ends
+
+
+def load_writer(adapter: Adapter) -> Writer:
+    """Load a causal language model with its adapter; it takes seconds, so keep what it returns.
+
+    Raises:
+        AdapterError: Where it cannot be loaded, its base is not here, or this server applies no uploads.
+    """
+    require_trusted(adapter.path)
+    base = str(locate_base(adapter.base))
+    keep_boft_from_compiling()
+    try:
+        with quiet():
+            original = AutoModelForCausalLM.from_pretrained(base, dtype="auto").eval()
+            tokenizer = AutoTokenizer.from_pretrained(base)
+            if (adapter.path / CONFIG_FILE).is_file():
+                return Writer(PeftModel.from_pretrained(original, str(adapter.path)).eval(), tokenizer)
+            adapted = AutoModelForCausalLM.from_pretrained(str(adapter.path), dtype="auto").eval()
+            return Writer(adapted, tokenizer, original)
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise AdapterError(f"{adapter.path.name} cannot be loaded as a language model: {error}") from error
+
+
+def _ends(model: nn.Module) -> set[int]:
+    """Return the tokens that say that a text ends."""
+    said = getattr(model.generation_config, "eos_token_id", None)
+    return set() if said is None else {said} if isinstance(said, int) else set(said)

@@ -1,0 +1,74 @@
+"""Predictions of one adapter for a person's own text, at any place of the dial."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+
+import pandas as pd
+from scipy.special import softmax
+from torch import nn
+
+from analysis.adapters.adapter import Adapter
+from analysis.common.errors import AdapterError
+from analysis.measures.edits import Edit
+from analysis.models.loading import Encoder
+from analysis.running.edit_effects import edited
+from analysis.running.inference import Factor, dialled, has_dial, predict_logits, reweighted
+from analysis.running.loading import load_model, read_labels
+
+
+class Predictor:
+    """A base model with one adapter, loaded once. Safe to share between threads: one prediction runs at a time.
+
+    Attributes:
+        labels: Names of the classes, in the order of the head's outputs.
+        has_dial: Whether there is an M to scale; without one, `alpha` changes nothing.
+    """
+
+    def __init__(self, model: nn.Module, encode: Encoder, labels: list[str]) -> None:
+        self.labels = labels
+        self.has_dial = has_dial(model)
+        self._model = model
+        self._encode = encode
+        self._lock = threading.Lock()
+
+    def predict(
+        self,
+        text: str,
+        alpha: float = 1.0,
+        factor: Factor | None = None,
+        edit: tuple[Adapter, Edit] | None = None,
+    ) -> pd.DataFrame:
+        """Return what U(Σ + αM)Vᵀ predicts for a text, or M with each entry multiplied by a `factor` of its own.
+
+        Args:
+            text: The text.
+            alpha: Of the dial.
+            factor: See `analysis.running.inference.reweighted`.
+            edit: The adapter that was loaded, and an edit of its M; None takes M as it was trained.
+
+        Columns:
+            label: Name of the class.
+            probability: Its probability; the column sums to 1.
+        """
+        changed = nullcontext() if factor is None else reweighted(self._model, factor)
+        with self._lock, edited(self._model, *edit or (None, None)), dialled(self._model, alpha), changed:
+            logits = predict_logits(self._model, self._encode, [text])[0]
+        return pd.DataFrame({"label": self.labels, "probability": softmax(logits.astype("float64"))})
+
+
+def load_predictor(directory: str | Path) -> Predictor:
+    """Load the adapter in `directory` onto its base model; it takes seconds, so keep what it returns.
+
+    Raises:
+        AdapterError: Where the directory holds no loadable adapter with an `evaluation.json` that names its labels.
+        BaseModelError: Where its base cannot be loaded.
+    """
+    directory = Path(directory)
+    labels = read_labels(directory)
+    model, encode = load_model(directory)
+    if model.main_input_name == "pixel_values":
+        raise AdapterError(f"{directory.name} classifies images: there is no prediction for a text.")
+    return Predictor(model, encode, labels)

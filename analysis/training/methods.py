@@ -1,0 +1,215 @@
+"""Methods of fine-tuning, as data: one entry builds the trainable model from a base.
+
+Adding a method is one entry in `METHODS`; a pattern that is registered in `svft.patterns` is a method by that alone.
+The trainer, the command line and the app read this registry and nothing else about a method. Light: what builds a
+model imports torch and PEFT when it is called.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.common.compat import keep_boft_from_compiling
+from analysis.models.heads import HEADS, is_head
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one run asks of a method.
+
+    Attributes:
+        size: The method's size (off_diag, rank, block size); None for a method of one size, or beside a budget.
+        budget: Instead of a size, the exact number of entries of M in the whole adapter.
+        custom_indices: For the method custom: the trained entries (i, j) of M, the same ones in every matrix.
+        seed: Of the pattern, or of the method's own draws.
+    """
+
+    size: int | None = None
+    budget: int | None = None
+    custom_indices: Sequence[tuple[int, int]] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of fine-tuning.
+
+    Attributes:
+        name: The name in specifications, file names and adapters.
+        title: The name on screen.
+        learning_rate: Of its parameters other than the head, at its smallest size, where neither specification nor
+            task names another. Chosen on validation splits (adapters/README.md); None where it trains nothing else.
+        size_name: What its size is called (off_diag d, rank r, block size b), None for a method of one size.
+        size: The size where a specification names none.
+        config: (method's name, options, full names of the target modules) -> the PEFT configuration, without the
+            head. None for full fine-tuning, which needs none.
+        head_learning_rate: Of the head, where a specification names none.
+        exact: Whether it can have any number of parameters: a specification may then name a `budget`.
+        rate_exponent: How the learning rate falls with the size (`training.specification.scaled_rate`). With one rate
+            for all sizes, either the small ones would hardly learn or the large ones diverge.
+    """
+
+    name: str
+    title: str
+    learning_rate: float | None
+    size_name: str | None
+    size: int | None
+    config: Callable[[str, Options, Sequence[str]], PeftConfig] | None
+    head_learning_rate: float = 6e-3
+    exact: bool = False
+    rate_exponent: float = 0.0
+
+    def build(self, base: nn.Module, options: Options, target_modules: Sequence[str]) -> nn.Module:
+        """Return `base` with what this method trains, and only that, requiring gradients.
+
+        Args:
+            base: A freshly loaded model; it is changed in place.
+            options: Size or budget, indices and seed. A method's other draws come from torch's global generator.
+            target_modules: Full names of the modules to adapt.
+
+        Raises:
+            ValueError: Where a matrix cannot have what the specification asks for; the sentence names it.
+        """
+        from peft import get_peft_model
+
+        if self.config is None:
+            return base.requires_grad_(True)
+        config = self.config(self.name, options, target_modules)
+        if base.main_input_name == "pixel_values":  # no task type of PEFT's: SEQ_CLS passes input_ids on
+            config.modules_to_save = list(HEADS)
+        else:
+            config.task_type = "SEQ_CLS"
+        return get_peft_model(base, config)
+
+
+def count_budget(model: nn.Module) -> int:
+    """Return the number of trainable parameters of `model` without its head."""
+    return sum(p.numel() for name, p in model.named_parameters() if p.requires_grad and not is_head(name))
+
+
+def _svft(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
+    import svft
+
+    return svft.SvftConfig(
+        pattern=method,
+        off_diag=options.size,
+        budget=options.budget,
+        target_modules=list(target_modules),
+        custom_indices=_custom_indices(options, target_modules),
+        seed=options.seed,
+    )
+
+
+def _custom_indices(options: Options, target_modules: Sequence[str]) -> dict[str, list] | None:
+    """Return the same entries for every matrix, keyed by the ends of the modules' names."""
+    if options.custom_indices is None:
+        return None
+    return {name.rpartition(".")[2]: list(options.custom_indices) for name in target_modules}
+
+
+def _lora(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=options.size,
+        lora_alpha=2 * options.size,
+        use_dora=method == "dora",
+        target_modules=list(target_modules),
+    )
+
+
+def _vera(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
+    from peft import VeraConfig
+
+    return VeraConfig(r=options.size, projection_prng_key=options.seed, target_modules=list(target_modules))
+
+
+def _boft(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
+    from peft import BOFTConfig
+
+    keep_boft_from_compiling()
+    return BOFTConfig(boft_block_size=options.size, boft_n_butterfly_factor=1, target_modules=list(target_modules))
+
+
+def _head_only(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
+    from peft import LoraConfig
+    from peft.utils.constants import DUMMY_TARGET_MODULES
+
+    # PEFT's own way to save modules without adapting any.
+    return LoraConfig(target_modules=DUMMY_TARGET_MODULES)
+
+
+def _pattern(name: str, *, sized: bool = True, exact: bool = True) -> Method:
+    """Return the method of an SVFT pattern; the flags are those of `svft.patterns.Pattern`."""
+    size_name, size = ("off_diag", 2) if sized else (None, None)
+    # At d = 0 every pattern trains about n entries a matrix, for which plain's rate was found.
+    exponent = 1.0 if sized else 0.0
+    return Method(name, f"SVFT {name}", 5e-2, size_name, size, _svft, exact=sized and exact, rate_exponent=exponent)
+
+
+class Methods(MutableMapping[str, Method]):
+    """All methods by name, in the order in which they are shown.
+
+    Patterns of SVFT that others register stand after ours. They are looked up in `svft.patterns` at every access, once
+    something has imported it: importing it here would make every page wait for torch.
+    """
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        self._own = {method.name: method for method in methods}
+
+    def _all(self) -> dict[str, Method]:
+        registered = getattr(sys.modules.get("svft.patterns"), "PATTERNS", {})
+        further = {
+            name: _pattern(name, sized=pattern.sized, exact=pattern.exact)
+            for name, pattern in registered.items()
+            if name not in self._own
+        }
+        if not further:
+            return self._own
+        ours = {name: method for name, method in self._own.items() if name in registered}
+        return ours | further | self._own
+
+    def __getitem__(self, name: str) -> Method:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __setitem__(self, name: str, method: Method) -> None:
+        self._own[name] = method
+
+    def __delitem__(self, name: str) -> None:
+        del self._own[name]
+
+
+METHODS = Methods(
+    (
+        _pattern("plain", sized=False),
+        _pattern("banded", exact=False),
+        _pattern("random"),
+        _pattern("top_k"),
+        Method("custom", "My pattern", 5e-2, None, None, _svft, rate_exponent=1.0),
+        Method("lora", "LoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
+        Method("dora", "DoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
+        Method("vera", "VeRA", 6e-2, "r", 256, _vera),
+        Method("boft", "BOFT", 1e-2, "block size", 8, _boft),
+        # A head alone needs a higher rate; at the others' 6e-3 it would be a baseline that is easy to beat.
+        Method("head_only", "head only", None, None, None, _head_only, head_learning_rate=6e-2),
+        Method("full", "full fine-tuning", 1e-4, None, None, None),
+    )
+)
+
+
+def svft_patterns() -> tuple[str, ...]:
+    """Return the methods that are SVFT with one pattern or another, in order."""
+    return tuple(name for name, method in METHODS.items() if method.config is _svft)

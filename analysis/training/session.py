@@ -1,0 +1,246 @@
+"""Train one method on one task, from a plain specification.
+
+The same session serves the command line, the shipped adapters and live trials.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from analysis.models.heads import is_head
+from analysis.models.loading import Encoder, block_linears, load_base, load_encoder
+from analysis.models.modules import choose_targets
+from analysis.training.methods import METHODS, count_budget
+from analysis.training.specification import SCHEDULES, TrainingSpec
+from analysis.training.tasks import Examples, get_task
+
+WARMUP_RATIO = 0.1
+WEIGHT_DECAY = 0.01
+CUSTOM_INDICES_FILE = "custom_indices.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a training step reports: `step` counts from 1 to `steps`."""
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A trained model and how it came about.
+
+    Attributes:
+        spec: The specification, resolved.
+        model: The trained model in eval mode; a `PeftModel` except for full fine-tuning.
+        encode: Makes the base's inputs from texts or images.
+        budget: Trainable parameters, the head not counted.
+        losses: Loss of each step done.
+        stopped: Whether it was stopped before the last step.
+    """
+
+    spec: TrainingSpec
+    model: nn.Module
+    encode: Encoder
+    budget: int
+    losses: list[float]
+    stopped: bool
+
+    def save(self, directory: str | Path) -> None:
+        """Write a PEFT adapter directory, or for full fine-tuning a whole checkpoint."""
+        # With "auto", PEFT would ask the Hub whether the base's vocabulary was resized.
+        options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
+        self.model.save_pretrained(str(directory), **options)
+        if self.spec.custom_indices is not None:
+            text = json.dumps(self.spec.custom_indices)
+            (Path(directory) / CUSTOM_INDICES_FILE).write_text(text, encoding="utf-8")
+
+
+class TrainingSession:
+    """One training run that can pause between any two steps, and go on elsewhere from its `state`.
+
+    The same specification on the same number of threads gives the same result, however it was divided, and whatever
+    else the process trained in between.
+
+    Attributes:
+        spec: The specification, resolved.
+        model: The model, in eval mode between calls.
+        encode: Makes the base's inputs from texts or images.
+        losses: Loss of each step done.
+    """
+
+    def __init__(self, spec: TrainingSpec, state: bytes | None = None) -> None:
+        """Build the model at step 0, or where `state` was taken.
+
+        Args:
+            spec: What to train.
+            state: Of a session of the same specification.
+
+        Raises:
+            TaskError, SpecificationError, BaseModelError: Where it cannot be trained as specified.
+        """
+        self.spec = spec = spec.resolved()
+        task = get_task(spec.task)
+        self.losses: list[float] = []
+        with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
+            torch.manual_seed(spec.seed)
+            base = load_base(spec.base, task.labels)
+            targets = choose_targets(block_linears(base), spec.target_modules)
+            self.model = METHODS[spec.method].build(base, spec.options, targets).eval()
+            self._random_state = torch.get_rng_state()
+        self.encode = load_encoder(spec.base)
+        self._examples = choose_examples(spec, task.load().train)
+        self._optimizer = _optimizer(self.model, spec)
+        if state is not None:
+            self._restore(state)
+        self._batches = _batches(spec, len(self._examples), start=len(self.losses))
+
+    @property
+    def step(self) -> int:
+        """Number of steps done."""
+        return len(self.losses)
+
+    @property
+    def done(self) -> bool:
+        """Whether the last step is done."""
+        return self.step >= self.spec.steps
+
+    def train_step(self) -> Step:
+        """Do one step."""
+        share = _learning_rate_share(self.spec, self.step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._random_state)
+            loss = self._step_on(next(self._batches))
+            self._random_state = torch.get_rng_state()
+        self.losses.append(loss.item())
+        return Step(self.step, self.spec.steps, self.losses[-1], self._optimizer.param_groups[0]["lr"])
+
+    def repeat_first_step(self) -> None:
+        """Do the first step without counting it: only its cost is of interest, the model is of no use afterwards."""
+        self._step_on(next(_batches(self.spec, len(self._examples), start=0)))
+
+    def state_bytes(self) -> int:
+        """Return about how large `state` is: trained values and AdamW's two moments of each."""
+        return 3 * sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
+
+    def resident_bytes(self) -> int:
+        """Return about how much memory the session takes between steps."""
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        return self.state_bytes() + sum(t.untyped_storage().nbytes() for t in tensors)
+
+    def state(self) -> bytes:
+        """Return all that another session needs to go on from here: trained values, optimizer, random generator."""
+        file = io.BytesIO()
+        trained = {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+        optimizer = self._optimizer.state_dict()
+        torch.save(
+            {"trained": trained, "optimizer": optimizer, "random": self._random_state, "losses": self.losses}, file
+        )
+        return file.getvalue()
+
+    def finish(self) -> TrainingRun:
+        """Return the run as it stands."""
+        return TrainingRun(
+            self.spec, self.model, self.encode, count_budget(self.model), list(self.losses), not self.done
+        )
+
+    def _step_on(self, batch: np.ndarray) -> torch.Tensor:
+        """Step on the given examples, leaving the model in eval mode; return the loss."""
+        self.model.train()
+        inputs = self.encode([self._examples.inputs[i] for i in batch])
+        loss = self.model(**inputs, labels=torch.from_numpy(self._examples.labels[batch])).loss
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self.model.eval()
+        return loss.detach()
+
+    def _restore(self, state: bytes) -> None:
+        values = torch.load(io.BytesIO(state), weights_only=True)
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, value in values["trained"].items():
+                parameters[name].copy_(value)
+        self._optimizer.load_state_dict(values["optimizer"])
+        self._random_state = values["random"]
+        self.losses = values["losses"]
+
+
+def train(
+    spec: TrainingSpec,
+    on_step: Callable[[Step], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainingRun:
+    """Train one method on one task. The same specification on the same number of threads gives the same result.
+
+    Args:
+        spec: What to train.
+        on_step: Called after each step.
+        should_stop: Asked before each step; where it answers True, the run ends with what it has learned so far
+            (for example `threading.Event().is_set`).
+
+    Raises:
+        TaskError, SpecificationError, BaseModelError: Where it cannot be trained as specified.
+    """
+    session = TrainingSession(spec)
+    while not session.done and not (should_stop and should_stop()):
+        step = session.train_step()
+        if on_step:
+            on_step(step)
+    return session.finish()
+
+
+def choose_examples(spec: TrainingSpec, train_split: Examples) -> Examples:
+    """Return the training examples of a resolved specification: a draw from the train split by its seed.
+
+    With equal seeds a smaller number is a part of a larger one, and all methods see the same examples.
+    """
+    chosen = np.random.default_rng(spec.seed).permutation(len(train_split))[: spec.examples]
+    return Examples([train_split.inputs[i] for i in chosen], train_split.labels[chosen])
+
+
+def _batches(spec: TrainingSpec, examples: int, start: int) -> Iterator[np.ndarray]:
+    """Yield the examples of each batch for ever, (batch,) int64, from step `start` on; each epoch has a new order."""
+    generator = np.random.default_rng([spec.seed, 1])
+    order = np.empty(0, dtype=np.int64)
+    step = 0
+    while True:
+        while len(order) < spec.batch_size:  # a batch may span two epochs
+            order = np.concatenate([order, generator.permutation(examples)])
+        batch, order = order[: spec.batch_size], order[spec.batch_size :]
+        if step >= start:
+            yield batch
+        step += 1
+
+
+def _optimizer(model: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:
+    """AdamW with the method's parameters first, where there are any, and the head at its own peak learning rate."""
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    method = [p for name, p in trainable if not is_head(name)]
+    head = [p for name, p in trainable if is_head(name)]
+    groups = [{"params": method, "peak": spec.learning_rate}] if method else []
+    return torch.optim.AdamW(
+        [*groups, {"params": head, "peak": spec.head_learning_rate}], weight_decay=WEIGHT_DECAY, fused=True
+    )
+
+
+def _learning_rate_share(spec: TrainingSpec, step: int) -> float:
+    """Share of the peak learning rate at `step`, counted from 0."""
+    warmup = math.ceil(WARMUP_RATIO * spec.steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return SCHEDULES[spec.schedule]((step - warmup) / max(1, spec.steps - warmup))

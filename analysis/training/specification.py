@@ -1,0 +1,173 @@
+"""What determines one training run, as plain data. Light: no torch, so that a page can plan without waiting for it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+
+from analysis.common.errors import SpecificationError
+from analysis.models.shapes import block_shapes
+from analysis.training.methods import METHODS, Options
+from analysis.training.tasks import Task, get_task
+
+# Share of the learning rate left at a share `t` of the steps after warm-up.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "linear": lambda t: 1.0 - t,
+    "cosine": lambda t: 0.5 * (1.0 + math.cos(math.pi * t)),
+    "constant": lambda t: 1.0,
+}
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """Everything that determines one training run; `to_dict` is JSON.
+
+    Attributes:
+        task: A name in `analysis.training.tasks.TASKS`.
+        method: A name in `analysis.training.methods.METHODS`.
+        size: The method's size (off_diag, or rank); None takes the method's own.
+        budget: Instead of a size, the exact number of entries of M in the whole adapter, for the methods that meet
+            any number (random, top_k).
+        custom_indices: For the method custom: the trained entries (i, j) of M, the same ones in every matrix.
+        base: Hub id or local path of the base model; None takes the task's own.
+        target_modules: Names, or ends of names, of the linear layers to adapt; None takes all inside the blocks.
+        steps: Optimizer steps.
+        batch_size: Examples a step.
+        learning_rate: Peak learning rate of everything but the head; None takes the method's own.
+        head_learning_rate: Peak learning rate of the head; None takes the method's own.
+        schedule: A name in `SCHEDULES`, after a warm-up over the first tenth of the steps.
+        seed: Of the choice of training examples, the head, the order of batches, dropout and the pattern.
+        examples: Training examples, drawn from the train split; None takes the task's own number.
+    """
+
+    task: str
+    method: str
+    size: int | None = None
+    budget: int | None = None
+    custom_indices: tuple[tuple[int, int], ...] | None = None
+    base: str | None = None
+    target_modules: tuple[str, ...] | None = None
+    steps: int = 100
+    batch_size: int = 16
+    learning_rate: float | None = None
+    head_learning_rate: float | None = None
+    schedule: str = "linear"
+    seed: int = 0
+    examples: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise SpecificationError(f"There is no method {self.method!r}; the methods are {', '.join(METHODS)}.")
+        if self.schedule not in SCHEDULES:
+            raise SpecificationError(
+                f"There is no schedule {self.schedule!r}; the schedules are {', '.join(SCHEDULES)}."
+            )
+        for name in ("steps", "batch_size", "head_learning_rate", "learning_rate", "examples", "budget"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise SpecificationError(f"{name}={value!r} must be greater than 0.")
+        if self.seed < 0:
+            raise SpecificationError(f"seed={self.seed!r} must be at least 0.")
+        method = METHODS[self.method]
+        if self.size is not None and method.size_name is None:
+            raise SpecificationError(f"The method {method.title} has one size only: leave size out.")
+        if self.budget is not None and (self.size is not None or not method.exact):
+            raise SpecificationError(
+                f"budget={self.budget} goes with the methods that meet any number of parameters "
+                f"({', '.join(name for name, m in METHODS.items() if m.exact)}), and without a size."
+            )
+        if (self.custom_indices is not None) != (self.method == "custom"):
+            raise SpecificationError("The method custom needs custom_indices, and no other method takes them.")
+        if self.target_modules is not None:
+            object.__setattr__(self, "target_modules", tuple(self.target_modules))
+        if self.custom_indices is not None:
+            object.__setattr__(self, "custom_indices", tuple((int(i), int(j)) for i, j in self.custom_indices))
+
+    def resolved(self) -> TrainingSpec:
+        """Return the same specification with every default written out, as adapters record it.
+
+        Raises:
+            TaskError: Where there is no such task.
+            SpecificationError: Where the task has fewer examples.
+        """
+        method, task = METHODS[self.method], get_task(self.task)
+        if self.examples is not None and self.examples > (available := len(task.load().train)):
+            raise SpecificationError(
+                f"examples={self.examples} is more than the train split of {self.task} has: {available}."
+            )
+        sized = replace(
+            self,
+            base=task.base if self.base is None else self.base,
+            size=method.size if self.size is None and self.budget is None else self.size,
+            examples=task.examples if self.examples is None else self.examples,
+        )
+        return sized.at_rate(own_learning_rate(self.method, task))
+
+    def at_rate(self, rate: float) -> TrainingSpec:
+        """Return the same specification with the learning rates that it does not name, given the method's rate.
+
+        Args:
+            rate: At the method's smallest size; for head only, the head's.
+
+        LoRA's and DoRA's rate falls with the root of the rank, that of SVFT patterns with the number of trained
+        entries a row of M (`Method.rate_exponent`), to two digits.
+        """
+        method = METHODS[self.method]
+        if method.learning_rate is None:
+            return replace(self, head_learning_rate=self.head_learning_rate or rate)
+        own = rate
+        if method.rate_exponent and self.learning_rate is None:
+            own = float(f"{rate / self._relative_size() ** method.rate_exponent:.2g}")
+        return replace(
+            self,
+            learning_rate=self.learning_rate or own,
+            head_learning_rate=self.head_learning_rate or method.head_learning_rate,
+        )
+
+    def _relative_size(self) -> float:
+        """Return the rank, or the mean number of trained entries a row of M, at least 1."""
+        if self.size is not None:
+            return 2 * self.size + 1 if METHODS[self.method].size_name == "off_diag" else self.size
+        rows = [min(shape) for shape in block_shapes(self.base, self.target_modules).values()]
+        entries = self.budget or len(set(self.custom_indices)) * len(rows)
+        return max(1.0, entries / sum(rows))
+
+    @property
+    def options(self) -> Options:
+        """What this specification asks of its method."""
+        return Options(self.size, self.budget, self.custom_indices, self.seed)
+
+    def to_dict(self) -> dict:
+        """Return the specification as JSON types."""
+        return asdict(self)
+
+    def command(self, output: str) -> str:
+        """Return the `svft train` command that trains this and writes it to the directory `output`."""
+        words = ["svft", "train", "--output", shlex.quote(output)]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and (field.default is MISSING or value != field.default):
+                option = f"--{field.name.replace('_', '-')}"
+                for single in value if isinstance(value, tuple) else (value,):
+                    words += [option, shlex.quote(str(single))]
+        return " ".join(words)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> TrainingSpec:
+        """Return the specification that `to_dict` wrote.
+
+        Raises:
+            SpecificationError: On a field that does not exist.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise SpecificationError(f"A training specification has no field {', '.join(sorted(unknown))}.")
+        return cls(**values)
+
+
+def own_learning_rate(method: str, task: Task) -> float:
+    """Return the learning rate at its smallest size that a method has on a task, for head only the head's."""
+    entry = METHODS[method]
+    return task.learning_rates.get(method) or entry.learning_rate or entry.head_learning_rate

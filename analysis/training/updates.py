@@ -1,0 +1,165 @@
+"""Ranks of what fine-tuning changed: the update ΔW of every adapted matrix of a trained model, whatever the method.
+
+Where a method gives ΔW as a product (SVFT, LoRA, VeRA), its singular values come from the factors. Elsewhere ΔW is
+the new weight minus the pristine one, in float64, and what is below the rounding of W counts as rounding. Nothing is
+merged: merging and unmerging would drift the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from peft.tuners.boft.layer import BOFTLayer
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.vera import VeraLayer
+from scipy.linalg import eigvalsh
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from analysis.common.linear_algebra import singular_values, sparse
+from analysis.measures.ranks import effective_rank, rounding, stable_rank
+from analysis.models.loading import block_linears, load_base
+from analysis.models.modules import choose_targets
+from analysis.training.specification import TrainingSpec
+from svft.layer import SvftLayer
+
+
+@dataclass(frozen=True, eq=False)
+class UpdateMeasures:
+    """Ranks of the update ΔW: 0 where nothing was changed, NaN where training left numbers that are not finite.
+
+    Attributes:
+        matrices: One row per adapted matrix. Columns: ``name`` (of the module in the base model), ``rank`` (number of
+            singular values above max(shape)·eps·σ₁ of ΔW; for DoRA, BOFT and full fine-tuning σ₁ of W),
+            ``stable_rank``, ``effective_rank`` (`analysis.measures.ranks`).
+    """
+
+    matrices: pd.DataFrame
+
+    @property
+    def rank(self) -> float:
+        """Mean rank of the matrices."""
+        return self._mean("rank")
+
+    @property
+    def stable_rank(self) -> float:
+        """Mean stable rank of the matrices."""
+        return self._mean("stable_rank")
+
+    @property
+    def effective_rank(self) -> float:
+        """Mean entropy effective rank of the matrices."""
+        return self._mean("effective_rank")
+
+    def _mean(self, column: str) -> float:
+        return float(self.matrices[column].mean(skipna=False))
+
+
+def update_measures(model: nn.Module, spec: TrainingSpec) -> UpdateMeasures:
+    """Return the ranks of the update in every adapted matrix of a trained model, which stays as it is.
+
+    Args:
+        model: As `Method.build` made it and training left it, with nothing merged.
+        spec: What it was trained by, resolved.
+
+    Raises:
+        ValueError: Where an adapter is merged into its weights.
+        BaseModelError: Where the pristine base of full fine-tuning cannot be loaded.
+    """
+    rows = [(name, *_ranks(values, threshold)) for name, values, threshold in _spectra(model, spec)]
+    return UpdateMeasures(pd.DataFrame(rows, columns=["name", "rank", "stable_rank", "effective_rank"]))
+
+
+def _ranks(values: np.ndarray, threshold: float) -> tuple[float, float, float]:
+    """Return rank, stable rank and effective rank from singular values in descending order."""
+    if np.isnan(values).any():
+        return np.nan, np.nan, np.nan
+    if values[0] <= threshold:  # nothing but rounding
+        return 0, 0.0, 0.0
+    return int((values > threshold).sum()), stable_rank(values), effective_rank(values)
+
+
+def _spectra(model: nn.Module, spec: TrainingSpec) -> Iterator[tuple[str, np.ndarray, float]]:
+    """Yield (name, singular values of ΔW in descending order, threshold of rounding) of each adapted matrix."""
+    if spec.method == "full":
+        with torch.random.fork_rng(devices=[]):  # the base draws a head
+            pristine = load_base(spec.base, list(model.config.id2label.values()))
+        for name in choose_targets(block_linears(model), spec.target_modules):
+            before, after = (_matrix(m.get_submodule(name)) for m in (pristine, model))
+            yield name, *_of_difference(after, before)
+        return
+    base = model.get_base_model()
+    layers = {name: module for name, module in base.named_modules() if isinstance(module, BaseTunerLayer)}
+    if not layers:  # head only
+        yield from ((name, np.zeros(1), 0.0) for name in choose_targets(block_linears(base), spec.target_modules))
+    for name, layer in layers.items():
+        if layer.merged:
+            raise ValueError(
+                f"{name} has an adapter merged into its weight: unmerge it before its update is measured."
+            )
+        yield name, *_of_layer(layer, model.active_adapter)
+
+
+def _of_layer(layer: BaseTunerLayer, adapter: str) -> tuple[np.ndarray, float]:
+    """Return (singular values of ΔW, threshold) of an adapter in one layer."""
+    if isinstance(layer, SvftLayer):
+        rows, cols = (index.numpy() for index in layer.coefficient_positions(adapter))
+        M = layer.scaling[adapter] * _array(layer.svft_coefficients[adapter])
+        m = len(layer.svft_sigma[adapter])
+        values = singular_values(sparse(rows, cols, M, m)) if np.isfinite(M).all() else np.full(m, np.nan)
+        return values, rounding((layer.out_features, layer.in_features)) * values[0]
+    if isinstance(layer, VeraLayer):
+        B = _array(layer.vera_B[adapter])[: layer.out_features] * _array(layer.vera_lambda_b[adapter])[:, None]
+        A = _array(layer.vera_A[adapter])[:, : layer.in_features] * _array(layer.vera_lambda_d[adapter])[:, None]
+        return _of_product(B, A)
+    before = _matrix(layer.get_base_layer())
+    if isinstance(layer, LoraLayer):
+        B = layer.scaling[adapter] * _array(layer.lora_B[adapter].weight)
+        A = _array(layer.lora_A[adapter].weight)
+        if adapter not in layer.lora_magnitude_vector:
+            return _of_product(B, A)
+        # DoRA: the rows of W + BA, brought to the trained norms.
+        after = before + B @ A
+        norms = _array(layer.lora_magnitude_vector[adapter].weight)
+        return _of_difference(after * (norms / np.linalg.norm(after, axis=1))[:, None], before)
+    if isinstance(layer, BOFTLayer):
+        # Each block of inputs is rotated, and each output is scaled.
+        rotations = _array(layer.cayley_batch(layer.boft_R[adapter].detach().double().flatten(0, 1)))
+        blocks = before.reshape(len(before), *rotations.shape[:2])
+        after = np.einsum("odj,dij->odi", blocks, rotations, optimize=True).reshape(before.shape)
+        return _of_difference(after * _array(layer.boft_s[adapter]), before)
+    raise TypeError(f"There is no rule for the update of a {type(layer).__name__}.")
+
+
+def _of_product(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return (singular values, threshold) of B A, for B (out, r) and A (r, in): those of the triangles of their QR."""
+    left, right = (np.linalg.qr(X, mode="r") if X.shape[0] > X.shape[1] else X for X in (B, A.T))
+    values = _dense_singular_values(left @ right.T)
+    return values, rounding((len(B), A.shape[1])) * values[0]
+
+
+def _of_difference(after: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return (singular values, threshold) of after − before; rounding is that of `before` (out, in)."""
+    gram = before @ before.T if len(before) < before.shape[1] else before.T @ before
+    largest = np.sqrt(eigvalsh(gram, subset_by_index=[len(gram) - 1] * 2)[0])
+    return _dense_singular_values(after - before), rounding(before.shape) * largest
+
+
+def _dense_singular_values(A: np.ndarray) -> np.ndarray:
+    """Return the singular values, descending; NaN where A has NaN or infinity, on which LAPACK fails."""
+    return np.linalg.svd(A, compute_uv=False) if np.isfinite(A).all() else np.full(min(A.shape), np.nan)
+
+
+def _matrix(layer: nn.Module) -> np.ndarray:
+    """Return W (out, in) in float64, whatever layout the layer keeps it in."""
+    weight = _array(layer.weight)
+    return weight.T if isinstance(layer, Conv1D) else weight
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().double().cpu().numpy()

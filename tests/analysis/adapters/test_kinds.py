@@ -1,0 +1,91 @@
+"""Every kind of adapter opens: M and what lies outside the basis give back the update, and the update the logits."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.adapters.opening import open_adapter
+from analysis.models.base_weights import BaseWeights
+from analysis.models.loading import block_linears
+from tests.analysis.adapters.peft_models import (
+    FAMILIES,
+    KINDS,
+    adapt,
+    logits,
+    make_inputs,
+    make_model,
+    save_adapter,
+    save_base,
+)
+
+OF_EVERY_FAMILY = ("LoRA", "DoRA", "VeRA")  # one with factors, one without, one that shares a basis among modules
+NOT_ON_CONV1D = ("OLoRA", "LoHa", "LoKr", "OFT", "BOFT", "SHiRA")  # PEFT refuses, or fails, to adapt GPT-2 by them
+
+
+def pairs():
+    for family in FAMILIES:
+        for kind in KINDS:
+            if kind in OF_EVERY_FAMILY or family == "bert" or (family == "gpt2" and kind not in NOT_ON_CONV1D):
+                yield family, kind
+
+
+@pytest.mark.parametrize(("family", "kind"), pairs())
+def test_the_update_is_merged_minus_pristine(tmp_path, family, kind):
+    pristine = make_model(family)
+    save_base(pristine, tmp_path / "base")
+    adapted = adapt(copy.deepcopy(pristine), kind)
+    save_adapter(adapted, tmp_path / "adapter")
+    adapter = open_adapter(tmp_path / "adapter")
+    assert (adapter.kind, adapter.projected) == (kind, True)
+    assert set(adapter.names) == set(block_linears(pristine))
+
+    # What the projection stands for, put onto the pristine weights, gives the logits of the adapted model.
+    inputs = make_inputs(family)
+    expected = logits(adapted, inputs)
+    by_hand = copy.deepcopy(pristine)
+    for name in adapter.names:
+        add(by_hand.get_submodule(name), adapter.source.update(name, adapter.weights).dense(), adapter.weights)
+    assert not torch.allclose(logits(pristine, inputs), expected, atol=1e-2)
+    torch.testing.assert_close(logits(by_hand, inputs), expected, atol=2e-4, rtol=1e-4)
+
+    for name in adapter.names:
+        assert_reproduces(adapter, name)
+
+
+def add(module, update, weights: BaseWeights) -> None:
+    module.weight.data += (update.mT if weights.transposed else update).float()
+
+
+def assert_reproduces(adapter, name) -> None:
+    """Assert that M and the residual are ΔW, and that what is said of ΔW is so, by dense float64 linear algebra."""
+    update = adapter.source.update(name, adapter.weights).dense().double().numpy()
+    W = adapter.weights.weight(name).double().numpy()
+    U, sigma, Vt = np.linalg.svd(W, full_matrices=False)
+    matrix = adapter.matrix(name)
+    norm = np.linalg.norm(update)
+    assert matrix.shape == W.shape
+    np.testing.assert_allclose(matrix.sigma, sigma, atol=1e-5 * sigma[0])
+    # Signs of singular vectors are free: M is compared after they are brought into line.
+    M = matrix.coefficients()
+    signs = signs_of(U, Vt.T, W, name)
+    np.testing.assert_allclose(np.abs(M), np.abs(U.T @ update @ Vt.T), atol=1e-4 * norm)
+    inside = signs.U @ M @ signs.V.T
+    residual = update - U @ (U.T @ update @ Vt.T) @ Vt
+    assert np.linalg.norm(update - inside - residual) <= 1e-5 * norm
+    assert matrix.update_norm == pytest.approx(norm, rel=1e-5)
+    assert matrix.inside_share == pytest.approx(1 - np.linalg.norm(residual) ** 2 / norm**2, abs=1e-5)
+    true = np.linalg.svd(update, compute_uv=False)
+    np.testing.assert_allclose(matrix.update_singular_values, true, atol=1e-5 * true[0])
+    assert (matrix.update_singular_values > matrix.rounding).sum() <= matrix.projection.rank_bound
+
+
+def signs_of(U, V, W, name):
+    """Return the basis that the project decomposes W into, in float64."""
+    from svft.decomposition import decompose
+
+    basis = decompose(torch.from_numpy(W).float(), name=name)
+    return type("Basis", (), {"U": basis.U.double().numpy(), "V": basis.V.double().numpy()})

@@ -1,0 +1,85 @@
+import pytest
+from typer.testing import CliRunner
+
+from analysis.cli import app, ship
+from analysis.training.evaluation import read_evaluation
+
+TRAIN = ["train", "--task", "bbc_headlines", "--steps", "2", "--batch-size", "4", "--examples", "8"]
+
+
+def run(*words: str):
+    return CliRunner().invoke(app, list(words))
+
+
+def test_help_lists_the_commands():
+    result = run("--help")
+    assert result.exit_code == 0
+    assert "train" in result.output
+    assert "train-shipped" in result.output
+
+
+def test_train_writes_an_adapter_with_its_card_and_evaluation(tiny_base, tmp_path, socket_disabled):
+    output = tmp_path / "adapter"
+    result = run(*TRAIN, "--method", "banded", "--size", "1", "--base", tiny_base, "--output", str(output))
+    assert result.exit_code == 0, result.output
+    assert "of 800 test examples right" in result.output
+    assert {path.name for path in output.iterdir()} == {
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "evaluation.json",
+    }  # fmt: skip
+    measured = read_evaluation(output)
+    assert measured.spec["method"] == "banded"
+    assert (measured.steps, measured.n_test) == (2, 800)
+    assert measured.low <= measured.accuracy <= measured.high
+    card = (output / "README.md").read_text()
+    assert measured.command in card
+    assert f"base_model: {tiny_base}" in card
+    assert "95 % interval" in card
+    assert "Seed: 0" in card
+
+
+def test_the_command_on_the_card_trains_the_same_adapter_again(tiny_base, tmp_path):
+    first = tmp_path / "adapter"
+    run(*TRAIN, "--method", "plain", "--base", tiny_base, "--output", str(first))
+    weights = (first / "adapter_model.safetensors").read_bytes()
+    command = read_evaluation(first).command.split()
+    (first / "adapter_model.safetensors").unlink()
+    assert run(*command[1:]).exit_code == 0
+    assert (first / "adapter_model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "magic"], "There is no method 'magic'"),
+        (["--method", "plain", "--size", "3"], "has one size only"),
+        (["--method", "plain", "--schedule", "magic"], "There is no schedule 'magic'"),
+        (["--method", "plain", "--base", "/no/such/base"], "could not be loaded"),
+        (["--method", "plain", "--target-modules", "nowhere"], "names 'nowhere'"),
+    ],
+)
+def test_bad_input_gets_a_sentence_and_no_traceback(words, message, tiny_base, tmp_path):
+    base = [] if "--base" in words else ["--base", tiny_base]
+    result = run(*TRAIN, *words, *base, "--output", str(tmp_path / "adapter"))
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_shipping_writes_every_method_with_its_baselines_and_dial(tiny_base, tmp_path):
+    methods = ("plain", "head_only", "lora_r8", "full")  # one of each sort is enough to see it
+    ship.train_shipped(tmp_path, ["bbc_headlines"], methods, base=tiny_base, steps=1, batch_size=4, examples=8)
+    assert {path.name for path in tmp_path.iterdir()} == {f"bbc_headlines-{m}" for m in methods}
+    for method in methods:
+        measured = read_evaluation(tmp_path / f"bbc_headlines-{method}")
+        assert measured.seeds == [0, 1, 2]
+        assert set(measured.accuracies) == {"head_only", "full", method}
+        assert measured.accuracies[method][0] == pytest.approx(measured.accuracy)
+        assert measured.command == "svft train-shipped"
+        if method != "plain":
+            assert measured.dial is None
+        else:
+            assert measured.dial["alpha"].iloc[[0, -1]].tolist() == [-1.0, 3.0]
+            assert len(measured.dial) >= 17
+            at_one = measured.dial.set_index("alpha")["accuracy"][1.0]
+            assert at_one == pytest.approx(measured.accuracy, abs=1e-6)

@@ -1,0 +1,157 @@
+"""Tables of M against sums over the dense matrix, and chance levels against draws of noise."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.measures.coefficients import (
+    concentration,
+    energy_by_column,
+    energy_by_offset,
+    energy_by_row,
+    energy_shares,
+    entries,
+    entries_for_energy,
+    noise_like,
+)
+from tests.analysis.synthetic import band, make_matrix
+
+
+@st.composite
+def matrices(draw):
+    m = draw(st.integers(1, 12))
+    k = draw(st.integers(1, m * m))
+    seed = draw(st.integers(0, 2**20))
+    flat = np.random.default_rng(seed).choice(m * m, size=k, replace=False)
+    return make_matrix(flat // m, flat % m, m=m, seed=seed)
+
+
+@given(matrices())
+@settings(max_examples=60, deadline=None)
+def test_energies_are_sums_over_the_dense_matrix(matrix):
+    squares = matrix.coefficients() ** 2
+    total = squares.sum()
+    for table, axis in ((energy_by_row(matrix), 1), (energy_by_column(matrix), 0)):
+        assert table["index"].tolist() == list(range(matrix.m))
+        np.testing.assert_allclose(table["energy"], squares.sum(axis=axis))
+        np.testing.assert_allclose(table["share"], squares.sum(axis=axis) / total)
+        assert table["entries"].sum() == matrix.k
+        np.testing.assert_allclose(table["noise_share"], table["entries"] / matrix.k)
+    offsets = energy_by_offset(matrix)
+    for row in offsets.itertuples():
+        assert row.energy == pytest.approx(np.trace(squares, row.offset))
+    assert offsets["share"].sum() == pytest.approx(1)
+    assert offsets["offset"].is_monotonic_increasing
+    shares = energy_shares(matrix).set_index("part")
+    leading = int(np.ceil(matrix.n / 10))
+    assert shares.at["on_diagonal", "share"] == pytest.approx(np.trace(squares) / total)
+    assert shares.at["off_diagonal", "share"] == pytest.approx(1 - np.trace(squares) / total)
+    assert shares.at["leading_10pct", "share"] == pytest.approx(squares[:leading, :leading].sum() / total)
+
+
+@given(matrices())
+@settings(max_examples=30, deadline=None)
+def test_entries_are_those_of_the_matrix(matrix):
+    table = entries(matrix)
+    dense = np.zeros((matrix.m, matrix.m))
+    dense[table["i"], table["j"]] = table["value"]
+    np.testing.assert_array_equal(dense, matrix.coefficients())
+    assert (table["offset"] == table["j"] - table["i"]).all()
+    floor = 0.01 * matrix.sigma[0]
+    expected = [
+        row.value / np.sqrt(max(matrix.sigma[row.i], floor) * max(matrix.sigma[row.j], floor))
+        for row in table.itertuples()
+    ]
+    np.testing.assert_allclose(table["relative"], expected)
+    np.testing.assert_array_equal(table["sigma_i"], matrix.sigma[table["i"]])
+    np.testing.assert_array_equal(table["sigma_j"], matrix.sigma[table["j"]])
+
+
+def test_relative_values_have_a_floor_at_one_percent_of_the_largest_singular_value():
+    matrix = make_matrix([0, 1], [1, 1], [1.0, 1.0], m=2, sigma=[4.0, 0.0])
+    np.testing.assert_allclose(entries(matrix)["relative"], [1 / np.sqrt(4 * 0.04), 1 / 0.04])
+
+
+def test_noise_stays_within_its_interval_nineteen_times_in_twenty():
+    matrix = make_matrix(*band(40, 2), m=40)
+    table = energy_by_offset(matrix)
+    shares = np.array([energy_by_offset(noise_like(matrix, seed))["share"] for seed in range(400)])
+    np.testing.assert_allclose(shares.mean(axis=0), table["noise_share"], atol=0.01)
+    inside = (shares >= table["noise_low"].to_numpy()) & (shares <= table["noise_high"].to_numpy())
+    assert 0.93 < inside.mean() < 0.97
+
+
+def test_an_empty_part_and_the_whole_have_no_spread():
+    table = energy_shares(make_matrix(np.arange(20), np.arange(20), m=20)).set_index("part")
+    assert table.loc["on_diagonal", ["noise_low", "noise_share", "noise_high"]].tolist() == [1, 1, 1]
+    assert table.loc["off_diagonal", ["noise_low", "noise_share", "noise_high"]].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("k", [1, 7, 300])
+def test_concentration_sums_the_largest_entries(k):
+    matrix = make_matrix(np.zeros(k), np.arange(k), m=k)
+    table = concentration(matrix)
+    squares = np.sort(matrix.values**2)[::-1]
+    expected = [squares[:count].sum() / squares.sum() for count in table["count"]]
+    np.testing.assert_allclose(table["energy_share"], expected)
+    assert (table["count"].iloc[0], table["count"].iloc[-1]) == (0, k)
+    assert len(table) <= 201
+    assert (table["noise_low"] <= table["noise_high"]).all()
+
+
+def test_the_noise_curve_is_that_of_gaussian_noise():
+    # Closed form for many entries: those beyond ±t are a part f = 2(1 − Φ(t)) and hold f + 2tφ(t) of the energy.
+    table = concentration(make_matrix(np.zeros(3000), np.arange(3000), m=3000)).set_index("fraction_of_entries")
+    t = 0.7579726  # f = 0.4484710, energy 0.9
+    expected = 0.4484710 + 2 * t * np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(np.interp(0.448471, table.index, table["noise_mid"]), expected, atol=2e-3)
+
+
+def test_entries_for_energy_is_the_fewest_that_hold_the_share():
+    matrix = make_matrix([0, 1, 2, 3], [0, 1, 2, 3], [3.0, -1.0, 0.0, 4.0])  # energies 9, 1, 0, 16
+    assert entries_for_energy(matrix, 0.6)["fraction"] == 0.25
+    assert entries_for_energy(matrix, 0.9)["count"] == 2
+    assert entries_for_energy(matrix, 0.97)["fraction"] == 0.75
+
+
+@given(matrices(), st.floats(0.01, 0.99))
+@settings(max_examples=60, deadline=None)
+def test_entries_for_energy_of_any_matrix(matrix, share):
+    count = int(entries_for_energy(matrix, share)["count"])
+    squares = np.sort(matrix.values**2)[::-1]
+    assert squares[:count].sum() >= share * squares.sum() * (1 - 1e-12)
+    assert squares[: count - 1].sum() < share * squares.sum() * (1 + 1e-12)
+
+
+def test_noise_needs_about_44_percent_of_its_entries_for_90_percent_of_its_energy():
+    found = entries_for_energy(noise_like(make_matrix(*band(100, 2), m=100)))
+    assert found["noise_low"] < found["noise_mid"] < found["noise_high"]
+    assert found["noise_mid"] == pytest.approx(0.448, abs=0.01)
+    assert found["noise_low"] - 0.02 < found["fraction"] < found["noise_high"] + 0.02
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, np.nan])
+def test_a_share_outside_its_range_is_refused(share):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        entries_for_energy(make_matrix(), share)
+
+
+def test_noise_has_the_same_energy_on_the_same_entries():
+    matrix = make_matrix(*band(9, 1), m=9)
+    noise = noise_like(matrix, seed=3)
+    assert np.linalg.norm(noise.values) == pytest.approx(np.linalg.norm(matrix.values))
+    np.testing.assert_array_equal(noise.rows, matrix.rows)
+    np.testing.assert_array_equal(noise.values, noise_like(matrix, seed=3).values)
+    assert (noise.values != noise_like(matrix, seed=4).values).all()
+
+
+def test_a_zero_update_has_shares_of_zero():
+    matrix = make_matrix([0, 1, 3], [0, 2, 3], [0.0, 0.0, 0.0])
+    tables = (energy_by_offset, energy_by_row, energy_by_column, energy_shares, concentration, entries)
+    for table in (function(matrix) for function in tables):
+        assert not table.isna().to_numpy().any()
+        shares = table.filter(regex="^(share|energy|energy_share|relative)$")
+        assert (shares == 0).to_numpy().all()
+    found = entries_for_energy(matrix)
+    assert (found["count"], found["fraction"]) == (0, 0)

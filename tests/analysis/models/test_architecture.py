@@ -1,0 +1,113 @@
+"""A model from its configuration alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from analysis.common.errors import BaseModelError
+from analysis.measures.overview import base_parameters
+from analysis.models.architecture import (
+    MOST_BYTES,
+    PRESETS,
+    ArchitectureError,
+    default_architecture,
+    open_architecture,
+    read_architecture,
+)
+from analysis.models.packages import DEFAULT_BASE
+
+TINY = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 16, "intermediate_size": 40,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 50}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters"),
+    [  # as their authors publish them
+        ("Gemma-2B", 2_506_172_416),
+        ("Gemma-7B", 8_537_680_896),
+        ("LLaMA-3-8B", 8_030_261_248),
+        ("ViT-B/16", 85_798_656),
+        ("BERT-base", 109_482_240),
+        ("GPT-2", 124_439_808),
+        ("SmolLM2-135M", 134_515_008),
+        ("Qwen3-0.6B", 596_049_920),
+        ("Llama-3.2-1B", 1_235_814_400),
+        ("Mistral-7B-v0.3", 7_248_023_552),
+    ],
+)
+def test_presets_have_as_many_parameters_as_the_models(preset, parameters):
+    assert open_architecture(preset).parameters == parameters
+
+
+@pytest.mark.parametrize("preset", [preset for preset in PRESETS if preset != "Llama-3.1-70B"])  # seconds
+def test_every_preset_can_be_built_and_has_kinds_for_people(preset):
+    model = open_architecture(preset)
+    assert {"attention out", "MLP down"} <= {kind.split(" (")[0] for kind in model.kinds}
+    assert sum(map(len, model.kinds.values())) == len(model.shapes)
+
+
+def test_the_default_base_is_what_its_files_say():
+    model = default_architecture()
+    assert model.parameters == base_parameters(DEFAULT_BASE)
+    assert len(model.shapes) == 36
+
+
+def test_a_configuration_is_pasted_or_read_from_a_file_or_a_directory(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    read = [read_architecture(json.dumps(TINY)), open_architecture(str(tmp_path / "config.json"))]
+    read.append(open_architecture(str(tmp_path)))
+    assert read[0].shapes == read[1].shapes == read[2].shapes
+    assert read[0].shapes["model.layers.1.self_attn.k_proj"] == (8, 16)
+    assert [model.parameters for model in read] == [read[0].parameters] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("no json", "This is no JSON"),
+        ("[]", "model_type"),
+        ('{"hidden_size": 3}', "model_type"),
+        (
+            json.dumps({"model_type": "of_my_own", "auto_map": {"AutoModel": "evil.Model"}}),
+            "no architecture 'of_my_own'",
+        ),
+        (json.dumps(TINY | {"num_hidden_layers": 10**9}), "num_hidden_layers = 1e\\+09 is too large"),
+        ('{"model_type": "gpt2", "n_layer": 1000000}', "n_layer = 1e\\+06 is too large"),
+        (json.dumps(TINY | {"vocab_size": 10**12}), "vocab_size"),
+        (json.dumps(TINY | {"hidden_size": "wide"}), "No model can be built"),
+        (json.dumps(TINY | {"num_hidden_layers": 0}), "nothing to adapt"),
+        ("x" * (MOST_BYTES + 1), "larger than 1 MB"),
+    ],
+)
+def test_what_is_no_configuration_is_refused_with_a_sentence(text, sentence):
+    with pytest.raises(ArchitectureError, match=sentence):
+        read_architecture(text)
+
+
+def test_a_public_server_opens_only_its_own_directories(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    monkeypatch.setenv("SVFT_PUBLIC", "1")
+    with pytest.raises(ArchitectureError, match="outside the directories that this server opens"):
+        open_architecture(str(tmp_path))
+    monkeypatch.setenv("SVFT_ROOTS", str(tmp_path))
+    assert open_architecture(str(tmp_path)).name == tmp_path.name
+
+
+@pytest.mark.parametrize("content", [None, "x" * (MOST_BYTES + 1)])
+def test_a_directory_without_a_configuration_is_refused_with_a_sentence(tmp_path, content):
+    if content:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ArchitectureError, match=r"There is no file|larger than 1 MB"):
+        open_architecture(str(tmp_path))
+
+
+def test_a_model_that_is_nowhere_is_refused_with_a_sentence():
+    with pytest.raises(BaseModelError, match="neither in an installed package"):
+        open_architecture("nobody/nothing")
+
+
+def test_kinds_that_a_model_lacks_are_named():
+    with pytest.raises(ArchitectureError, match="no weights 'MLP gate'; it has query, key"):
+        default_architecture().of_kinds(["MLP gate"])

@@ -1,0 +1,40 @@
+"""The benchmark's numbers mean what they say."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from analysis.planning import benchmark
+from svft.decomposition import cache_directory, cache_files
+
+
+def test_singular_values_through_m_equal_those_of_the_dense_update(monkeypatch):
+    monkeypatch.setattr(benchmark, "LARGE_LAYER", (96, 40))
+    monkeypatch.setattr(benchmark, "LARGE_OFF_DIAG", 3)
+    table = benchmark.singular_values_of_update().set_index("what")
+    assert table.loc["through M", "largest_difference"] < 1e-5
+
+
+def test_dense_rebuild_computes_what_svft_computes():
+    torch.manual_seed(0)
+    layer = nn.Linear(12, 20)
+    rebuilt = benchmark.DenseRebuild(layer, off_diag=1)
+    x = torch.randn(3, 12)
+    torch.testing.assert_close(rebuilt(x), layer(x), atol=1e-5, rtol=1e-5)
+
+
+def test_every_method_of_the_registry_is_measured(monkeypatch):
+    built = benchmark._models()
+    assert len(built) == len(benchmark.METHODS) - 1  # all but head only and custom, and the dense rebuild
+    assert sum(benchmark.DENSE_REBUILD in name for name in built) == 1
+
+
+def test_a_fresh_cache_is_empty_and_goes_away(monkeypatch):
+    before = cache_directory()
+    with benchmark._fresh_cache():
+        inside = cache_directory()
+        assert inside != before
+        assert cache_files() == []
+    assert cache_directory() == before
+    assert not inside.exists()

@@ -1,0 +1,89 @@
+"""The memory of a step taken without numbers is that of a step taken with them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from analysis.models.architecture import ArchitectureError, default_architecture, open_architecture, read_architecture
+from analysis.models.loading import DEFAULT_BASE, block_linears, load_base
+from analysis.planning.benchmark import contestant
+from analysis.planning.budgets import budget_table
+from analysis.planning.cost import peak_bytes
+from analysis.planning.memory import TrainingMemory, memory_rows, training_memory
+from analysis.training.methods import METHODS
+from analysis.training.specification import TrainingSpec
+from tests.analysis.planning.test_budgets import TINY
+
+SHAPES = ((2, 24), (4, 64))
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "custom"])
+def test_the_estimate_is_what_is_measured_on_the_default_base(method):
+    architecture = default_architecture()
+    base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
+    model = METHODS[method].build(base, TrainingSpec("bbc_headlines", method).resolved(), block_linears(base))
+    for batch, length in SHAPES:
+        measured = peak_bytes(contestant(method, model, batch, length, "float32"))
+        estimate = training_memory(architecture, method, list(architecture.shapes), batch=batch, length=length)
+        assert estimate.peak == pytest.approx(measured, rel=0.02)
+        resident = estimate.peak - estimate.gradients - estimate.activations
+        assert estimate.peak - resident == pytest.approx(measured - resident, rel=0.05)  # of the step alone
+
+
+def of_lora(name="LLaMA-3-8B", method="lora", targets=1, **options) -> TrainingMemory:
+    model = open_architecture(name)
+    return training_memory(model, method, list(model.shapes)[:targets], batch=1, length=64, **options)
+
+
+def test_terms_are_what_they_say():
+    found = of_lora("SmolLM2-135M", "plain", targets=210)
+    model = open_architecture("SmolLM2-135M")
+    assert found.basis == 4 * sum(min(shape) * sum(shape) for shape in model.shapes.values())
+    assert found.optimizer == 2 * 4 * sum(min(shape) for shape in model.shapes.values())
+    assert found.weights == pytest.approx(4 * model.parameters, rel=1e-3)
+    assert of_lora("SmolLM2-135M").basis == 0
+
+
+def test_weights_in_half_precision_take_half():
+    single, half = (of_lora("SmolLM2-135M", dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert half.weights == pytest.approx(single.weights / 2, rel=1e-3)
+
+
+# Their forward pass looks at numbers (relative positions, the place of the last token), which a meta tensor has not.
+NEED_NUMBERS = ("deberta-v2", "t5")
+
+
+@pytest.mark.parametrize("family", [family for family in TINY if family not in ("modernbert", *NEED_NUMBERS)])
+def test_an_architecture_takes_a_step_without_numbers(family):
+    model = read_architecture(json.dumps({"model_type": family, **TINY[family]}), family)
+    for method in ("random", "lora"):
+        found = training_memory(model, method, list(model.shapes), batch=2, length=8)
+        assert found.activations > 0
+        assert found.gradients >= 0  # none yet, where the forward pass is the peak
+
+
+@pytest.mark.parametrize("family", NEED_NUMBERS)
+def test_an_architecture_that_needs_numbers_is_refused_with_a_sentence(family):
+    model = read_architecture(json.dumps({"model_type": family, **TINY[family]}), family)
+    with pytest.raises(ArchitectureError, match="cannot be taken without numbers"):
+        training_memory(model, "random", list(model.shapes), batch=2, length=8)
+
+
+def test_rows_have_every_method_with_a_size_and_full_fine_tuning():
+    model = read_architecture(json.dumps({"model_type": "bert", **TINY["bert"]}), "bert")
+    table = budget_table(model, ["query"], 64)
+    rows = list(memory_rows(model, ["query"], table, 2, 8, torch.float32))
+    assert [row["method"] for row in rows] == [*table.loc[table["note"] == "", "method"], "full"]
+    assert all(row["peak"] > row["weights"] > 0 for row in rows)
+
+
+def test_a_step_that_needs_numbers_is_refused_with_a_sentence(monkeypatch):
+    def forward(self, *args, **kwargs):
+        return bool(next(self.parameters()).sum())
+
+    monkeypatch.setattr("transformers.LlamaModel.forward", forward)
+    with pytest.raises(ArchitectureError, match="cannot be taken without numbers, so its memory is not known"):
+        of_lora("SmolLM2-135M")
