@@ -5,12 +5,14 @@ Importing this package registers the method with PEFT; from then on PEFT's own c
 
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 
-from .basis import BasisMismatchError, allow_basis_mismatch
+from . import cache
+from .basis import BasisMismatchError
 from .config import PEFT_TYPE, SvftConfig
-from .decomposition import decomposition_progress
+from .contexts import allow_basis_mismatch, decomposition_progress
 from .layer import SvftLayer
 from .model import SvftModel
 
+SvftLayer.decomposer = cache
 PEFT_TYPE_TO_CONFIG_MAPPING[PEFT_TYPE] = SvftConfig
 PEFT_TYPE_TO_TUNER_MAPPING[PEFT_TYPE] = SvftModel
 PEFT_TYPE_TO_PREFIX_MAPPING[PEFT_TYPE] = SvftModel.prefix

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
+
+from .contexts import mismatch_allowed
 
 PROBES = 2
 # Relative error of ΔW up to which two bases count as one: far above what another machine's LAPACK changes for
@@ -26,26 +25,9 @@ TOLERANCE = 5e-3
 # The place of a type in this tuple is its code in adapter files: append only.
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
-_mismatch_allowed: ContextVar[bool] = ContextVar("svft_mismatch_allowed", default=False)
-
 
 class BasisMismatchError(ValueError):
     """An adapter's coefficients cannot be brought into the basis of the weights they are loaded onto."""
-
-
-@contextmanager
-def allow_basis_mismatch() -> Iterator[None]:
-    """Load adapters onto weights they were not trained on; the estimated error of ΔW comes as a warning.
-
-    Example:
-        >>> with allow_basis_mismatch():
-        ...     pass  # PeftModel.from_pretrained(base_in_bfloat16, "adapter")
-    """
-    token = _mismatch_allowed.set(True)
-    try:
-        yield
-    finally:
-        _mismatch_allowed.reset(token)
 
 
 def fingerprint(weight: torch.Tensor) -> torch.Tensor:
@@ -168,7 +150,7 @@ def report_mismatch(errors: dict[str, float], total: int, stored: torch.Tensor, 
         cause = "the weights are not those that the adapter was trained on"
         remedy = "load the base model that the adapter names, or save it with embed_basis=True where it was trained"
     message = f"{len(errors)} of {total} matrices do not match the adapter's basis ({names}): {cause}; {estimate}."
-    if _mismatch_allowed.get():
+    if mismatch_allowed():
         warnings.warn(message, stacklevel=3)
         return
     raise BasisMismatchError(f"{message} Way out: {remedy}, or accept the error with svft.allow_basis_mismatch().")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from peft.tuners._buffer_dict import BufferDict
@@ -11,9 +12,10 @@ from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from . import decomposition
 from .basis import TOLERANCE, align, report_mismatch, same_weight
 from .coefficients import dense_coefficients
-from .decomposition import decompose, is_randomized
+from .decomposition import Decomposer, is_randomized
 from .patterns import banded_indices, plain_indices
 
 
@@ -57,6 +59,9 @@ class SvftLayer(BaseTunerLayer):
 
     U and V are kept once a weight, whatever the number of adapters; only an adapter with `embed_basis` has its own.
     """
+
+    # Set it to have decompositions from elsewhere.
+    decomposer: ClassVar[Decomposer] = decomposition
 
     # M, the only trained state
     adapter_layer_names = ("svft_coefficients",)
@@ -132,14 +137,14 @@ class SvftLayer(BaseTunerLayer):
         dtype = dtype or matrix.dtype
         kept = self.svft_shared_U
         if kept is None:
-            found = decompose(matrix, rank, self.module_name)
+            found = self.decomposer.decompose(matrix, rank, self.module_name)
         else:
             if len(self.own_sigma) < min(matrix.shape):
                 raise ValueError(
                     f"{self.module_name} keeps a randomized basis of rank {len(self.own_sigma)}; an adapter of rank "
                     f"{rank} needs another one. Load it onto a base model of its own."
                 )
-            found = decompose(matrix, name=self.module_name)
+            found = self.decomposer.decompose(matrix, name=self.module_name)
             if not same_weight(found.fingerprint, self.own_fingerprint):
                 raise ValueError(
                     f"{self.module_name} has changed since it was decomposed (merging and unmerging drifts a "

@@ -17,7 +17,8 @@ from transformers.pytorch_utils import Conv1D
 
 from .basis import DTYPES, report_mismatch
 from .config import SvftConfig
-from .decomposition import is_randomized, report_progress
+from .contexts import report_progress
+from .decomposition import is_randomized
 from .layer import CoefficientSpec, SvftLayer
 from .linear import Linear
 from .patterns import PATTERNS, effective_pattern, nearest_off_diag, pattern_size, spread_budget

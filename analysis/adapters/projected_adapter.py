@@ -68,7 +68,7 @@ class ProjectedAdapter(Adapter):
         """
         row = self._row(name)
         from analysis.adapters.projection import project  # torch: not before the first matrix
-        from svft.decomposition import decompose
+        from svft.cache import decompose
 
         update = self.source.update(name, self.weights)
         basis = decompose(self.weights.weight(name), name=name)
@@ -79,7 +79,7 @@ class ProjectedAdapter(Adapter):
 
     def signature(self, name: str) -> np.ndarray:
         """Return the signature of a matrix's singular vectors: (2, n, 2) float16."""
-        from svft.decomposition import decompose
+        from svft.cache import decompose
 
         return decompose(self.weights.weight(name), name=name).signature.numpy().astype(np.float16)
 

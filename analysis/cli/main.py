@@ -281,7 +281,7 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete every cached decomposition.")] = False,
 ) -> None:
     """Show, or clear, the cache of singular value decompositions."""
-    from svft.decomposition import cache_directory, cache_files, cache_limit, clear_cache
+    from svft.cache import cache_directory, cache_files, cache_limit, clear_cache
 
     if clear:
         typer.echo(f"{clear_cache() / 1e6:,.0f} MB freed in {cache_directory()}")

@@ -20,7 +20,7 @@ from analysis.conversion.checkpoint import open_checkpoint
 from analysis.training.evaluation import read_evaluation
 from svft import SvftConfig
 from svft.basis import DTYPES
-from svft.decomposition import decompose
+from svft.cache import decompose
 from svft.layer import SvftLayer
 
 PREFIX = "base_model.model."  # PEFT's, before every name in an adapter file

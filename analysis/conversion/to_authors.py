@@ -12,7 +12,7 @@ from analysis.conversion import Steps
 from analysis.conversion.authors_layer import BASE_TOLERANCE, MARK
 from analysis.conversion.cards import write_card
 from analysis.conversion.source import Source, load_source, row
-from svft.decomposition import decompose
+from svft.cache import decompose
 
 STATE_FILE = "model.safetensors"
 

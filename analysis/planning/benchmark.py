@@ -23,8 +23,8 @@ from analysis.planning.cost import Contestant, interleave
 from analysis.planning.sizing import size_label
 from analysis.training.methods import METHODS, Options
 from analysis.training.specification import TrainingSpec
+from svft.cache import decompose
 from svft.coefficients import dense_coefficients
-from svft.decomposition import decompose
 from svft.patterns import banded_indices
 
 REFERENCE = "lora"

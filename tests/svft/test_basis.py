@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,9 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import svft
-from svft import basis, decomposition
-from svft import layer as layer_module
-from svft.basis import BasisMismatchError, allow_basis_mismatch, fingerprint, same_weight, signature
+from svft import allow_basis_mismatch, basis, decomposition
+from svft.basis import BasisMismatchError, fingerprint, same_weight, signature
 from svft.decomposition import Decomposition, decompose
 from tests.svft.tiny import config_for, logits, make_inputs, make_model, svft_layers, train_by_hand
 
@@ -31,7 +31,8 @@ def change_basis(monkeypatch):
             U, V = change(found)
             return Decomposition(U, found.sigma, V, signature(U, V), found.fingerprint, found.error)
 
-        monkeypatch.setattr(layer_module, "decompose", changed)
+        changed_here = SimpleNamespace(decompose=changed, recall=decomposition.recall)
+        monkeypatch.setattr(svft.SvftLayer, "decomposer", changed_here)
 
     return install
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from analysis.planning import benchmark
-from svft.decomposition import cache_directory, cache_files
+from svft.cache import cache_directory, cache_files
 
 
 def test_singular_values_through_m_equal_those_of_the_dense_update(monkeypatch):

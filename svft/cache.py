@@ -1,0 +1,161 @@
+"""A disk cache of decompositions: one safetensors file a weight, named by its content.
+
+Files appear whole (written aside, then renamed), so that processes may share the directory.
+
+| variable | default | what it sets |
+|---|---|---|
+| SVFT_CACHE_DIR | `svft` in the user's cache directory | Where the files are. |
+| SVFT_CACHE_LIMIT_GB | 10 | The size that they may have together. |
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from . import decomposition
+from .basis import fingerprint, fingerprint_dtype
+from .decomposition import Decomposition, is_randomized
+
+_FORMAT = "2"  # goes into the names of files: a change makes old ones unused, never misread
+
+
+def decompose(weight: torch.Tensor, rank: int | None = None, name: str = "The weight") -> Decomposition:
+    """Return `svft.decomposition.decompose` of a weight, from the cache if it has been computed before."""
+    mark = fingerprint(weight)
+    path = _path(mark, rank if is_randomized(tuple(weight.shape), rank) else None)
+    found = _read(path, weight.device, mark)
+    if found is None:
+        found = decomposition.decompose(weight, rank, name)
+        _write(path, found)
+    return found
+
+
+def recall(mark: torch.Tensor, rank: int | None, device: torch.device) -> Decomposition | None:
+    """Return the cached decomposition of the weight with a fingerprint, None if the cache has none.
+
+    Args:
+        mark: The fingerprint, see `svft.basis.fingerprint`.
+        rank: The rank of a randomized decomposition, None for the exact one.
+        device: Where to put it.
+    """
+    mark = mark.cpu()
+    return _read(_path(mark, rank), device, mark)
+
+
+def _path(mark: torch.Tensor, rank: int | None) -> Path:
+    wide = "-f64" if fingerprint_dtype(mark) == "float64" else ""  # kept in another type
+    size = "full" if rank is None else f"r{rank}"
+    return cache_directory() / f"{bytes(mark[:-1].tolist()).hex()}-{size}{wide}-v{_FORMAT}"
+
+
+def cache_directory() -> Path:
+    """Return the cache directory: $SVFT_CACHE_DIR, else `svft` under $XDG_CACHE_HOME, else ~/.cache/svft."""
+    if chosen := os.environ.get("SVFT_CACHE_DIR"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svft"
+
+
+def cache_limit() -> int:
+    """Return the size in bytes that the cache may have: $SVFT_CACHE_LIMIT_GB, 10 where that is not set."""
+    return int(float(os.environ.get("SVFT_CACHE_LIMIT_GB", "10")) * 1e9)
+
+
+def cache_files() -> list[Path]:
+    """Return the files of the cache, the least recently used first, with what interrupted writers left behind."""
+    used = {}
+    for file in cache_directory().glob("*"):
+        if file.suffix in (".safetensors", ".part"):
+            with suppress(FileNotFoundError):
+                used[file] = file.stat().st_mtime_ns
+    return sorted(used, key=used.get)
+
+
+def clear_cache() -> int:
+    """Delete every cached decomposition and return the number of bytes freed."""
+    files = cache_files()
+    freed = sum(map(_size, files))
+    for file in files:
+        file.unlink(missing_ok=True)
+    return freed
+
+
+def _size(file: Path) -> int:
+    with suppress(FileNotFoundError):  # another process may delete it meanwhile
+        return file.stat().st_size
+    return 0
+
+
+def _read(path: Path, device: torch.device, mark: torch.Tensor) -> Decomposition | None:
+    file = path.with_suffix(".safetensors")
+    if not file.exists():
+        return None
+    try:
+        with safe_open(file, framework="pt") as f:
+            U, sigma, V, sign = (f.get_tensor(name) for name in ("U", "sigma", "V", "signature"))
+            stated = f.metadata()
+        error = float(stated["error"])
+        if stated["checksum"] != _checksum(mark[:-1], U, sigma, V, sign):
+            raise ValueError("its contents do not agree with its checksum")
+        with suppress(OSError):  # a cache that others own is used as it is
+            os.utime(file)  # least recently used goes first
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error_:
+        warnings.warn(f"The cached decomposition {file} is damaged ({error_}); it is computed anew.", stacklevel=3)
+        return None
+    return Decomposition(*(t.to(device) for t in (U, sigma, V)), sign, mark, error)
+
+
+def _write(path: Path, found: Decomposition) -> None:
+    tensors = {
+        "U": found.U, "sigma": found.sigma, "V": found.V,
+        "signature": found.signature,
+    }  # fmt: skip
+    tensors = {name: t.cpu() for name, t in tensors.items()}
+    stated = {
+        "error": str(found.error),
+        "checksum": _checksum(found.fingerprint[:-1], *tensors.values()),
+    }
+    size = sum(t.nbytes for t in tensors.values())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A cache is a convenience: it leaves the disk a reserve, and does without where there is none.
+        if size > cache_limit() or shutil.disk_usage(path.parent).free < 2 * size + 1_000_000_000:
+            return
+        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        os.close(handle)
+        try:
+            save_file(tensors, aside, metadata=stated)
+            os.replace(aside, path.with_suffix(".safetensors"))
+        finally:
+            Path(aside).unlink(missing_ok=True)
+        _evict()
+    except OSError as error:
+        warnings.warn(f"The decomposition could not be cached in {path.parent}: {error}.", stacklevel=3)
+
+
+def _checksum(*tensors: torch.Tensor) -> str:
+    """Return a checksum of types, shapes and values; damage is found by it, forgery is not."""
+    checksum = 0
+    for t in tensors:
+        checksum = zlib.crc32(f"{t.dtype}{tuple(t.shape)}".encode(), checksum)
+        checksum = zlib.crc32(memoryview(t.numpy()).cast("B"), checksum)
+    return str(checksum)
+
+
+def _evict() -> None:
+    files = cache_files()
+    excess = sum(map(_size, files)) - cache_limit()
+    for file in files:
+        if excess <= 0:
+            break
+        excess -= _size(file)
+        file.unlink(missing_ok=True)
