@@ -7,6 +7,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPIN
 
 from . import cache
 from .basis import BasisMismatchError
+from .choosing import ChosenMatrix, ChosenPattern, choose_pattern
 from .config import PEFT_TYPE, SvftConfig
 from .contexts import allow_basis_mismatch, decomposition_progress
 from .layer import SvftLayer
@@ -19,9 +20,12 @@ PEFT_TYPE_TO_PREFIX_MAPPING[PEFT_TYPE] = SvftModel.prefix
 
 __all__ = [
     "BasisMismatchError",
+    "ChosenMatrix",
+    "ChosenPattern",
     "SvftConfig",
     "SvftLayer",
     "SvftModel",
     "allow_basis_mismatch",
+    "choose_pattern",
     "decomposition_progress",
 ]
