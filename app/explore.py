@@ -5,7 +5,8 @@ import streamlit as st
 from analysis.adapters.adapter import Adapter
 from analysis.common.errors import AdapterError
 from app import selection
-from app.views import coefficients, compare, convert, edit, layers, measures, projection, spectrum
+from app.views import coefficients, compare, convert, layers, measures, projection, spectrum
+from app.views.edit import page as edit
 
 
 def show_one(chosen: selection.Selection) -> None:

@@ -4,7 +4,11 @@ import streamlit as st
 
 from app import selection, trials
 from app.views.budgets import page as budgets
-from app.views.race import live, past, plan, result, study
+from app.views.race import study
+from app.views.race.past import studies as past
+from app.views.race.plan import page as plan
+from app.views.race.result import page as result
+from app.views.race.running import live
 
 trials.remember_visitor()
 record = trials.opened()

@@ -14,7 +14,7 @@ from analysis.conversion.targets import conversion_steps
 from app import dialogs, uploads
 from app.selection import Selection
 from app.views import progress
-from app.views.race.adapters import pack
+from app.views.race.result.adapters import pack
 
 _LABELS = {"lora": "LoRA", "merged": "Merged model", "svft": "SVFT pattern", "authors": "Authors’ code"}
 _SAID = {

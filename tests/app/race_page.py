@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from analysis.trials.store import OUTCOME_COLUMNS
 from analysis.trials.study import Study
 from app import trials
-from app.views.race import form
+from app.views.race.plan import form
 
 SMALL = Study("bbc_headlines", ("head_only", "plain"), steps=4, examples=16).resolved()
 

@@ -16,8 +16,8 @@ from analysis.adapters.opening import open_adapter
 from analysis.measures.edits import Edit, cards
 from analysis.running.edit_effects import effect
 from app import evaluations, selection
-from app.views import edited
-from app.views.edit_outcome import sentence
+from app.views.edit import edited
+from app.views.edit.outcome import sentence
 from tests.analysis.synthetic import write_adapter
 
 pytestmark = pytest.mark.usefixtures("no_model")

@@ -5,7 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.training.own_data import OwnData
 from app import trials
-from app.views.race import form
+from app.views.race.plan import form
 from tests.app.race_page import captions, start, the_study
 
 pytestmark = pytest.mark.usefixtures("no_workers")

@@ -268,7 +268,7 @@ def test_an_adapter_is_deleted_without_its_results(race):
 
 
 def test_an_adapter_is_packed_as_a_zip_file(tmp_path):
-    from app.views.race.adapters import pack
+    from app.views.race.result.adapters import pack
 
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside" / "adapter_config.json").write_text("{}")

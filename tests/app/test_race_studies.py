@@ -6,7 +6,8 @@ from analysis.trials.engine import Engine
 from analysis.trials.files import export_study
 from analysis.trials.study import Study
 from app import trials
-from app.views.race import form, past
+from app.views.race.past import studies as past
+from app.views.race.plan import form
 from tests.app.race_page import SMALL, add, captions, methods, start, the_study, upload
 
 pytestmark = pytest.mark.usefixtures("no_workers")

@@ -12,7 +12,7 @@ from analysis.models.shapes import block_shapes
 from analysis.training.methods import METHODS
 from analysis.training.tasks import TASKS
 from app import selection
-from app.views.race import form
+from app.views.race.plan import form
 
 
 def show(architecture: Architecture, kinds: list[str], table: pd.DataFrame, budget: int) -> None:

@@ -8,7 +8,7 @@ from analysis.models.packages import DEFAULT_BASE
 from analysis.models.shapes import block_shapes
 from analysis.trials.study import Study
 from app import selection, trials
-from app.views.race import form
+from app.views.race.plan import form
 
 PREPARED = Study("bbc_headlines", ("head_only", "plain", "banded", "lora"), budgets=(41_472,))
 

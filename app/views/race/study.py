@@ -11,7 +11,7 @@ from analysis.trials.files import export_study
 from analysis.trials.records import StudyRecord
 from analysis.trials.study import Study
 from app import trials
-from app.views.race import form
+from app.views.race.plan import form
 
 NOT_HERE = "This study is not here: it was deleted, or its link is that of another server."
 

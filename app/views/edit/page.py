@@ -12,8 +12,9 @@ from analysis.measures.edits import OFF, Card, cards
 from analysis.running.edit_effects import Accuracy, effect, kept, why_not
 from app import data, evaluations, figures
 from app.selection import Selection
-from app.views import custom_edit, edited, writing
-from app.views.edit_outcome import TRAINED, background, sentence, wait_for
+from app.views import writing
+from app.views.edit import custom, edited
+from app.views.edit.outcome import TRAINED, background, sentence, wait_for
 
 CUSTOM = "Custom"
 
@@ -36,7 +37,7 @@ def show(chosen: Selection) -> None:
         left, right = st.columns([7, 6], gap="medium")
     with left:
         if title == CUSTOM:
-            edit, what = custom_edit.show(chosen)
+            edit, what = custom.show(chosen)
             seen = True
         else:
             edit, what = found[title].edit, title

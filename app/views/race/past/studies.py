@@ -10,7 +10,8 @@ import streamlit as st
 from analysis.trials.files import import_study, read_study
 from analysis.trials.records import StudyRecord
 from app import trials
-from app.views.race import form, study
+from app.views.race import study
+from app.views.race.plan import form
 
 SHOWN = 8
 

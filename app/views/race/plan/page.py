@@ -12,7 +12,8 @@ from analysis.trials.duration import expected_duration
 from analysis.trials.study import LeftOut, Study, Trial
 from app import trials
 from app.views import progress
-from app.views.race import bet, examples, form, lanes, measured, own_data, settings
+from app.views.race.past import measured
+from app.views.race.plan import bet, examples, form, lanes, own_data, settings
 
 
 def show() -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.training.own_data import OwnData, check, read_table, suggest_columns
 from analysis.training.tasks import TASKS
 from app import trials
-from app.views.race import examples, form
+from app.views.race.plan import examples, form
 
 _PREVIEWED = 4
 

@@ -12,7 +12,8 @@ from analysis.figures.theme import THEMES
 from analysis.figures.training_film import training_film
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import figures, trials
-from app.views.race import live, matrix
+from app.views.race import matrix
+from app.views.race.running import live
 
 _TITLE = "The training as a film"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from analysis.trials.study import StudyError
-from app.views.race import form
+from app.views.race.plan import form
 
 _MOST = 2**20  # bytes
 

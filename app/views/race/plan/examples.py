@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import streamlit as st
-from PIL import Image
 
 from analysis.training.tasks import get_task
 from analysis.trials.study import Study
+from app.views import pictures
 
 _MOST = {"text": 3, "image": 10}
 
@@ -40,9 +38,4 @@ def draw(pairs: Iterable[tuple[Any, str]], kind: str) -> None:
 
 
 def _picture(pixels: np.ndarray) -> str:
-    """Return an image (height, width) with its pixels enlarged."""
-    scaled = (255 * (pixels / max(pixels.max(), 1))).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(scaled).resize((48, 48), Image.Resampling.NEAREST).save(file, "PNG")
-    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return f'<img alt="" width="40" height="40" src="{source}">'
+    return f'<img alt="" width="40" height="40" src="{pictures.data_url(pixels)}">'

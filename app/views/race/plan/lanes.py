@@ -13,7 +13,7 @@ from analysis.measures.overview import base_parameters
 from analysis.training.methods import METHODS
 from analysis.trials.study import LeftOut, Study, Trial
 from app import figures
-from app.views.race import form, pattern
+from app.views.race.plan import form, pattern
 
 
 def show(study: Study, trials: Sequence[Trial], left_out: Sequence[LeftOut]) -> None:

@@ -19,7 +19,7 @@ from app import data, evaluations, figures
 from app.selection import Selection
 from app.views import progress
 from app.views.coefficients import STRIPS
-from app.views.edit_outcome import TRAINED, sentence, wait_for
+from app.views.edit.outcome import TRAINED, sentence, wait_for
 
 ALL, ONE = "All matrices", "This matrix"
 

@@ -15,7 +15,8 @@ from analysis.figures.theme import THEMES
 from analysis.trials.duration import count_turns, time_left
 from analysis.trials.records import ENDED, StudyRecord, TrialRecord
 from app import figures, trials
-from app.views.race import matrix, rows
+from app.views.race import matrix
+from app.views.race.running import rows
 
 _PERIOD = 2  # seconds; drawing in a browser beside the trials takes from the cores that train
 

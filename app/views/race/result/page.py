@@ -9,7 +9,7 @@ import streamlit as st
 from analysis.training.tasks import TaskError
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import results, trials
-from app.views.race import adapters, agreement, budget, differences, film, price, ranks, table, words
+from app.views.race.result import adapters, agreement, budget, differences, film, price, ranks, table, words
 
 
 def show(record: StudyRecord) -> None:

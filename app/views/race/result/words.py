@@ -9,7 +9,7 @@ import streamlit as st
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import selection, trials
 from app.results import Results
-from app.views.race import form
+from app.views.race.plan import form
 
 _BET_ICONS = {
     "right": ":material/emoji_events:",

@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.training.methods import METHODS
 from analysis.trials.study import Study
-from app.views.race import form
+from app.views.race.plan import form
 
 
 def show(study: Study) -> None:

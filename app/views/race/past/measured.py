@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.trials.study import Study
 from app import trials
-from app.views.race import past
+from app.views.race.past.studies import best
 
 
 def show(study: Study) -> None:
@@ -23,5 +23,5 @@ def show(study: Study) -> None:
             on_click=trials.open_committed,
             args=(study.task,),
         )
-        said = [f"{len(file.results)} trials", f"{file.results['seed'].nunique()} seeds", *past.best(file.results)]
+        said = [f"{len(file.results)} trials", f"{file.results['seed'].nunique()} seeds", *best(file.results)]
         st.caption(" · ".join(said))

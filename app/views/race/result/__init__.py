@@ -1,0 +1,1 @@
+"""The result of a study, from the verdict down to every number."""
