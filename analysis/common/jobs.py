@@ -25,13 +25,13 @@ class Job:
         options: Its keyword arguments.
 
     Attributes:
-        results: What the work has yielded so far.
         total: How many results there will be; 0 until the child has said so.
         error: A sentence for people, once the work has failed.
     """
 
     def __init__(self, function: Callable[..., Iterator[Any]], *arguments: Any, **options: Any) -> None:
-        self.results: list[Any] = []
+        self._results: list[Any] = []
+        self._lock = threading.Lock()
         self.total = 0
         self.error: str | None = None
         self.stopped = False
@@ -47,6 +47,12 @@ class Job:
             pickle.dump((function, arguments, options), stream)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """What the work has yielded so far: a snapshot, which does not change while the work goes on."""
+        with self._lock:
+            return tuple(self._results)
 
     @property
     def running(self) -> bool:
@@ -76,13 +82,14 @@ class Job:
                     if kind == "total":
                         self.total = content
                     elif kind == "result":
-                        self.results.append(content)
+                        with self._lock:
+                            self._results.append(content)
                     else:
                         self.error = content
             except (EOFError, pickle.UnpicklingError):
                 pass
         self._process.wait()
-        if not self.stopped and not self.error and len(self.results) != self.total:
+        if not self.stopped and not self.error and len(self._results) != self.total:
             self.error = "The computation ended before it was finished; start it again."
 
 

@@ -13,7 +13,7 @@ leaves the basis on that side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -243,7 +243,7 @@ def compare_adapters(a: Adapter, b: Adapter) -> pd.DataFrame:
     return comparison_table(list(comparison_rows(a, b)))
 
 
-def comparison_table(rows: list[dict]) -> pd.DataFrame:
+def comparison_table(rows: Sequence[dict]) -> pd.DataFrame:
     """Return dicts of `compare_matrix` as the table of `compare_adapters`."""
     return pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
 

@@ -136,7 +136,7 @@ def _map(chosen: Selection, other: Adapter, job: Job) -> None:
 
 
 def _draw_map(chosen: Selection, job: Job, likeness: str) -> None:
-    rows = list(job.results)
+    rows = job.results
     if not rows:
         return
     table = comparison_table(rows)
@@ -188,7 +188,7 @@ def _words(measure: str) -> str:
 
 
 def _all(job: Job, names: tuple[str, str]) -> None:
-    table = comparison_table(list(job.results))
+    table = comparison_table(job.results)
     with st.container(horizontal=True, vertical_alignment="center", key="all-head"):
         st.header("All shared matrices", anchor=False, width="stretch")
         st.download_button(

@@ -22,7 +22,7 @@ def show_map(chosen: selection.Selection) -> None:
 def _filling(chosen: selection.Selection, job: Job) -> None:
     if st.session_state.pop("rerun-page", False):  # a click within a fragment runs the fragment alone
         st.rerun()
-    found = {name: norm for name, norm, _ in list(job.results)}
+    found = {name: norm for name, norm, _ in job.results}
     _draw(chosen, norm_table(chosen.adapter, found))
     progress.show(job, "Projecting", key="overview", restart=lambda: data.restart_overview(chosen.adapter))
 

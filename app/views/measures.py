@@ -80,6 +80,7 @@ def show_all(chosen: Selection) -> None:
 
 
 def _table(chosen: Selection, job: Job) -> None:
+    table = pd.DataFrame(job.results, columns=list(_COLUMNS))
     with st.container(horizontal=True, vertical_alignment="center", key="all-head"):
         st.header("All matrices, all measures", anchor=False, width="stretch")
         st.download_button(
@@ -94,10 +95,10 @@ def _table(chosen: Selection, job: Job) -> None:
         )
     progress.show(job, "Measuring all matrices", key="summary", restart=lambda: data.restart_summary(chosen.adapter))
     st.dataframe(
-        pd.DataFrame(job.results, columns=list(_COLUMNS)),
+        table,
         column_config=_COLUMNS,
         hide_index=True,
         key="all-measures",
-        alt=f"Table of measures of {len(job.results)} adapted matrices, one row each.",
+        alt=f"Table of measures of {len(table)} adapted matrices, one row each.",
     )
     st.caption("Sort by any column to find the matrices that stand out, and read each share beside its noise.")

@@ -62,10 +62,10 @@ def right(line: str) -> int:
 @pytest.fixture
 def worker(monkeypatch):
     Worker.started = []
-    evaluations._jobs.clear()
+    evaluations._evaluations.clear()
     monkeypatch.setattr(evaluations, "Job", Worker)
     yield Worker
-    evaluations._jobs.clear()
+    evaluations._evaluations.clear()
 
 
 def edit_view(path: Path | str = "BBC headlines · plain", **state) -> AppTest:

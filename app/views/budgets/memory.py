@@ -60,7 +60,7 @@ def show(architecture: Architecture, kinds: list[str], budget: int) -> None:
 
 
 def _show_job(job: Job, architecture: Architecture, kinds: list[str], settings: tuple[str, ...]) -> None:
-    rows = list(job.results)
+    rows = job.results
     if not job.complete:
         progress.show(job, "Memory of methods", key="budgets-memory", restart=lambda: _start(settings))
     found = pd.DataFrame(rows)

@@ -1,0 +1,59 @@
+"""Jobs: what others see of them while they run."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pandas as pd
+import pytest
+
+from analysis.common.jobs import Job
+
+ROWS = 1000
+
+
+def count(n):
+    yield n
+    for number in range(n):
+        yield {"number": number}
+
+
+@pytest.fixture
+def often_switching():
+    """Threads take turns so often that what they share without care breaks at once."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_results_are_a_snapshot():
+    job = Job(count, 3)
+    before = job.results
+    assert job.wait(60)
+    assert job.complete
+    assert [row["number"] for row in job.results] == [0, 1, 2]
+    assert len(before) <= 3
+    assert not hasattr(before, "append")
+
+
+def test_results_can_be_tabulated_while_they_come(often_switching):
+    job = Job(count, ROWS)
+    raised, tables = [], []
+
+    def look():
+        try:
+            while job.running:
+                tables.append(pd.DataFrame(job.results, columns=["number"]))
+        except Exception as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not raised
+    assert all(table["number"].tolist() == list(range(len(table))) for table in tables)
+    assert len(job.results) == ROWS
