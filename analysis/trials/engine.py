@@ -1,10 +1,7 @@
 """The engine: it sends the trials of all studies to worker processes, turn by turn, and writes down what they report.
 
-One turn is one evaluation interval. All trials of a study advance together: none takes its next turn before the
-others have had theirs. Studies take turns as they came; cores that the first leaves idle go to the next.
-
-The workers (`analysis.trials.workers`) are those of a Dask scheduler, through which everything travels. The engine's
-thread is the only writer.
+Which turn goes where is decided in `analysis.trials.schedule`. The workers (`analysis.trials.workers`) are those of a
+Dask scheduler, through which everything travels. The engine's thread is the only writer.
 """
 
 from __future__ import annotations
@@ -22,13 +19,12 @@ from typing import Any
 import psutil
 from distributed.client import Future as DaskFuture
 
-from analysis.trials import remote
 from analysis.trials.failures import WORKER_DIED, reason
 from analysis.trials.messages import Report, StateMissingError, Turn
-from analysis.trials.runs import RunningTrial, StudyRun
+from analysis.trials.schedule import RunningTrial, StudyRun, assign
 from analysis.trials.store import Store
 from analysis.trials.study import Study
-from analysis.trials.workers import Workers
+from analysis.trials.workers import Workers, measure_cost, take_turn
 
 _log = logging.getLogger(__name__)
 
@@ -200,6 +196,7 @@ class Engine:
                     self.store.begin_again(id, trial.number)
                 else:
                     running.step, running.turns, running.evaluated = kept[0], trial.turns, trial.step
+                    running.state_kept = True
             run.trials[trial.number] = running
         run.to_measure = None
         self.store.set_study_state(id, "queued", self.name)
@@ -213,7 +210,7 @@ class Engine:
                 self._give_up(run, trial, "stopped")
         if number is None and run.cost is not None:
             run.cost.cancel()
-            run.cost = None
+            run.cost = run.cost_worker = None
             self._end(run)
         elif not run.trials and run.cost is None:
             self._end(run)
@@ -278,6 +275,7 @@ class Engine:
         self.store.add_report(run.id, trial.number, report)
         trial.step = trial.evaluated = report.step
         trial.turns, trial.sent_state = trial.turns + 1, False
+        trial.state_kept |= report.state is not None
         if report.outcome is not None:
             del run.trials[trial.number]
 
@@ -288,57 +286,25 @@ class Engine:
             kept = self.store.state(run.id, trial.number)
             if kept is None:
                 self.store.begin_again(run.id, trial.number)
-                trial.step, trial.turns, trial.evaluated = 0, 0, None
+                trial.step, trial.turns, trial.evaluated, trial.state_kept = 0, 0, None, False
             else:
                 trial.step = kept[0]
             return
         self._give_up(run, trial, "failed", reason(error))
 
     def _assign(self) -> None:
-        """Send each idle worker the turn that is most due."""
+        """Send each idle worker what it does next."""
         if not self._runs:
             return
-        in_flight = [trial for run in self._runs.values() for trial in run.trials.values() if trial.future is not None]
-        if any(run.cost is not None for run in self._runs.values()):
-            return
         workers = self._workers.addresses()
-        if not workers:
-            return
-        waiting = [run for run in self._runs.values() if run.to_measure]
-        if waiting:  # alone on the machine: as soon as the turns under way have ended
-            if not in_flight:
-                run = waiting[0]
-                run.cost_worker = workers[0]
-                arguments = (run.to_measure, run.study.threads, run.data)
-                run.cost = self._workers.submit(remote.measure_cost, *arguments, worker=run.cost_worker)
-                run.cost.add_done_callback(self._wake)
-            return
-        idle = [worker for worker in workers if worker not in {trial.worker for trial in in_flight}]
-        for run in self._runs.values():
-            self._assign_study(run, workers, idle)
-            if not idle:
-                return
-
-    def _assign_study(self, run: StudyRun, workers: list[str], idle: list[str]) -> None:
-        least = min((trial.turns for trial in run.trials.values()), default=0)
-        due = [t for t in run.trials.values() if t.future is None and t.turns == least]
-        for trial in due:
-            if trial.home is not None and trial.home not in workers:
-                trial.home = None
-        homes = [trial.home for trial in run.trials.values()]
-        for trial in sorted(due, key=lambda t: t.home is None):  # first those whose worker is known
-            if trial.home in idle:
-                self._send(run, trial, trial.home)
-                idle.remove(trial.home)
-            elif trial.home is None and idle:
-                worker = min(idle, key=homes.count)
-                self._send(run, trial, worker)
-                homes.append(worker)
-                idle.remove(worker)
-        # A worker that has nothing left to do in this round takes over from one that has.
-        for trial in [t for t in due if t.future is None][1:]:
-            if idle and self.store.state(run.id, trial.number) is not None:
-                self._send(run, trial, idle.pop())
+        busy = {trial.worker for run in self._runs.values() for trial in run.trials.values()}
+        idle = [worker for worker in workers if worker not in busy]
+        for assignment in assign(list(self._runs.values()), workers, idle):
+            run = self._runs[assignment.study]
+            if assignment.trial is None:
+                self._measure(run, assignment.worker)
+            else:
+                self._send(run, run.trials[assignment.trial], assignment.worker)
 
     def _send(self, run: StudyRun, trial: RunningTrial, worker: str) -> None:
         study = run.study
@@ -361,7 +327,7 @@ class Engine:
         trial.sent_state = state is not None
         trial.home = trial.worker = worker
         trial.unseen_since = None
-        trial.future = self._workers.submit(remote.take_turn, turn, worker=worker)
+        trial.future = self._workers.submit(take_turn, turn, worker=worker)
         trial.future.add_done_callback(self._wake)
         if not trial.begun:
             trial.begun = True
@@ -369,6 +335,11 @@ class Engine:
             self.store.set_study_state(run.id, "running")
 
     # -- the end of a study
+
+    def _measure(self, run: StudyRun, worker: str) -> None:
+        run.cost_worker = worker
+        run.cost = self._workers.submit(measure_cost, run.to_measure, run.study.threads, run.data, worker=worker)
+        run.cost.add_done_callback(self._wake)
 
     def _to_measure(self, run: StudyRun) -> dict[str, dict]:
         """Return the specifications whose cost is still to be measured, by label: none where all are known."""
@@ -385,7 +356,7 @@ class Engine:
         else:
             _log.warning("the cost of study %s was not measured: its worker died, or failed", run.id)
             run.cost.cancel(force=True)
-        run.cost = None
+        run.cost = run.cost_worker = None
         self._end(run)
 
     def _end(self, run: StudyRun) -> None:

@@ -1,4 +1,7 @@
-"""The worker processes of the engine: a local Dask cluster of this machine's cores, or an existing scheduler's."""
+"""The engine's worker processes, and the work that is asked of them.
+
+They are a local Dask cluster, one process a core, or those of an existing scheduler.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 import dask
+import pandas as pd
 from distributed import Client, LocalCluster, fire_and_forget
 from distributed.client import Future
 
-from analysis.trials import remote
+from analysis.trials.messages import Report, Turn
 
 _log = logging.getLogger(__name__)
 
@@ -51,13 +55,13 @@ class Workers:
         return list(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def submit(self, function: Callable[..., Any], *arguments: Any, worker: str) -> Future:
-        """Run a function of `analysis.trials.remote` once, in one worker."""
+        """Run a function once, in one worker."""
         return self._client.submit(function, *arguments, workers=[worker], pure=False, retries=0)
 
     def forget(self, key: str, worker: str) -> None:
-        """Let a worker drop a trial that it holds."""
-        if self._client is not None:
-            fire_and_forget(self._client.submit(remote.forget, key, workers=[worker], pure=False))
+        """Let a worker drop a trial that it holds; one that is gone holds none."""
+        if self._client is not None and worker in self.addresses():
+            fire_and_forget(self._client.submit(forget, key, workers=[worker], pure=False))
 
     def close(self) -> None:
         """Leave the scheduler, and end what was started here."""
@@ -86,7 +90,7 @@ class Workers:
                 client = Client(self._scheduler, timeout=20, set_as_default=False)
             self._client = client
             client.wait_for_workers(max(1, len(self.processes)), timeout=60)
-            warming = [self.submit(remote.warm_up, worker=worker) for worker in self.addresses()]
+            warming = [self.submit(warm_up, worker=worker) for worker in self.addresses()]
             if measured := client.gather(warming, errors="skip"):
                 self.step_seconds = statistics.median(measured)
             self.ready = True
@@ -125,3 +129,34 @@ def start_worker(scheduler: str, memory_limit: str = "auto") -> subprocess.Popen
         "MALLOC_MMAP_THRESHOLD_": str(2**25),
     }
     return subprocess.Popen([*command, *options], env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+
+
+# The work. Each function imports `analysis.trials.worker`, and so torch, only in the worker that runs it.
+
+
+def take_turn(turn: Turn) -> Report:
+    """Run `analysis.trials.worker.take_turn` where this is called: in a worker."""
+    from analysis.trials import worker
+
+    return worker.take_turn(turn)
+
+
+def measure_cost(specs: dict[str, dict], threads: int, data: bytes | None) -> pd.DataFrame:
+    """Run `analysis.trials.worker.measure_cost` where this is called: in a worker."""
+    from analysis.trials import worker
+
+    return worker.measure_cost(specs, threads, data)
+
+
+def forget(key: str) -> None:
+    """Run `analysis.trials.worker.forget` where this is called: in a worker."""
+    from analysis.trials import worker
+
+    worker.forget(key)
+
+
+def warm_up() -> float:
+    """Run `analysis.trials.worker.warm_up` where this is called: in a worker."""
+    from analysis.trials import worker
+
+    return worker.warm_up()

@@ -1,7 +1,4 @@
-"""Trials advance together, survive each other's accidents, and are written down as they happen.
-
-Each engine here has real worker processes.
-"""
+"""Trials advance together, survive each other's accidents, and are written down as they happen."""
 
 from __future__ import annotations
 
@@ -16,15 +13,16 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
+from distributed import KilledWorker
 
+from analysis.common.errors import BaseModelError
 from analysis.training.session import TrainingSession
 from analysis.trials.engine import Engine
+from analysis.trials.failures import reason
 from analysis.trials.store import Store
 from analysis.trials.study import Study
-from analysis.trials.workers import start_worker
 from tests.analysis.trials.processes import run_engine_until_killed
-
-pytestmark = pytest.mark.enable_socket  # the scheduler and its workers speak TCP on this machine
+from tests.analysis.trials.workers_here import WorkersHere
 
 PATIENCE = 240
 
@@ -54,8 +52,10 @@ def scheduler(tmp_path_factory):
 
 
 @pytest.fixture
-def engine(store, scheduler):
-    one = Engine(store, scheduler=scheduler)
+def engine(store, monkeypatch):
+    """An engine whose two workers are threads of this process."""
+    monkeypatch.setattr("analysis.trials.engine.Workers", WorkersHere)
+    one = Engine(store)
     yield one
     one.close()
 
@@ -88,17 +88,24 @@ def states(store, id):
 # ---- a study
 
 
-def test_a_study_runs_to_its_end_and_everything_is_recorded(engine, store, study):
-    id = engine.start(study, owner="ada", name="mine", bet={"winner": "plain"})
-    assert engine.wait(id, PATIENCE)
+@pytest.mark.slow
+@pytest.mark.enable_socket  # the scheduler and its workers, in processes of their own, speak TCP
+def test_a_study_runs_to_its_end_and_everything_is_recorded(store, study, scheduler):
+    engine = Engine(store, scheduler=scheduler)
+    try:
+        id = engine.start(study, owner="ada", name="mine", bet={"winner": "plain"})
+        assert engine.wait(id, PATIENCE)
+    finally:
+        engine.close()
     record = store.study(id)
     assert (record.state, record.owner, record.name, record.bet) == ("done", "ada", "mine", {"winner": "plain"})
     assert states(store, id) == ["done"] * 3
     points = store.points(id)
-    for _, curve in points.groupby("trial"):
+    for number, curve in points.groupby("trial"):
         assert curve["step"].tolist() == [0, 2, 4, 6]
-        assert curve["train_loss"].isna().tolist() == [True, False, False, False]
+        assert np.isnan(curve["train_loss"].iloc[0])
         assert curve[["loss", "accuracy", "macro_f1"]].notna().all(axis=None)
+        assert curve["train_loss"].tolist()[1:] == losses_alone(store.trials(id)[number], 6, every=2)
     results = store.results(id)
     assert results["label"].tolist() == [trial.trial.label for trial in store.trials(id)]
     assert results["parameters"].tolist() == [trial.trial.parameters for trial in store.trials(id)]
@@ -108,24 +115,11 @@ def test_a_study_runs_to_its_end_and_everything_is_recorded(engine, store, study
     assert set(record.cost["label"]) == set(results["label"][1:])  # head only adapts nothing
 
 
-def test_a_trial_is_the_same_training_as_by_itself(engine, store, study):
-    id = engine.start(replace(study, evaluate_every=3))
-    assert engine.wait(id, PATIENCE)
-    for trial in store.trials(id):
-        session = TrainingSession(trial.trial.spec)
-        losses = [session.train_step().loss for _ in range(6)]
-        curve = store.points(id).query("trial == @trial.number")
-        means = [np.mean(losses[:3]), np.mean(losses[3:])]
-        assert curve["train_loss"].tolist()[1:] == pytest.approx(means, rel=1e-6)
-
-
-def test_no_trial_is_more_than_one_evaluation_ahead_of_another(engine, store, study):
-    id = engine.start(replace(study, seeds=(0, 1)))
-    assert engine.wait(id, PATIENCE)
-    turns = dict.fromkeys(range(6), 0)
-    for _, point in store.points(id).sort_values("at").iterrows():
-        turns[point["trial"]] += 1
-        assert max(turns.values()) - min(turns.values()) <= 1
+def losses_alone(record, steps, every):
+    """What a trial's curve is if it is trained by itself, without an engine."""
+    session = TrainingSession(record.trial.spec)
+    losses = np.array([session.train_step().loss for _ in range(steps)])
+    return pytest.approx(losses.reshape(-1, every).mean(axis=1).tolist(), rel=1e-6)
 
 
 def test_the_values_of_m_are_recorded_at_every_evaluation(engine, store, study):
@@ -175,10 +169,11 @@ def test_one_trial_can_be_stopped_and_the_others_go_on(engine, store, study):
     assert store.study(id).state == "stopped"
 
 
-def test_a_stopped_study_keeps_its_points_and_goes_on_where_it_was(engine, store, study, scheduler):
+def test_a_stopped_study_keeps_its_points_and_goes_on_where_it_was(engine, store, study):
+    study = replace(study, steps=20)
     whole = engine.start(study)
     assert engine.wait(whole, PATIENCE)
-    id = engine.start(replace(study, steps=6))
+    id = engine.start(study)
     wait_until(lambda: len(store.points(id)) >= 5)
     engine.stop(id)
     assert engine.wait(id, 10)
@@ -207,6 +202,8 @@ def test_a_trial_that_cannot_be_trained_says_why_and_the_others_go_on(engine, st
     assert "could not be loaded" in store.trials(id)[1].reason
 
 
+@pytest.mark.slow
+@pytest.mark.enable_socket
 def test_a_killed_worker_costs_only_the_trial_that_it_trained(store, study):
     engine = Engine(store, workers=2)
     try:
@@ -238,29 +235,26 @@ def worker_processes(engine: Engine) -> list[psutil.Process]:
     ]
 
 
-def test_running_out_of_memory_is_that_trials_result(store, study):
-    from distributed import LocalCluster
-
-    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
-        worker = start_worker(cluster.scheduler_address, memory_limit="1 GB")
-        engine = Engine(store, scheduler=cluster.scheduler_address)
-        try:
-            greedy = engine.start(replace(study, methods=("full",), batch_size=60_000, steps=2))
-            modest = engine.start(replace(study, methods=("plain",)))
-            assert engine.wait(modest, PATIENCE)
-            assert engine.wait(greedy, PATIENCE)
-            assert states(store, modest) == ["done"]
-            assert states(store, greedy) == ["failed"]
-            assert "out of memory" in store.trials(greedy)[0].reason
-        finally:
-            engine.close()
-            worker.terminate()
-            worker.wait(20)
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (None, "worker process died"),
+        (KilledWorker("turn", None, 0), "worker process died"),
+        (MemoryError(), "ran out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "ran out of memory"),
+        (BaseModelError("The base model is not there."), "The base model is not there."),
+        (KeyError("weight"), "KeyError: 'weight'"),
+    ],
+)
+def test_the_reason_of_a_failure_is_a_sentence(error, says):
+    assert says in reason(error)
 
 
 # ---- the server
 
 
+@pytest.mark.slow
+@pytest.mark.enable_socket
 def test_a_study_whose_server_is_killed_is_interrupted_and_goes_on(tmp_path, study):
     id = run_engine_until_killed(tmp_path / "data", replace(study, steps=20), points=6)
     store = Store(tmp_path / "data")
@@ -275,10 +269,8 @@ def test_a_study_whose_server_is_killed_is_interrupted_and_goes_on(tmp_path, stu
         assert states(store, id) == ["done"] * 3
         assert (store.points(id)["at"].isin(kept["at"])).sum() == len(kept)
         for trial in store.trials(id):
-            session = TrainingSession(trial.trial.spec)
-            losses = np.array([session.train_step().loss for _ in range(20)]).reshape(-1, 2).mean(axis=1)
             curve = store.points(id).query("trial == @trial.number")
-            assert curve["train_loss"].tolist()[1:] == pytest.approx(losses.tolist(), rel=1e-6)
+            assert curve["train_loss"].tolist()[1:] == losses_alone(trial, 20, every=2)
     finally:
         engine.close()
         store.close()
