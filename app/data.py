@@ -13,7 +13,7 @@ import streamlit as st
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.recognise import PROJECTION_FILE
-from analysis.common.errors import AdapterError
+from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 from analysis.measures.edits import Edit
 from analysis.measures.steps import MATRIX_TABLES, comparison_steps, matrix_steps, overview_steps, summary_steps
@@ -35,7 +35,7 @@ def base_of(path: Path) -> str:
     """Return the id of an adapter's base model, "" where the adapter cannot be opened."""
     try:
         return adapter(path).base
-    except AdapterError:
+    except UserError:
         return ""
 
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from analysis.adapters.adapter import Adapter
-from analysis.common.errors import AdapterError
+from analysis.common.errors import UserError
 from app import selection
 from app.views import coefficients, compare, convert, layers, measures, projection, spectrum
 from app.views.edit import page as edit
@@ -29,7 +29,7 @@ def second() -> Adapter | None:
     """Return the adapter in the second slot; say why where it cannot be shown."""
     try:
         return selection.versus()
-    except AdapterError as error:
+    except UserError as error:
         st.error(str(error), icon=":material/error:")
         return None
 

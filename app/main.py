@@ -4,8 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.common.errors import AdapterError
-from analysis.trials.study import StudyError
+from analysis.common.errors import UserError
 from app import selection, style
 
 st.set_page_config(page_title="SVFT Explorer", page_icon=str(Path(__file__).parent / "icon.svg"), layout="wide")
@@ -23,5 +22,5 @@ if wanted := selection.requested():
 else:
     try:
         page.run()
-    except (AdapterError, StudyError) as error:
+    except UserError as error:
         st.error(str(error), icon=":material/error:")

@@ -14,7 +14,7 @@ from streamlit.navigation.page import Page
 
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.shipped import shipped_adapters
-from analysis.common.errors import AdapterError
+from analysis.common.errors import UserError
 from app import data, dialogs, uploads
 from app.views import opening
 
@@ -134,10 +134,10 @@ def current() -> Selection:
     """Return the selection.
 
     Raises:
-        AdapterError: Where the adapter cannot be shown, with the reason.
+        UserError: Where the adapter cannot be shown, with the reason.
     """
     adapter = _open(st.session_state["adapter"])
-    if isinstance(adapter, AdapterError):
+    if isinstance(adapter, UserError):
         raise adapter
     return Selection(adapter, st.session_state["matrix"], st.session_state["view"])
 
@@ -146,13 +146,13 @@ def versus() -> Adapter | None:
     """Return the adapter in the second slot, None where it is empty.
 
     Raises:
-        AdapterError: Where it cannot be shown, with the reason.
+        UserError: Where it cannot be shown, with the reason.
     """
     chosen = st.session_state.get("vs")
     if not chosen:
         return None
     adapter = _open(chosen)
-    if isinstance(adapter, AdapterError):
+    if isinstance(adapter, UserError):
         raise adapter
     return adapter
 
@@ -216,14 +216,14 @@ def follow_link(page: Page) -> None:
     st.html(f"<script>{_FOLLOW}</script>", unsafe_allow_javascript=True)
 
 
-def _open(chosen: str) -> Adapter | AdapterError:
+def _open(chosen: str) -> Adapter | UserError:
     path = shipped_adapters().get(chosen)
     try:
         if path is None:
             path = Path(chosen).expanduser()
             uploads.require(path)
         return data.adapter(path)
-    except AdapterError as error:
+    except UserError as error:
         return error
 
 

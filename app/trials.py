@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from analysis.common import settings
+from analysis.common.errors import TaskError, UserError
 from analysis.training.own_data import OwnData, register
-from analysis.training.tasks import OWN_PREFIX, TaskError, get_task
+from analysis.training.tasks import OWN_PREFIX, get_task
 from analysis.trials.files import StudyFile, committed_studies, import_study
 from analysis.trials.records import StudyRecord
 from analysis.trials.store import Store, data_directory
-from analysis.trials.study import Study, StudyError, Trial
+from analysis.trials.study import Study, Trial
 
 if TYPE_CHECKING:
     from analysis.trials.engine import Engine
@@ -36,12 +37,12 @@ def store() -> Store:
     """Return the studies of this server.
 
     Raises:
-        StudyError: Where they cannot be kept.
+        UserError: Where they cannot be kept.
     """
     try:
         return Store()
     except (OSError, sqlite3.Error) as error:
-        raise StudyError(
+        raise UserError(
             f"Studies cannot be kept in {data_directory()} ({error}): set SVFT_DATA_DIR to a directory that can be "
             "written to, and start the app again."
         ) from error
@@ -79,15 +80,15 @@ def remember_visitor() -> None:
             st.html(f"<script>document.cookie = '{cookie}'</script>", unsafe_allow_javascript=True)
 
 
-def refusal(planned: Sequence[Trial]) -> StudyError | None:
+def refusal(planned: Sequence[Trial]) -> UserError | None:
     """Return why these trials may not run on this server, None where they may."""
     if settings.is_read_only():
-        return StudyError(
+        return UserError(
             "This server shows what was measured and trains nothing: start SVFT Explorer yourself to race."
         )
     steps, most = sum(trial.spec.steps for trial in planned), settings.max_study_steps()
     if most is not None and steps > most:
-        return StudyError(
+        return UserError(
             f"On this server the trials of a study can have {most:,} training steps together, not {steps:,}: take "
             "fewer methods, seeds or steps."
         )
@@ -98,7 +99,7 @@ def start(study: Study, planned: Sequence[Trial], *, name: str, bet: dict | None
     """Start a study of this visitor and open it, from a callback. In a class it is seen with the others’.
 
     Raises:
-        StudyError, TaskError: Where it may not run here, or its data are not here.
+        UserError: Where it may not run here, or its data are not here.
     """
     if (reason := refusal(planned)) is not None:
         raise reason
@@ -113,7 +114,7 @@ def add_seeds(record: StudyRecord, more: int) -> None:
     """Run more seeds of a study of this visitor.
 
     Raises:
-        StudyError: Where they may not run here.
+        UserError: Where they may not run here.
     """
     if (reason := refusal(record.study.with_more_seeds(more).plan()[0])) is not None:
         raise reason

@@ -10,6 +10,7 @@ from .basis import BasisMismatchError
 from .choosing import ChosenMatrix, ChosenPattern, choose_pattern
 from .config import PEFT_TYPE, SvftConfig
 from .contexts import allow_basis_mismatch, decomposition_progress
+from .errors import SvftError
 from .layer import SvftLayer
 from .model import SvftModel
 
@@ -23,6 +24,7 @@ __all__ = [
     "ChosenMatrix",
     "ChosenPattern",
     "SvftConfig",
+    "SvftError",
     "SvftLayer",
     "SvftModel",
     "allow_basis_mismatch",

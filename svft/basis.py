@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from .contexts import mismatch_allowed
+from .errors import SvftError
 
 PROBES = 2
 # Relative error of ΔW up to which two bases count as one: far above what another machine's LAPACK changes for
@@ -26,7 +27,7 @@ TOLERANCE = 5e-3
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
-class BasisMismatchError(ValueError):
+class BasisMismatchError(SvftError):
     """An adapter's coefficients cannot be brought into the basis of the weights they are loaded onto."""
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from peft.config import PeftConfig
 
+from .errors import SvftError
 from .patterns import PATTERNS
 
 
@@ -62,7 +63,7 @@ class SvftConfig(PeftConfig):
         modules_to_save: Further modules that are trained and saved whole, such as a new head.
 
     Raises:
-        ValueError: On a configuration that contradicts itself or cannot be met.
+        SvftError: On a configuration that contradicts itself or cannot be met.
 
     Example:
         >>> config = SvftConfig(pattern="banded", off_diag=2)
@@ -101,61 +102,59 @@ class SvftConfig(PeftConfig):
             value = getattr(self, name)
             setattr(self, name, set(value) if isinstance(value, (list, tuple)) else value)
         if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
-            raise ValueError("layers_to_transform needs target_modules as a list of names, not a regular expression.")
+            raise SvftError("layers_to_transform needs target_modules as a list of names, not a regular expression.")
         if self.layers_pattern is not None and self.layers_to_transform is None:
-            raise ValueError("layers_pattern is used only together with layers_to_transform.")
+            raise SvftError("layers_pattern is used only together with layers_to_transform.")
         self._check_size()
         self._check_custom()
         self._check_overrides()
         for name in ("rank", "budget"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name}={value!r} must be a positive integer or None.")
+                raise SvftError(f"{name}={value!r} must be a positive integer or None.")
         if not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed={self.seed!r} must be an integer of at least 0.")
+            raise SvftError(f"seed={self.seed!r} must be an integer of at least 0.")
         if not isinstance(self.init_weights, bool):
-            raise ValueError(f"init_weights={self.init_weights!r} must be True (M = 0) or False (noise).")
+            raise SvftError(f"init_weights={self.init_weights!r} must be True (M = 0) or False (noise).")
         if self.basis_dtype is not None and self.basis_dtype not in BASIS_DTYPES:
-            raise ValueError(f"basis_dtype={self.basis_dtype!r} must be None or one of {', '.join(BASIS_DTYPES)}.")
+            raise SvftError(f"basis_dtype={self.basis_dtype!r} must be None or one of {', '.join(BASIS_DTYPES)}.")
 
     def _check_size(self) -> None:
         _check_pattern(self.pattern)
         if self.off_diag is not None and self.budget is not None:
-            raise ValueError("off_diag and budget both size the pattern: give one of them.")
+            raise SvftError("off_diag and budget both size the pattern: give one of them.")
         if self.pattern == "custom":
             if self.off_diag is not None or self.budget is not None:
-                raise ValueError(
+                raise SvftError(
                     "The custom pattern has the size of its custom_indices: leave off_diag and budget out."
                 )
         elif self.budget is None:
             _check_off_diag(self.pattern, self.off_diag, "off_diag or budget")
         elif not PATTERNS[self.pattern].sized:
-            raise ValueError(f"The {self.pattern} pattern has one size only: leave budget out.")
+            raise SvftError(f"The {self.pattern} pattern has one size only: leave budget out.")
 
     def _check_custom(self) -> None:
         if (self.pattern == "custom") != bool(self.custom_indices):
-            raise ValueError("custom_indices belongs to the pattern custom, and only to it.")
+            raise SvftError("custom_indices belongs to the pattern custom, and only to it.")
         for module, pairs in (self.custom_indices or {}).items():
             if not isinstance(pairs, (list, tuple)) or not pairs or not all(map(_is_pair, pairs)):
-                raise ValueError(
+                raise SvftError(
                     f"custom_indices[{module!r}] must be a list of pairs (i, j) of integers of at least 0."
                 )
             if len(set(map(tuple, pairs))) < len(pairs):
-                raise ValueError(f"custom_indices[{module!r}] names an entry twice.")
+                raise SvftError(f"custom_indices[{module!r}] names an entry twice.")
 
     def _check_overrides(self) -> None:
         if self.overrides and (self.budget is not None or self.pattern == "custom"):
-            raise ValueError(
+            raise SvftError(
                 "overrides size single matrices: they go with off_diag, not with budget or custom_indices."
             )
         for module, override in (self.overrides or {}).items():
             if not isinstance(override, dict) or not override or set(override) - set(OVERRIDE_KEYS):
-                raise ValueError(f"overrides[{module!r}] must be a dict with the keys {' and '.join(OVERRIDE_KEYS)}.")
+                raise SvftError(f"overrides[{module!r}] must be a dict with the keys {' and '.join(OVERRIDE_KEYS)}.")
             pattern, off_diag = self.resolve(override)
             if pattern == "custom":
-                raise ValueError(
-                    f"overrides[{module!r}] cannot be custom: use the pattern custom with custom_indices."
-                )
+                raise SvftError(f"overrides[{module!r}] cannot be custom: use the pattern custom with custom_indices.")
             _check_pattern(pattern)
             _check_off_diag(pattern, off_diag, f"off_diag in overrides[{module!r}]")
 
@@ -179,17 +178,17 @@ def _is_pair(pair: object) -> bool:
 
 def _check_pattern(pattern: str) -> None:
     if pattern not in allowed_patterns():
-        raise ValueError(f"pattern={pattern!r} is unknown; allowed are {', '.join(allowed_patterns())}.")
+        raise SvftError(f"pattern={pattern!r} is unknown; allowed are {', '.join(allowed_patterns())}.")
 
 
 def _check_off_diag(pattern: str, off_diag: int | None, wanted: str) -> None:
     sized = PATTERNS[pattern].sized
     if sized and off_diag is None:
-        raise ValueError(f"The {pattern} pattern needs a size: give {wanted}.")
+        raise SvftError(f"The {pattern} pattern needs a size: give {wanted}.")
     if off_diag is not None and (not isinstance(off_diag, int) or off_diag < 0):
-        raise ValueError(f"off_diag={off_diag!r} must be an integer of at least 0.")
+        raise SvftError(f"off_diag={off_diag!r} must be an integer of at least 0.")
     if not sized and off_diag:
-        raise ValueError(
+        raise SvftError(
             f"The {pattern} pattern has one size only: leave off_diag out, or choose "
             f"{', '.join(p.name for p in PATTERNS.values() if p.sized)}."
         )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .errors import SvftError
+
 
 @dataclass(frozen=True)
 class Pattern:
@@ -80,12 +82,12 @@ def spread_budget(budget: int, sizes: Sequence[int]) -> list[int]:
         sizes: n of each adapted matrix (its rank restriction r where there is one).
 
     Raises:
-        ValueError: Where the budget is smaller than one entry a matrix, or larger than all matrices hold.
+        SvftError: Where the budget is smaller than one entry a matrix, or larger than all matrices hold.
     """
     n = np.asarray(sizes, dtype=np.int64)
     capacity = n * n
     if budget < len(n) or budget > capacity.sum():
-        raise ValueError(
+        raise SvftError(
             f"budget={budget} does not fit {len(n)} adapted matrices: "
             f"it must lie between {len(n)} (one entry a matrix) and {capacity.sum()} (every entry)."
         )

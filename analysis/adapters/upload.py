@@ -58,8 +58,6 @@ def unpack(archive: BinaryIO, directory: Path) -> Path:
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
         raise AdapterError(f"The upload is no zip that can be read ({error}); pack the directory again.") from error
     except (ValueError, zipfile.zlib.error) as error:
-        if isinstance(error, AdapterError):
-            raise
         raise AdapterError(f"The zip is damaged ({error}); pack the directory again.") from error
     return directory
 

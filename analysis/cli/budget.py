@@ -10,11 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from analysis.common.errors import SizeError
 from analysis.models.architecture import Architecture, open_architecture
 from analysis.planning.budgets import budget_table
 from analysis.planning.memory import MEMORY_TERMS, memory_rows
 from analysis.planning.paper import paper_table
-from analysis.planning.sizing import SizeError, count_parameters
+from analysis.planning.sizing import count_parameters
 from analysis.planning.svd_speed import measure_svd_speed, svd_seconds
 from analysis.training.methods import METHODS
 

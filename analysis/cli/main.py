@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from analysis.common.errors import UserError
 from analysis.models.packages import DEFAULT_BASE
 
 ANALYSIS = Path(__file__).parents[1]
@@ -88,13 +89,13 @@ def trial(
 ) -> None:
     """Train methods × budgets × seeds side by side, with a live table; the same command continues what it left."""
     from analysis.cli import trial as body
-    from analysis.trials.study import Study, StudyError
+    from analysis.trials.study import Study
 
     with _sentences():
         if study is not None:
             chosen = body.read_study_file(study).study
         elif task is None:
-            raise StudyError("Name a task (--task), or a study's file (--study).")
+            raise UserError("Name a task (--task), or a study's file (--study).")
         else:
             names, sizes = body.parse_methods(methods)
             given = {
@@ -299,7 +300,7 @@ def _sentences() -> Iterator[None]:
     """Show bad input as one sentence instead of a traceback: all of ours are ValueErrors that carry one."""
     try:
         yield
-    except ValueError as error:
+    except UserError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
 

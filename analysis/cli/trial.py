@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from analysis.common.errors import UserError
 from analysis.planning.sizing import size_label
 from analysis.training.evaluation import wilson_interval
 from analysis.training.methods import METHODS
@@ -18,7 +19,7 @@ from analysis.trials.engine import Engine
 from analysis.trials.files import StudyFile, export_study, read_study
 from analysis.trials.records import TrialRecord
 from analysis.trials.store import Store
-from analysis.trials.study import Study, StudyError
+from analysis.trials.study import Study
 
 NAME = "command line"
 # Shares of a method's own rate, a factor of about 3 apart.
@@ -52,7 +53,7 @@ def run_study(study: Study, *, name: str, workers: int | None, scheduler: str | 
             began = time.monotonic()
             while not engine.wait(id, 0.5):
                 if engine.error:
-                    raise StudyError(engine.error)
+                    raise UserError(engine.error)
                 live.update(_progress(store, id, time.monotonic() - began))
             live.update(_progress(store, id, time.monotonic() - began))
     finally:
@@ -64,12 +65,12 @@ def read_study_file(path: Path) -> StudyFile:
     """Return the study in a file, with its results.
 
     Raises:
-        StudyError: Where the file is missing or holds no study.
+        UserError: Where the file is missing or holds no study.
     """
     try:
         return read_study(path.read_bytes())
     except OSError as error:
-        raise StudyError(f"The study's file {path} cannot be read: {error.strerror}.") from error
+        raise UserError(f"The study's file {path} cannot be read: {error.strerror}.") from error
 
 
 def finish(store: Store, id: str, output: Path | None) -> None:
@@ -96,7 +97,7 @@ def parse_methods(text: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]
     """Return (names, sizes by name) of methods as on the command line: ``plain,lora=1,lora=8``.
 
     Raises:
-        StudyError: Where a size is no whole number.
+        UserError: Where a size is no whole number.
     """
     names: list[str] = []
     sizes: dict[str, tuple[int, ...]] = {}
@@ -112,7 +113,7 @@ def parse_numbers(text: str, kind: type = int) -> tuple:
     """Return the numbers of a list as on the command line: ``0,1,2``, ``0-4``, ``1e-3,3e-3``.
 
     Raises:
-        StudyError: Where it is no list of numbers.
+        UserError: Where it is no list of numbers.
     """
     numbers: list = []
     try:
@@ -123,7 +124,7 @@ def parse_numbers(text: str, kind: type = int) -> tuple:
             else:
                 numbers.append(kind(word.replace("_", "")))
     except ValueError as error:
-        raise StudyError(f"{text!r} is no list of numbers: write them as 0,1,2 or 0-4.") from error
+        raise UserError(f"{text!r} is no list of numbers: write them as 0,1,2 or 0-4.") from error
     return tuple(numbers)
 
 

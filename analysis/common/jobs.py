@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from analysis.common.errors import UserError
+
 
 class Job:
     """A function that runs in a child process from the moment the job is made.
@@ -108,7 +110,7 @@ def _main() -> None:
         send("total", next(results))
         for result in results:
             send("result", result)
-    except ValueError as error:  # ours carry one sentence
+    except UserError as error:
         send("error", str(error))
     except (BrokenPipeError, KeyboardInterrupt):
         pass  # nobody is listening any more

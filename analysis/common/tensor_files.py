@@ -115,6 +115,4 @@ def _opened(file: Path, framework: str = "numpy") -> Iterator[Any]:
         with safe_open(file, framework=framework) as opened:
             yield opened
     except (SafetensorError, OSError, ValueError) as error:
-        if isinstance(error, AdapterError):
-            raise
         raise AdapterError(f"{file} is damaged or cut short ({error}); copy or save it again.") from error

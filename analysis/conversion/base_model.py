@@ -84,8 +84,6 @@ def load_base_model(
             model, loaded = getattr(transformers, AUTO_CLASSES[chosen]).from_pretrained(
                 resolve_base(base), config=config, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
             )
-    except BaseModelError:
-        raise
     except (OSError, ValueError) as error:
         raise BaseModelError(
             f"The base model {base!r} could not be loaded: it is neither in an installed package, nor a local "

@@ -17,6 +17,7 @@ from analysis.adapters.opening import open_adapter
 from analysis.common.errors import AdapterError
 from analysis.conversion.base_model import BaseModel, load_base_model
 from analysis.conversion.checkpoint import open_checkpoint
+from analysis.models.refusals import refusals
 from analysis.training.evaluation import read_evaluation
 from svft import SvftConfig
 from svft.basis import DTYPES
@@ -124,7 +125,7 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
     Raises:
         AdapterError: Where it is no SVFT adapter, or a damaged one.
         BaseModelError: Where the base cannot be loaded.
-        BasisMismatchError: Where the base is not the one that the adapter was trained on.
+        UserError: Where the base is not the one that the adapter was trained on.
     """
     adapter = open_adapter(path)
     base = base or adapter.base
@@ -142,7 +143,7 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
         dtype=_dtype(adapter),
     )
     try:
-        with warnings.catch_warnings():
+        with refusals(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between versions of PEFT and transformers
             model = PeftModel.from_pretrained(found.model, str(path), adapter_name=adapter_name).eval()
     except (KeyError, RuntimeError, SafetensorError) as error:

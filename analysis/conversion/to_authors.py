@@ -30,7 +30,7 @@ def authors_state_steps(path: str | Path, output: str | Path, base: str | None =
     Raises:
         AdapterError: Where the adapter cannot be read, or its basis is not that of the base's weights.
         BaseModelError: Where the base cannot be loaded.
-        BasisMismatchError: Where the base is not the adapter's.
+        UserError: Where the base is not the adapter's.
     """
     source, output = load_source(path, base), Path(output)
     yield len(source.adapter.names)

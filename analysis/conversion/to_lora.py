@@ -37,7 +37,7 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
     Raises:
         AdapterError: Where the adapter cannot be read, or no matrix has as many directions as `rank`.
         BaseModelError: Where the base cannot be loaded.
-        BasisMismatchError: Where the base is not the adapter's.
+        UserError: Where the base is not the adapter's.
     """
     source, output = load_source(path, base), Path(output)
     largest = int(source.adapter.matrices["n"].max())

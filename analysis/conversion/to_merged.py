@@ -23,7 +23,7 @@ def merged_steps(path: str | Path, output: str | Path, base: str | None = None) 
     Raises:
         AdapterError: Where the adapter cannot be read.
         BaseModelError: Where the base cannot be loaded.
-        BasisMismatchError: Where the base is not the adapter's.
+        UserError: Where the base is not the adapter's.
         ValueError: Where a merged weight would not be finite.
     """
     source, output = load_source(path, base), Path(output)

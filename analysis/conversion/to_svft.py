@@ -16,6 +16,7 @@ from analysis.conversion import Steps
 from analysis.conversion.cards import write_card
 from analysis.conversion.projected_source import ProjectedSource, load_projected
 from analysis.conversion.source import Source, load_source, loss, row
+from analysis.models.refusals import refusals
 from svft import SvftConfig
 from svft.patterns import PATTERNS, pattern_size, spread_budget
 
@@ -54,14 +55,15 @@ def svft_steps(
     Raises:
         AdapterError: Where the adapter cannot be read, or pattern and size do not fit.
         BaseModelError: Where the base cannot be loaded.
-        BasisMismatchError: Where the base is not the adapter's.
+        UserError: Where the base is not the adapter's.
     """
     if pattern not in pattern_choices():
         raise AdapterError(f"There is no pattern {pattern!r} to convert to; choose {', '.join(pattern_choices())}.")
     adapter, output = open_adapter(path, base), Path(output)
     source = load_projected(adapter, base) if adapter.projected else load_source(path, base, "source")
     yield len(adapter.names)
-    model = source.attach(_config(source, pattern, off_diag, budget, seed))
+    with refusals():
+        model = source.attach(_config(source, pattern, off_diag, budget, seed))
     lost, energy = 0.0, 0.0
     for name in adapter.names:
         layer = model.get_base_model().get_submodule(name)

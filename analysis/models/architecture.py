@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from analysis.common.errors import ArchitectureError
 from analysis.common.settings import may_open
 from analysis.models.naming import places
 from analysis.models.packages import DEFAULT_BASE
@@ -20,10 +21,6 @@ PRESETS: dict[str, dict[str, Any]] = json.loads(
 )
 MOST_BYTES = 2**20  # of a configuration
 _MOST_LAYERS, _MOST_SIZE = 512, 2**24  # beyond that no model is built, on paper either
-
-
-class ArchitectureError(ValueError):
-    """A model that cannot be built from what was given, in one sentence for people."""
 
 
 @dataclass(frozen=True, eq=False)

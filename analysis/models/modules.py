@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from analysis.common.errors import SpecificationError
+from analysis.common.errors import UserError
 
 # model_type -> what a classifier's modules begin with; files of a model without head lack it. Of these families it is
 # known that all matrices inside the blocks are linear layers, and how files call them. Others are built (see below).
@@ -39,14 +39,14 @@ def choose_targets(linears: Sequence[str], target_modules: Sequence[str] | None)
         target_modules: None takes all.
 
     Raises:
-        SpecificationError: Where one of them matches no layer.
+        UserError: Where one of them matches no layer.
     """
     if target_modules is None:
         return list(linears)
     for target in target_modules:
         if not any(f".{name}".endswith(f".{target}") for name in linears):
             first = [name for name in linears if _block(name) == _block(linears[0])]
-            raise SpecificationError(
+            raise UserError(
                 f"target_modules names {target!r}, which is no linear layer inside the blocks of this model; "
                 f"the first block has {', '.join(first)}."
             )

@@ -24,7 +24,7 @@ def block_shapes(base: str, target_modules: Sequence[str] | None = None) -> dict
         target_modules: Names, or ends of names, as in `TrainingSpec`; None takes all.
 
     Raises:
-        SpecificationError: Where one of `target_modules` matches no layer.
+        UserError: Where one of `target_modules` matches no layer.
         BaseModelError: Where the model cannot be found or read.
     """
     shapes = _all_shapes(resolve_base(base))

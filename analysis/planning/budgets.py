@@ -9,8 +9,9 @@ from statistics import mean
 
 import pandas as pd
 
+from analysis.common.errors import SizeError
 from analysis.models.architecture import Architecture
-from analysis.planning.sizing import SizeError, choose_size, count_parameters, size_label
+from analysis.planning.sizing import choose_size, count_parameters, size_label
 from analysis.training.methods import METHODS, svft_patterns
 
 Shape = tuple[int, int]

@@ -20,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from analysis.models.architecture import Architecture, ArchitectureError, config_from_values
+from analysis.common.errors import ArchitectureError, UserError
+from analysis.models.architecture import Architecture, config_from_values
 from analysis.models.heads import HEADS, is_head
 from analysis.models.loading import build_from_config
 from analysis.planning.cost import distinct_bytes
@@ -102,7 +103,7 @@ def training_memory(
         model = _adapt(model, spec, list(targets))
         resident, basis, optimizer = _resident(model)
         peak, gradients = _step(model, _inputs(model, config, batch, length))
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, UserError, ValueError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ArchitectureError(
             f"A training step of {architecture.name} with {METHODS[method].title} cannot be taken without numbers, so "

@@ -13,16 +13,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+from analysis.common.errors import SizeError
 from analysis.training.methods import METHODS
 
 Shapes = Sequence[tuple[int, int]]
 Indices = Sequence[tuple[int, int]]
 
 _LETTERS = {"off_diag": "d", "r": "r", "block size": "b"}
-
-
-class SizeError(ValueError):
-    """A method that has no size near a budget, or on these matrices, in one sentence for people."""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from analysis.adapters.adapter import Adapter
 from analysis.adapters.adapter_file import WEIGHTS_FILE
 from analysis.adapters.opening import open_adapter
 from analysis.common.bootstrap import interval, resampled_means
-from analysis.common.errors import AdapterError
+from analysis.common.errors import AdapterError, UserError
 from analysis.measures.edits import Edit
 from analysis.training.cards import model_card
 from analysis.training.evaluation import Evaluation, read_evaluation, wilson_interval
-from analysis.training.tasks import Task, TaskError, get_task
+from analysis.training.tasks import Task, get_task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,7 +111,7 @@ def why_not(adapter: Adapter) -> str | None:
         )
     try:
         _measured(adapter)
-    except (AdapterError, TaskError) as error:
+    except UserError as error:
         return str(error)
     return None
 

@@ -20,6 +20,7 @@ from analysis.common.compat import keep_boft_from_compiling
 from analysis.common.errors import AdapterError
 from analysis.models.base_weights import locate_base
 from analysis.models.loading import quiet
+from analysis.models.refusals import refusals
 from analysis.running.inference import dialled
 from analysis.running.loading import require_trusted
 
@@ -116,7 +117,7 @@ def load_writer(adapter: Adapter) -> Writer:
     base = str(locate_base(adapter.base))
     keep_boft_from_compiling()
     try:
-        with quiet():
+        with refusals(), quiet():
             original = AutoModelForCausalLM.from_pretrained(base, dtype="auto").eval()
             tokenizer = AutoTokenizer.from_pretrained(base)
             if (adapter.path / CONFIG_FILE).is_file():

@@ -15,6 +15,7 @@ from analysis.common.compat import keep_boft_from_compiling
 from analysis.common.errors import AdapterError
 from analysis.common.settings import may_open
 from analysis.models.loading import Encoder, load_base, load_encoder
+from analysis.models.refusals import refusals
 from analysis.training.evaluation import read_evaluation
 
 
@@ -33,7 +34,8 @@ def load_model(directory: str | Path) -> tuple[nn.Module, Encoder]:
         base = config["base_model_name_or_path"]
         model = load_base(base, labels)
         keep_boft_from_compiling()
-        return PeftModel.from_pretrained(model, str(directory)).eval(), load_encoder(base)
+        with refusals():
+            return PeftModel.from_pretrained(model, str(directory)).eval(), load_encoder(base)
     except (OSError, KeyError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
         raise AdapterError(f"{directory.name} cannot be loaded as a PEFT adapter: {error}") from error
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.common.compat import keep_boft_from_compiling
+from analysis.common.errors import UserError
 from analysis.models.heads import HEADS, is_head
+from analysis.models.refusals import refusals
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -75,18 +77,21 @@ class Method:
             target_modules: Full names of the modules to adapt.
 
         Raises:
-            ValueError: Where a matrix cannot have what the specification asks for; the sentence names it.
+            UserError: Where a matrix cannot have what the specification asks for; the sentence names it.
         """
         from peft import get_peft_model
 
         if self.config is None:
             return base.requires_grad_(True)
-        config = self.config(self.name, options, target_modules)
-        if base.main_input_name == "pixel_values":  # no task type of PEFT's: SEQ_CLS passes input_ids on
-            config.modules_to_save = list(HEADS)
-        else:
-            config.task_type = "SEQ_CLS"
-        return get_peft_model(base, config)
+        if self.size_name == "block size":
+            _check_blocks(base, options.size, target_modules)
+        with refusals():
+            config = self.config(self.name, options, target_modules)
+            if base.main_input_name == "pixel_values":  # no task type of PEFT's: SEQ_CLS passes input_ids on
+                config.modules_to_save = list(HEADS)
+            else:
+                config.task_type = "SEQ_CLS"
+            return get_peft_model(base, config)
 
 
 def count_budget(model: nn.Module) -> int:
@@ -136,6 +141,13 @@ def _boft(method: str, options: Options, target_modules: Sequence[str]) -> PeftC
 
     keep_boft_from_compiling()
     return BOFTConfig(boft_block_size=options.size, boft_n_butterfly_factor=1, target_modules=list(target_modules))
+
+
+def _check_blocks(base: nn.Module, size: int, target_modules: Sequence[str]) -> None:
+    for name in target_modules:
+        inputs = base.get_submodule(name).weight.shape[-1]
+        if inputs % size:
+            raise UserError(f"BOFT needs a block size that divides the {inputs} inputs of {name}, not {size}.")
 
 
 def _head_only(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.common.errors import OwnDataError
 from analysis.training import tasks
-from analysis.training.own_table import OwnDataError as OwnDataError
 from analysis.training.own_table import read_table as read_table
 from analysis.training.tasks import OWN_PREFIX, Task, by_majority, normalize, sort_key
 

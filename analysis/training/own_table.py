@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pandas as pd
 
+from analysis.common.errors import OwnDataError
+
 if TYPE_CHECKING:
     import pyarrow
 
@@ -22,10 +24,6 @@ MAX_ROWS = 1_000_000
 MAX_COLUMNS = 100
 _MAX_EXPANDED = 10 * MAX_BYTES  # what a compressed file may become
 _DELIMITERS = ",;\t|"
-
-
-class OwnDataError(ValueError):
-    """A person's data that cannot be used, in one sentence for people."""
 
 
 def read_table(file: BinaryIO | Path, name: str) -> pd.DataFrame:

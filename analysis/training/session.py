@@ -89,7 +89,7 @@ class TrainingSession:
             state: Of a session of the same specification.
 
         Raises:
-            TaskError, SpecificationError, BaseModelError: Where it cannot be trained as specified.
+            UserError: Where it cannot be trained as specified.
         """
         self.spec = spec = spec.resolved()
         task = get_task(spec.task)
@@ -194,7 +194,7 @@ def train(
             (for example `threading.Event().is_set`).
 
     Raises:
-        TaskError, SpecificationError, BaseModelError: Where it cannot be trained as specified.
+        UserError: Where it cannot be trained as specified.
     """
     session = TrainingSession(spec)
     while not session.done and not (should_stop and should_stop()):

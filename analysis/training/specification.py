@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 
-from analysis.common.errors import SpecificationError
+from analysis.common.errors import UserError
 from analysis.models.shapes import block_shapes
 from analysis.training.methods import METHODS, Options
 from analysis.training.tasks import Task, get_task
@@ -59,27 +59,28 @@ class TrainingSpec:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise SpecificationError(f"There is no method {self.method!r}; the methods are {', '.join(METHODS)}.")
+            raise UserError(f"There is no method {self.method!r}; the methods are {', '.join(METHODS)}.")
         if self.schedule not in SCHEDULES:
-            raise SpecificationError(
-                f"There is no schedule {self.schedule!r}; the schedules are {', '.join(SCHEDULES)}."
-            )
+            raise UserError(f"There is no schedule {self.schedule!r}; the schedules are {', '.join(SCHEDULES)}.")
         for name in ("steps", "batch_size", "head_learning_rate", "learning_rate", "examples", "budget"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise SpecificationError(f"{name}={value!r} must be greater than 0.")
+                raise UserError(f"{name}={value!r} must be greater than 0.")
         if self.seed < 0:
-            raise SpecificationError(f"seed={self.seed!r} must be at least 0.")
+            raise UserError(f"seed={self.seed!r} must be at least 0.")
         method = METHODS[self.method]
         if self.size is not None and method.size_name is None:
-            raise SpecificationError(f"The method {method.title} has one size only: leave size out.")
+            raise UserError(f"The method {method.title} has one size only: leave size out.")
+        least = 0 if method.size_name == "off_diag" else 1
+        if self.size is not None and self.size < least:
+            raise UserError(f"size={self.size!r} must be at least {least} for {method.title}.")
         if self.budget is not None and (self.size is not None or not method.exact):
-            raise SpecificationError(
+            raise UserError(
                 f"budget={self.budget} goes with the methods that meet any number of parameters "
                 f"({', '.join(name for name, m in METHODS.items() if m.exact)}), and without a size."
             )
         if (self.custom_indices is not None) != (self.method == "custom"):
-            raise SpecificationError("The method custom needs custom_indices, and no other method takes them.")
+            raise UserError("The method custom needs custom_indices, and no other method takes them.")
         if self.target_modules is not None:
             object.__setattr__(self, "target_modules", tuple(self.target_modules))
         if self.custom_indices is not None:
@@ -90,13 +91,11 @@ class TrainingSpec:
 
         Raises:
             TaskError: Where there is no such task.
-            SpecificationError: Where the task has fewer examples.
+            UserError: Where the task has fewer examples.
         """
         method, task = METHODS[self.method], get_task(self.task)
         if self.examples is not None and self.examples > (available := len(task.load().train)):
-            raise SpecificationError(
-                f"examples={self.examples} is more than the train split of {self.task} has: {available}."
-            )
+            raise UserError(f"examples={self.examples} is more than the train split of {self.task} has: {available}.")
         sized = replace(
             self,
             base=task.base if self.base is None else self.base,
@@ -159,11 +158,11 @@ class TrainingSpec:
         """Return the specification that `to_dict` wrote.
 
         Raises:
-            SpecificationError: On a field that does not exist.
+            UserError: On a field that does not exist.
         """
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
-            raise SpecificationError(f"A training specification has no field {', '.join(sorted(unknown))}.")
+            raise UserError(f"A training specification has no field {', '.join(sorted(unknown))}.")
         return cls(**values)
 
 

@@ -25,14 +25,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from analysis.common.errors import TaskError
 from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, package_directory
 from analysis.training import digits
 
 OWN_PREFIX = "own-"
-
-
-class TaskError(ValueError):
-    """A task that is unknown or whose data cannot be read, in one sentence for people."""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Engine:
         """Queue a study; return its id in the store.
 
         Raises:
-            TaskError, SpecificationError, StudyError: Where it cannot be trained as specified.
+            UserError: Where it cannot be trained as specified.
         """
         study = study.resolved()
         trials, _ = study.plan()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from analysis.common.errors import UserError
+
 WORKER_DIED = (
     "Its worker process died while training it: it was killed, or the machine ran out of memory. "
     "A smaller batch, fewer methods at once or a smaller base model need less."
@@ -16,6 +18,6 @@ def reason(error: BaseException | None) -> str:
         return WORKER_DIED
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return _OUT_OF_MEMORY
-    if isinstance(error, ValueError) and str(error):
+    if isinstance(error, UserError):
         return str(error)
     return f"It failed: {name}: {error}"

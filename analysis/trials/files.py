@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.common.errors import UserError
 from analysis.training.tasks import get_task
 from analysis.trials.store import OUTCOME_COLUMNS, Store
-from analysis.trials.study import Study, StudyError
+from analysis.trials.study import Study
 
 DIRECTORY = Path(__file__).parents[1] / "studies"
 LARGEST_FILE = 20 * 2**20
@@ -59,10 +60,10 @@ def read_study(content: str | bytes) -> StudyFile:
     """Return the study in a file's content.
 
     Raises:
-        StudyError: Where it is no study's file.
+        UserError: Where it is no study's file.
     """
     if len(content) > LARGEST_FILE:
-        raise StudyError(f"This file is larger than a study's file can be ({LARGEST_FILE / 2**20:.0f} MB).")
+        raise UserError(f"This file is larger than a study's file can be ({LARGEST_FILE / 2**20:.0f} MB).")
     try:
         values = json.loads(content)
         study = Study.from_dict(values["study"])
@@ -71,10 +72,8 @@ def read_study(content: str | bytes) -> StudyFile:
         results.insert(0, "trial", np.arange(len(results)))
         cost = values.get("cost")
         return StudyFile(study, results, None if cost is None else pd.DataFrame(cost), values.get("command", ""))
-    except StudyError:
-        raise
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
-        raise StudyError("This is no study's file: it must be the JSON file that a study was saved as.") from error
+        raise UserError("This is no study's file: it must be the JSON file that a study was saved as.") from error
 
 
 def import_study(store: Store, file: StudyFile, *, owner: str, name: str, data: bytes | None = None) -> str:
@@ -83,7 +82,7 @@ def import_study(store: Store, file: StudyFile, *, owner: str, name: str, data: 
     The arguments are those of `Store.add_study`.
 
     Raises:
-        TaskError, SpecificationError, StudyError: Where it cannot be planned here, or the results are not of its plan.
+        UserError: Where it cannot be planned here, or the results are not of its plan.
     """
     trials, _ = file.study.plan()
     numbers = {(trial.label, trial.spec.seed): number for number, trial in enumerate(trials)}
@@ -100,7 +99,7 @@ def import_study(store: Store, file: StudyFile, *, owner: str, name: str, data: 
                 raise ValueError
             rows.append({**row, **measured, "trial": number, "parameters": trials[number].parameters})
     except (KeyError, TypeError, ValueError) as error:
-        raise StudyError("The results in this file are not those of its study: it was changed, or damaged.") from error
+        raise UserError("The results in this file are not those of its study: it was changed, or damaged.") from error
     id = store.add_study(file.study, trials, engine="", owner=owner, name=name, data=data)
     store.add_outcomes(id, pd.DataFrame(rows, columns=["trial", *_RESULT_COLUMNS, "predicted"]), file.cost)
     for number in set(range(len(trials))) - {row["trial"] for row in rows}:

@@ -22,15 +22,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.bootstrap import interval, resampled_means
+from analysis.common.errors import UserError
 from analysis.training.evaluation import RecoveredPerformance, recovered_performance, wilson_interval
 
 MORE_SEEDS = 50  # the most that are advised
 
 _Z95 = NormalDist().inv_cdf(0.975)
-
-
-class ResultsError(ValueError):
-    """Trials that cannot be compared, in one sentence for people."""
 
 
 @dataclass(frozen=True)
@@ -79,23 +76,19 @@ class Answers:
         """Read the predictions.
 
         Raises:
-            ResultsError: On trials of several tasks, on two of one label and seed, and where the number of predictions
+            UserError: On trials of several tasks, on two of one label and seed, and where the number of predictions
                 is not that of `truth`.
         """
         if trials["task"].nunique() > 1:
-            raise ResultsError(
-                f"Trials of one task are compared at a time, not of {', '.join(trials['task'].unique())}."
-            )
+            raise UserError(f"Trials of one task are compared at a time, not of {', '.join(trials['task'].unique())}.")
         repeated = trials[trials.duplicated(["label", "seed"])]
         if len(repeated):
             first = repeated.iloc[0]
-            raise ResultsError(
-                f"There are two trials of {first['label']} with seed {first['seed']}: keep one of them."
-            )
+            raise UserError(f"There are two trials of {first['label']} with seed {first['seed']}: keep one of them.")
         self._right: dict[str, dict[int, np.ndarray]] = {}
         for label, seed, predicted in zip(trials["label"], trials["seed"], trials["predicted"]):
             if len(predicted) != len(truth):
-                raise ResultsError(
+                raise UserError(
                     f"{label} with seed {seed} has {len(predicted)} predictions for {len(truth)} test examples."
                 )
             self._right.setdefault(label, {})[int(seed)] = predicted == truth

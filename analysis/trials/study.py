@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from analysis.common.errors import SizeError, UserError
 from analysis.measures.overview import base_parameters
 from analysis.models.shapes import block_shapes
-from analysis.planning.sizing import Shapes, SizeError, choose_size, count_parameters, size_label
+from analysis.planning.sizing import Shapes, choose_size, count_parameters, size_label
 from analysis.training.methods import METHODS
 from analysis.training.specification import TrainingSpec, own_learning_rate
 from analysis.training.tasks import get_task
@@ -22,10 +23,6 @@ from analysis.training.tasks import get_task
 FINAL_SPLITS = ("test", "validation")
 LARGEST_LINK = 2**20  # bytes unpacked
 MOST_TRIALS = 1000  # of a study: one comes from a link, and is planned as soon as that is opened
-
-
-class StudyError(ValueError):
-    """A study that cannot be planned or read, in one sentence for people."""
 
 
 @dataclass(frozen=True)
@@ -109,22 +106,22 @@ class Study:
         if self.custom_indices is not None:
             object.__setattr__(self, "custom_indices", tuple((int(i), int(j)) for i, j in self.custom_indices))
             if outside := [pair for pair in self.custom_indices if min(pair) < 0]:
-                raise StudyError(f"custom_indices has the entry {outside[0]}: rows and columns count from 0.")
+                raise UserError(f"custom_indices has the entry {outside[0]}: rows and columns count from 0.")
         self._check_types()
         unknown = [method for method in (*self.methods, *self.sizes, *self.learning_rates) if method not in METHODS]
         if unknown:
-            raise StudyError(f"There is no method {unknown[0]!r}; the methods are {', '.join(METHODS)}.")
+            raise UserError(f"There is no method {unknown[0]!r}; the methods are {', '.join(METHODS)}.")
         if not self.methods or not self.seeds:
-            raise StudyError("A study needs at least one method and one seed.")
+            raise UserError("A study needs at least one method and one seed.")
         for name in ("budgets", "steps", "batch_size", "evaluate_every", "threads"):
             value = getattr(self, name)
             if not all(one > 0 for one in (value if isinstance(value, tuple) else (value,))):
-                raise StudyError(f"{name}={value!r} must be greater than 0.")
+                raise UserError(f"{name}={value!r} must be greater than 0.")
         if self.final_split not in FINAL_SPLITS:
-            raise StudyError(f"final_split={self.final_split!r} must be one of {', '.join(FINAL_SPLITS)}.")
+            raise UserError(f"final_split={self.final_split!r} must be one of {', '.join(FINAL_SPLITS)}.")
         sized = [method for method in self.methods if METHODS[method].size_name and method not in self.sizes]
         if sized and not self.budgets:
-            raise StudyError(f"{', '.join(METHODS[method].title for method in sized)}: name a budget, or a size.")
+            raise UserError(f"{', '.join(METHODS[method].title for method in sized)}: name a budget, or a size.")
 
     def _check_types(self) -> None:
         """Check what a link or file may hold in place of names and numbers."""
@@ -139,7 +136,7 @@ class Study:
             (rates, (int, float), "number"),
         ):
             if wrong := [value for value in values if not isinstance(value, kind)]:
-                raise StudyError(f"This study cannot be read: {wrong[0]!r} is no {what}.")
+                raise UserError(f"This study cannot be read: {wrong[0]!r} is no {what}.")
 
     def resolved(self) -> Study:
         """Return the same study with base, examples and learning rates written out, as it is stored and shared.
@@ -162,7 +159,7 @@ class Study:
         """Return the trials, all of a seed before those of the next, and what had to be left out.
 
         Raises:
-            TaskError, SpecificationError, StudyError: Where a trial cannot be trained as specified.
+            UserError: Where a trial cannot be trained as specified.
         """
         study = self.resolved()
         shapes = list(block_shapes(study.base, study.target_modules).values())
@@ -171,7 +168,7 @@ class Study:
         sizes = max(len(study.budgets), *map(len, study.sizes.values()), 1)
         rates = max(map(len, study.learning_rates.values()))
         if (most := len(study.methods) * len(study.seeds) * sizes * rates) > MOST_TRIALS:
-            raise StudyError(
+            raise UserError(
                 f"A study can have up to {MOST_TRIALS:,} trials, not {most:,}: take fewer seeds or budgets."
             )
         for method in study.methods:
@@ -193,7 +190,7 @@ class Study:
                         label = f"{label}, rate {spec.learning_rate or spec.head_learning_rate:g}"
                     trials.append(Trial(spec, label, parameters))
         if not trials:
-            raise StudyError("No method comes near the budget: choose another budget, or more methods.")
+            raise UserError("No method comes near the budget: choose another budget, or more methods.")
         seeds = [[replace(trial, spec=replace(trial.spec, seed=seed)) for trial in trials] for seed in study.seeds]
         return [trial for of_seed in seeds for trial in of_seed], left_out
 
@@ -233,19 +230,17 @@ class Study:
         """Return the study that `to_dict` wrote.
 
         Raises:
-            StudyError: Where it is none.
+            UserError: Where it is none.
         """
         if not isinstance(values, Mapping):
-            raise StudyError("This is no study: a JSON object with a task and methods is expected.")
+            raise UserError("This is no study: a JSON object with a task and methods is expected.")
         unknown = set(values) - {one.name for one in fields(cls)}
         if unknown:
-            raise StudyError(f"A study has no field {', '.join(sorted(unknown))}.")
+            raise UserError(f"A study has no field {', '.join(sorted(unknown))}.")
         try:
             return cls(**values)
         except (TypeError, AttributeError, ValueError) as error:
-            if isinstance(error, StudyError):
-                raise
-            raise StudyError(f"This study cannot be read: {error}.") from error
+            raise UserError(f"This study cannot be read: {error}.") from error
 
     def to_link(self) -> str:
         """Return the study as letters that stand in a URL as they are."""
@@ -257,11 +252,11 @@ class Study:
         """Return the study that `to_link` wrote.
 
         Raises:
-            StudyError: Where the letters are damaged, or longer than a study is.
+            UserError: Where the letters are damaged, or longer than a study is.
         """
         try:
             packed = base64.urlsafe_b64decode(link + "=" * (-len(link) % 4))
             values = json.loads(zlib.decompressobj().decompress(packed, max_length=LARGEST_LINK))
         except (ValueError, zlib.error) as error:  # what base64, JSON and text decoding raise are ValueErrors
-            raise StudyError("This link to a study is damaged: copy it whole, or open the study's file.") from error
+            raise UserError("This link to a study is damaged: copy it whole, or open the study's file.") from error
         return cls.from_dict(values)

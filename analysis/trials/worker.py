@@ -65,7 +65,7 @@ def take_turn(turn: Turn) -> Report:
 
     Raises:
         StateMissingError: Where this worker does not hold the trial at ``turn.step`` and no state came with the turn.
-        TaskError, SpecificationError, BaseModelError: Where it cannot be trained as specified.
+        UserError: Where it cannot be trained as specified.
     """
     with _resting.lock:
         began = time.perf_counter()

@@ -12,7 +12,7 @@ from analysis.adapters.hub import fetch
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.recognise import AUTHORS, recognise
 from analysis.adapters.upload import keep, unpack, with_base
-from analysis.common.errors import AdapterError
+from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 from analysis.common.settings import is_public, max_upload, roots
 from analysis.conversion.targets import conversion_steps
@@ -72,7 +72,7 @@ def _dialog() -> None:
         path = {"upload": _upload, "directory": _directory, "hub": _hub}[source]() or _finished()
         if path is not None:
             _open(path, None if base == _OWN else base)
-    except AdapterError as error:
+    except UserError as error:
         st.error(str(error), icon=":material/error:")
     if _WORK in st.session_state:
         work = st.session_state[_WORK]
@@ -106,7 +106,7 @@ def _finished() -> Path | None:
         return None
     work = st.session_state.pop(_WORK)
     if work.job.error:
-        raise AdapterError(work.job.error)
+        raise UserError(work.job.error)
     if not work.job.complete:
         return None
     if work.done:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from analysis.common.errors import AdapterError
+from analysis.common.errors import UserError
 from app import data
 from app.selection import Selection
 from app.views import dial
@@ -32,5 +32,5 @@ def show(chosen: Selection) -> None:
             for written in writer.result().write(text, alpha):
                 for place, words in zip(places, written, strict=True):
                     place.text(words)
-        except AdapterError as error:
+        except UserError as error:
             st.warning(str(error), icon=":material/error:")

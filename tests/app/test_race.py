@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from analysis.common.errors import UserError
 from analysis.training.specification import own_learning_rate
 from analysis.training.tasks import TASKS, get_task
 from analysis.trials.engine import Engine
-from analysis.trials.study import Study, StudyError
+from analysis.trials.study import Study
 from app import trials
 from app.views.race.plan import form
 from svft.patterns import PATTERNS, register_pattern
@@ -251,7 +252,7 @@ def test_a_server_that_trains_nothing_says_so_and_starts_nothing(race, monkeypat
     test = race()
     assert test.button(key="start").disabled
     assert "trains nothing" in test.error[0].value
-    with pytest.raises(StudyError, match="trains nothing"):
+    with pytest.raises(UserError, match="trains nothing"):
         trials.start(SMALL, SMALL.plan()[0], name="", bet=None)
     assert trials.store().studies() == []
 
@@ -269,7 +270,7 @@ def test_the_steps_of_a_study_can_be_limited(race, monkeypatch):
 def test_more_seeds_count_towards_the_limit_too(race, monkeypatch):
     record = trials.store().study(add(owner="ada", head_only=0.4, plain=0.8))
     monkeypatch.setenv("SVFT_MAX_STUDY_STEPS", "12")
-    with pytest.raises(StudyError, match="not 16"):
+    with pytest.raises(UserError, match="not 16"):
         trials.add_seeds(record, 1)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
+from analysis.common.errors import UserError
 from analysis.models.architecture import Architecture
 from analysis.models.shapes import block_shapes
 from analysis.training.methods import METHODS
@@ -47,7 +48,7 @@ def _carry(architecture: Architecture, kinds: list[str], table: pd.DataFrame, bu
                 sizes |= dict.fromkeys(exact, band)
             study = replace(study, sizes=sizes)
         form.fill(study)
-    except ValueError as error:
+    except UserError as error:
         form.complain(error)
     selection.open_race_tab("Race")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.common.errors import UserError
 from analysis.models.architecture import MOST_BYTES, PRESETS, Architecture, open_architecture, read_architecture
 from analysis.models.packages import DEFAULT_BASE
 
@@ -29,7 +30,7 @@ def pick() -> Architecture | None:
         return None
     try:
         architecture = _read(text) if chosen == _OWN else _open(chosen)
-    except ValueError as error:
+    except UserError as error:
         st.error(str(error), icon=":material/error:")
         return None
     st.caption(

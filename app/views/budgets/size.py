@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.common.errors import SizeError
 from analysis.models.architecture import Architecture
-from analysis.planning.sizing import SizeError, budget_range, choose_size, count_parameters
+from analysis.planning.sizing import budget_range, choose_size, count_parameters
 from analysis.training.methods import METHODS
 
 _WAYS = ("LoRA rank r", "SVFT off_diag d", "Parameters")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from analysis.common.errors import UserError
 from analysis.models.packages import DEFAULT_BASE
 from analysis.models.shapes import block_shapes
 from analysis.trials.study import Study
@@ -27,7 +28,7 @@ def go(study: Study) -> None:
     """Open Race with a plan filled in, from a callback."""
     try:
         form.fill(study)
-    except ValueError as error:
+    except UserError as error:
         form.complain(error)
     else:
         trials.open_study(None)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.common import settings
+from analysis.common.errors import TaskError, UserError
 from analysis.training.own_data import OwnData
-from analysis.training.tasks import TaskError, get_task
+from analysis.training.tasks import get_task
 from analysis.trials.files import export_study
 from analysis.trials.records import StudyRecord
 from analysis.trials.study import Study
@@ -109,7 +110,7 @@ def _plan_again(record: StudyRecord) -> None:
         if content is not None and trials.owns(record):
             trials.bring(OwnData.from_bytes(content))
         form.fill(record.study)
-    except ValueError as error:
+    except UserError as error:
         form.complain(error)
     else:
         trials.open_study(None)

@@ -6,12 +6,11 @@ import json
 
 import pytest
 
-from analysis.common.errors import BaseModelError
+from analysis.common.errors import ArchitectureError, BaseModelError
 from analysis.measures.overview import base_parameters
 from analysis.models.architecture import (
     MOST_BYTES,
     PRESETS,
-    ArchitectureError,
     default_architecture,
     open_architecture,
     read_architecture,

@@ -30,7 +30,7 @@ from transformers import (
 )
 from transformers.pytorch_utils import Conv1D
 
-from analysis.common.errors import BaseModelError, SpecificationError
+from analysis.common.errors import BaseModelError, UserError
 from analysis.models import shapes
 from analysis.models.loading import block_linears, build_without_weights, load_base
 from analysis.models.modules import inside_block
@@ -128,7 +128,7 @@ def test_targets_are_chosen_by_the_end_of_their_names(tiny_base):
 
 
 def test_a_target_that_matches_nothing_is_refused_with_the_names_of_the_first_block(tiny_base):
-    with pytest.raises(SpecificationError, match=r"'uery', which.*layer\.0\.attention\.self\.query") as caught:
+    with pytest.raises(UserError, match=r"'uery', which.*layer\.0\.attention\.self\.query") as caught:
         block_shapes(tiny_base, ["query", "uery"])
     assert "layer.1" not in str(caught.value)
 

@@ -7,7 +7,8 @@ import json
 import pytest
 import torch
 
-from analysis.models.architecture import ArchitectureError, default_architecture, open_architecture, read_architecture
+from analysis.common.errors import ArchitectureError
+from analysis.models.architecture import default_architecture, open_architecture, read_architecture
 from analysis.models.loading import DEFAULT_BASE, block_linears, load_base
 from analysis.planning.benchmark import contestant
 from analysis.planning.budgets import budget_table

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from peft import get_peft_model
 from transformers.pytorch_utils import Conv1D
 
+from analysis.common.errors import SizeError
 from analysis.models.loading import DEFAULT_BASE, block_linears, load_base
-from analysis.planning.sizing import SizeError, budget_range, choose_size, count_parameters, size_label
+from analysis.planning.sizing import budget_range, choose_size, count_parameters, size_label
 from analysis.training.methods import METHODS, count_budget
 from analysis.training.specification import TrainingSpec
 from tests.svft.tiny import ARCHITECTURES, make_model

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from analysis.common.errors import OwnDataError, TaskError
 from analysis.training import own_table, tasks
 from analysis.training.own_data import (
     MAX_CLASSES,
     MIN_ROWS,
     OwnData,
-    OwnDataError,
     check,
     load,
     read_table,
@@ -28,7 +28,7 @@ from analysis.training.own_data import (
     suggest_columns,
 )
 from analysis.training.specification import TrainingSpec
-from analysis.training.tasks import TaskError, get_task, normalize
+from analysis.training.tasks import get_task, normalize
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from analysis.common.errors import SpecificationError
+from analysis.common.errors import UserError
 from analysis.models.heads import is_head
 from analysis.models.loading import DEFAULT_BASE, load_base
 from analysis.running.inference import predict_logits
@@ -226,12 +226,12 @@ def test_an_impossible_specification_is_refused_before_training(spec, change, me
 
 
 def test_target_modules_that_match_nothing_are_refused_with_the_names_there_are(spec):
-    with pytest.raises(SpecificationError, match=r"'nowhere'.*attention\.self\.query"):
+    with pytest.raises(UserError, match=r"'nowhere'.*attention\.self\.query"):
         train(replace(spec, target_modules=("query", "nowhere")))
 
 
 def test_an_unknown_field_is_refused():
-    with pytest.raises(SpecificationError, match="no field colour"):
+    with pytest.raises(UserError, match="no field colour"):
         TrainingSpec.from_dict({"task": "bbc_headlines", "method": "plain", "colour": "red"})
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.training.tasks import TASKS, TaskError, by_majority, clean_tweet, get_task, normalize, sort_key
+from analysis.common.errors import TaskError
+from analysis.training.tasks import TASKS, by_majority, clean_tweet, get_task, normalize, sort_key
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.common.errors import UserError
 from analysis.trials.files import export_study, import_study, read_study
 from analysis.trials.store import OUTCOME_COLUMNS, Store
-from analysis.trials.study import Study, StudyError
+from analysis.trials.study import Study
 
 
 def packed(predicted):
@@ -80,6 +81,6 @@ def test_a_whole_study_is_done(store, elsewhere):
 def test_results_that_are_not_of_the_study_are_refused(store, elsewhere, damage):
     values = json.loads(elsewhere)
     values["results"][1] |= damage
-    with pytest.raises(StudyError, match="results in this file"):
+    with pytest.raises(UserError, match="results in this file"):
         import_study(store, read_study(json.dumps(values)), owner="", name="")
     assert store.studies() == []

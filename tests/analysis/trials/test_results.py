@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.common.errors import UserError
 from analysis.training.evaluation import recovered_performance, wilson_interval
 from analysis.trials.results import (
     Answers,
-    ResultsError,
     confusion,
     disagreements,
     front,
@@ -233,15 +233,15 @@ def test_confusion_counts_each_true_label_once_a_seed():
 
 def test_trials_of_two_tasks_are_refused():
     mixed = TRIALS.assign(task=np.where(TRIALS["seed"] == 0, "bbc_headlines", "airline_tweets"))
-    with pytest.raises(ResultsError, match="one task"):
+    with pytest.raises(UserError, match="one task"):
         summarize(mixed, TRUTH)
 
 
 def test_two_trials_of_one_configuration_and_seed_are_refused():
-    with pytest.raises(ResultsError, match="two trials of LoRA r=1 with seed 0"):
+    with pytest.raises(UserError, match="two trials of LoRA r=1 with seed 0"):
         summarize(TRIALS[TRIALS["label"] == "LoRA r=1"].assign(seed=0), TRUTH)
 
 
 def test_predictions_of_another_test_split_are_refused():
-    with pytest.raises(ResultsError, match="300 predictions for 299"):
+    with pytest.raises(UserError, match="300 predictions for 299"):
         summarize(TRIALS, TRUTH[1:])

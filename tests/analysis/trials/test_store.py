@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.common.errors import UserError
 from analysis.trials.files import command, committed_studies, export_study, read_study
 from analysis.trials.messages import Layout, Outcome, Report
 from analysis.trials.store import Store
-from analysis.trials.study import Study, StudyError
+from analysis.trials.study import Study
 
 STUDY = Study("bbc_headlines", ("head_only", "plain"), steps=4).resolved()
 
@@ -203,7 +204,7 @@ def test_the_command_of_a_study_has_all_that_differs_from_the_defaults():
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"study": 3}', '{"study": {"task": "x"}}', b"\xff\xfe"])
 def test_what_is_no_studys_file_is_refused_with_a_sentence(content):
-    with pytest.raises(StudyError):
+    with pytest.raises(UserError):
         read_study(content)
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.common.errors import UserError
 from analysis.training.methods import METHODS
-from analysis.trials.study import Study, StudyError, Trial
+from analysis.trials.study import Study, Trial
 
 DEFAULT = Study("bbc_headlines", ("head_only", "plain", "banded", "random", "lora", "full"), budgets=(41_472,))
 
@@ -91,17 +92,17 @@ def test_a_resolved_study_plans_the_same_though_the_defaults_may_change(monkeypa
     ],
 )
 def test_an_impossible_study_is_refused(change, message):
-    with pytest.raises(StudyError, match=message):
+    with pytest.raises(UserError, match=message):
         replace(DEFAULT, **change)
 
 
 def test_a_study_without_any_trial_is_refused():
-    with pytest.raises(StudyError, match="No method comes near the budget"):
+    with pytest.raises(UserError, match="No method comes near the budget"):
         Study("bbc_headlines", ("lora",), budgets=(100,)).plan()
 
 
 def test_a_study_from_a_link_cannot_be_endless():
-    with pytest.raises(StudyError, match="up to 1,000 trials, not 6,000"):
+    with pytest.raises(UserError, match="up to 1,000 trials, not 6,000"):
         replace(DEFAULT, seeds=tuple(range(1000))).plan()
 
 
@@ -137,7 +138,7 @@ def test_the_link_of_a_usual_study_is_short():
     "damage", [lambda link: link[:-6], lambda link: "x" + link, lambda link: "ä", lambda link: ""]
 )
 def test_a_damaged_link_is_refused_with_a_sentence(damage):
-    with pytest.raises(StudyError, match="link"):
+    with pytest.raises(UserError, match="link"):
         Study.from_link(damage(DEFAULT.to_link()))
 
 
@@ -145,5 +146,5 @@ def test_a_damaged_link_is_refused_with_a_sentence(damage):
     "values", [[], {"task": "bbc_headlines"}, {"task": "x", "methods": 3}, {"task": "x", "methods": ["plain"], "a": 1}]
 )
 def test_what_is_no_study_is_refused_with_a_sentence(values):
-    with pytest.raises(StudyError):
+    with pytest.raises(UserError):
         Study.from_dict(values)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 import streamlit as st
 
+from analysis.common.errors import UserError
 from analysis.trials.files import import_study, read_study
 from analysis.trials.records import StudyRecord
 from app import trials
@@ -95,5 +96,5 @@ def _open_file() -> None:
                     data=own and own.to_bytes(),
                 )
             )
-    except ValueError as error:
+    except UserError as error:
         form.complain(error)

@@ -10,13 +10,14 @@ from dataclasses import replace
 
 import streamlit as st
 
+from analysis.common.errors import UserError
 from analysis.models.naming import places
 from analysis.models.shapes import block_shapes
 from analysis.planning.sizing import budget_range, count_parameters
 from analysis.training.methods import METHODS
 from analysis.training.specification import own_learning_rate
 from analysis.training.tasks import TASKS, get_task
-from analysis.trials.study import Study, StudyError
+from analysis.trials.study import Study
 from app import trials
 
 MAIN = ("head_only", "plain", "banded", "random", "lora", "full")
@@ -51,7 +52,7 @@ def fill(study: Study) -> None:
     """Put a study into the form; the form stays as it is where that fails.
 
     Raises:
-        TaskError, SpecificationError, StudyError, SizeError: Where it cannot be trained here.
+        UserError: Where it cannot be trained here.
     """
     trials.own_data(study.task)
     study = study.resolved()
@@ -95,7 +96,7 @@ def change_task() -> None:
                 learning_rates={},
             )
         )
-    except ValueError as error:
+    except UserError as error:
         st.session_state["plan-task"] = before.task if before.task in TASKS else OWN
         complain(error)
 
@@ -106,7 +107,7 @@ def forget_sizes() -> None:
     st.session_state["plan"] = replace(start, sizes={}, budgets=(budget,))
 
 
-def complain(error: ValueError) -> None:
+def complain(error: UserError) -> None:
     """Have the page show, once, why something was not done."""
     st.session_state["complaint"] = str(error)
 
@@ -121,7 +122,7 @@ def read() -> Study:
     """Return the study that the form describes.
 
     Raises:
-        StudyError: Where it describes none.
+        UserError: Where it describes none.
     """
     given, start = st.session_state, st.session_state["plan"]
     methods = tuple(method for method in (*MAIN, *more()) if given.get(f"plan-use-{method}"))
@@ -177,7 +178,7 @@ def _learning_rates(start: Study, methods: tuple[str, ...], sweeps: list[str]) -
 def _target_modules(start: Study, chosen: list[str]) -> tuple[str, ...] | None:
     """Return the modules of the chosen kinds, and those of `start` where these are its kinds."""
     if not chosen:
-        raise StudyError("Choose at least one kind of weights to adapt.")
+        raise UserError("Choose at least one kind of weights to adapt.")
     if chosen == _whole_kinds(start):
         return start.target_modules
     every = kinds(start.base)

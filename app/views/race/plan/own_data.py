@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from analysis.common.errors import UserError
 from analysis.training.own_data import OwnData, check, read_table, suggest_columns
 from analysis.training.tasks import TASKS
 from app import trials
@@ -44,7 +45,7 @@ def _read() -> None:
     try:
         table = read_table(file, file.name)
         text, label = suggest_columns(table)
-    except ValueError as error:
+    except UserError as error:
         form.complain(error)
     else:
         st.session_state.update({"own-table": table, "own-text": text, "own-label": label})
@@ -58,7 +59,7 @@ def _show_preview() -> None:
     label = right.selectbox("Labels", columns, key="own-label", persist_state="session")
     try:
         data = check(table, text, label)
-    except ValueError as error:
+    except UserError as error:
         st.error(str(error), icon=":material/error:")
         return
     task = data.task()

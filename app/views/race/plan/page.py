@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from analysis.common.errors import UserError
 from analysis.training.tasks import TASKS, get_task
 from analysis.trials.duration import expected_duration
 from analysis.trials.study import LeftOut, Study, Trial
@@ -23,7 +24,7 @@ def show() -> None:
     try:
         form.begin()
         _follow_link()
-    except ValueError as error:
+    except UserError as error:
         form.complain(error)
     form.show_complaint()
     if "plan" not in st.session_state:
@@ -72,13 +73,13 @@ def show() -> None:
         progress.repeat(lambda: _expect(study, planned), lambda: not (engine.ready or engine.error))
 
 
-def _plan() -> tuple[Study, list[Trial], list[LeftOut], ValueError | None]:
+def _plan() -> tuple[Study, list[Trial], list[LeftOut], UserError | None]:
     """Return what the form describes, the trials and what is left out, or why there are none."""
     study = st.session_state["plan"]
     try:
         study = form.read()
         planned, left_out = study.plan()
-    except ValueError as error:
+    except UserError as error:
         return study, [], [], error
     return study, planned, left_out, trials.refusal(planned)
 
@@ -95,7 +96,7 @@ def _follow_link() -> None:
 def _start(study: Study, planned: Sequence[Trial]) -> None:
     try:
         trials.start(study, planned, name=get_task(study.task).title, bet=bet.current(planned))
-    except ValueError as error:
+    except UserError as error:
         form.complain(error)
 
 

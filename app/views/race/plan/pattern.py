@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from analysis.trials.study import StudyError
+from analysis.common.errors import UserError
 from app.views.race.plan import form
 
 _MOST = 2**20  # bytes
@@ -35,7 +35,7 @@ def _take() -> None:
         study = form.read()
         methods = (*study.methods, "custom")
         form.fill(replace(study, methods=methods, custom_indices=read_pattern(file.getvalue())))
-    except ValueError as error:
+    except UserError as error:
         form.complain(error)
 
 
@@ -43,7 +43,7 @@ def read_pattern(content: bytes) -> tuple[tuple[int, int], ...]:
     """Return the entries (i, j) in a JSON file's content.
 
     Raises:
-        StudyError: Where it is no list of pairs of whole numbers from 0.
+        UserError: Where it is no list of pairs of whole numbers from 0.
     """
     try:
         pairs = json.loads(content)
@@ -51,7 +51,7 @@ def read_pattern(content: bytes) -> tuple[tuple[int, int], ...]:
         if not found or not all(type(k) is int and k >= 0 for pair in found for k in pair):
             raise ValueError
     except (ValueError, TypeError) as error:
-        raise StudyError(
+        raise UserError(
             "This is no pattern: a JSON file with a list of entries [i, j] is expected, such as [[0, 0], [0, 1]]."
         ) from error
     return found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from analysis.training.tasks import TaskError
+from analysis.common.errors import UserError
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import results, trials
 from app.views.race.result import adapters, agreement, budget, differences, film, price, ranks, table, words
@@ -18,7 +18,7 @@ def show(record: StudyRecord) -> None:
     try:
         found = results.of_study(record, of)
         behind = results.committed(record)
-    except TaskError as error:
+    except UserError as error:
         st.error(str(error), icon=":material/error:")
         return
     if found.trials.empty:

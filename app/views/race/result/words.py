@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from analysis.common.errors import UserError
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import selection, trials
 from app.results import Results
@@ -88,5 +89,5 @@ def _show_more_seeds(record: StudyRecord, found: Results) -> None:
 def _add_seeds(record: StudyRecord, more: int) -> None:
     try:
         trials.add_seeds(record, more)
-    except ValueError as error:
+    except UserError as error:
         form.complain(error)
