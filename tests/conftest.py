@@ -32,9 +32,13 @@ def pytest_xdist_make_scheduler(config, log):
     return _OneBrowser(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Begin with the browser tests, which take longest."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    """Begin with the slow tests, of which those in a browser take longest."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker("slow")
+    items.sort(key=lambda item: (item.get_closest_marker("browser") is None, item.get_closest_marker("slow") is None))
 
 
 @pytest.fixture(autouse=True, scope="session")

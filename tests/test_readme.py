@@ -40,6 +40,7 @@ def svft_commands(markdown: str) -> list[str]:
     return [found.group() for command in commands if (found := re.search(r"(?:(?<=\s)|^)svft\s.*", command))]
 
 
+@pytest.mark.slow
 def test_the_python_blocks_run_one_after_the_other(tmp_path):
     lines = python_lines(README)
     assert any(lines)

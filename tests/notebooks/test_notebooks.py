@@ -26,6 +26,7 @@ def test_there_are_three():
     ]
 
 
+@pytest.mark.slow
 @every_notebook
 def test_it_runs_and_says_what_is_committed(path):
     committed, fresh = code_cells(nbformat.read(path, as_version=4)), code_cells(execute(path))
@@ -35,6 +36,7 @@ def test_it_runs_and_says_what_is_committed(path):
             assert said(before) == said(after)
 
 
+@pytest.mark.slow
 def test_one_that_reaches_out_fails(tmp_path):
     reaching = nbformat.v4.new_code_cell("import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)")
     nbformat.write(nbformat.v4.new_notebook(cells=[reaching]), tmp_path / "reaching.ipynb")

@@ -172,6 +172,7 @@ def place(tmp_path_factory, sound) -> Path:
     return directory
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_damaged_adapter_is_an_error_in_a_sentence_or_a_correct_view(sound, place, data):
@@ -250,6 +251,7 @@ def test_a_bomb_that_lies_about_its_size_is_cut_off(tmp_path, monkeypatch):
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 1_000_000
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_damaged_zip_is_an_error_in_a_sentence_or_unpacks(sound, tmp_path_factory, data):

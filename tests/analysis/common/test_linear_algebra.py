@@ -34,7 +34,7 @@ def check_svd(dense):
 
 
 @given(m=st.integers(1, 12), density=st.floats(0, 1), seed=st.integers(0, 2**20), diagonal=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_sparse_matrix(m, density, seed, diagonal):
     rng = np.random.default_rng(seed)
     dense = rng.standard_normal((m, m)) * (rng.random((m, m)) < density)
@@ -82,7 +82,7 @@ def test_a_matrix_of_zeros_keeps_the_basis():
 
 
 @given(m=st.integers(1, 5), spread=st.floats(0, 3), seed=st.integers(0, 2**20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_pairing_is_the_best_of_all_permutations(m, spread, seed):
     rng = np.random.default_rng(seed)
     # From near the identity, where most pairs are sure, to anything.

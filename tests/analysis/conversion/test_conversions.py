@@ -27,6 +27,14 @@ from tests.analysis.conversion.layer_state import ReferenceLayer, ReferenceLinea
 from tests.svft.tiny import ARCHITECTURES, expected_delta, make_model, svft_layers
 
 PATTERNS = ("plain", "banded", "random", "top_k", "custom")
+TARGETS = ("lora", "merged", "authors")
+
+
+def pairwise(target):
+    """Mark a test with (architecture, pattern): over all targets each pair occurs once, and each target meets all."""
+    place = TARGETS.index(target)
+    pairs = [(a, p) for i, a in enumerate(ARCHITECTURES) for j, p in enumerate(PATTERNS) if (i + j) % 3 == place]
+    return pytest.mark.parametrize(("architecture", "pattern"), pairs)
 
 
 def load(architecture, base, directory):
@@ -47,8 +55,7 @@ def lora_delta(directory, name):
 # -- LoRA
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pairwise("lora")
 def test_lora_of_full_rank_gives_equal_logits(architecture, pattern, trained, bases, tmp_path):
     model, directory = trained(architecture, pattern)
     table = collect(lora_steps(directory, tmp_path / "lora", rank=16))
@@ -131,8 +138,7 @@ torch.save(model(input_ids=torch.tensor([[3, 1, 4, 1, 5]])).logits.detach(), sys
 """
 
 
-@pytest.mark.parametrize("pattern", ["plain", "random"])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pairwise("merged")
 def test_a_merged_model_gives_equal_logits(architecture, pattern, trained, tmp_path):
     model, directory = trained(architecture, pattern)
     table = collect(merged_steps(directory, tmp_path / "merged"))
@@ -241,8 +247,7 @@ def authors_model(architecture, directory):
     return model
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pairwise("authors")
 def test_the_authors_layers_compute_what_ours_do(architecture, pattern, trained, tmp_path):
     model, directory = trained(architecture, pattern)
     table = collect(authors_state_steps(directory, tmp_path / "authors"))

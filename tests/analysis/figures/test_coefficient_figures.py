@@ -71,7 +71,7 @@ class TestWall:
         (outline,) = (shape for shape in figure.layout.shapes if shape.type == "rect")
         assert (outline.y0, outline.y1) == (6.5, 7.5)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(layers=st.integers(1, 40), n=st.integers(1, 1500))
     def test_any_size_stays_within_the_limits(self, layers, n):
         figure = coefficient_wall(wall_table(layers, n), signed=True, theme=LIGHT)
@@ -147,7 +147,7 @@ class TestStrip:
         assert meta["clipped"] == (entries["value"].abs() > meta["limit"]).sum() == 4
         assert f"{meta['clipped']} of {len(entries)} lie beyond" in meta["caption"]
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(n=st.integers(1, 1300), d=st.integers(0, 12))
     def test_any_size_is_nearly_all_coloured_and_within_the_limits(self, n, d):
         i = np.arange(n)
@@ -177,7 +177,7 @@ class TestSquare:
         assert all(values[i, j] == value for i, j, value in points.customdata)
         assert max(abs(value) for *_, value in points.customdata) == values.abs().max()
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(n=st.integers(100, 800), d=st.integers(0, 12))
     def test_any_budget_colours_a_tenth_of_the_area_within_the_limits(self, n, d):
         k = n * (2 * d + 1) - d * (d + 1)

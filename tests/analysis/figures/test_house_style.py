@@ -33,21 +33,18 @@ def font_sizes(node):
             yield from font_sizes(value)
 
 
-@BOTH
-def test_every_visible_axis_has_a_title(draw, theme):
-    assert all(axis.title.text for axis in axes(draw(theme)))
+def every_visible_axis_has_a_title(figure, theme):
+    assert all(axis.title.text for axis in axes(figure))
 
 
-@BOTH
-def test_no_text_is_smaller_than_12_pixels(draw, theme):
-    sizes = list(font_sizes(json.loads(draw(theme).to_json())))
+def no_text_is_smaller_than_12_pixels(figure, theme):
+    sizes = list(font_sizes(json.loads(figure.to_json())))
     assert sizes
     assert min(sizes) >= 12
 
 
-@BOTH
-def test_words_around_a_figure_are_in_its_meta(draw, theme):
-    meta = draw(theme).layout.meta
+def words_around_it_are_in_its_meta(figure, theme):
+    meta = figure.layout.meta
     assert len(meta["alt"]) > 20
     assert meta["caption"].endswith(".")
     assert meta["formula"]
@@ -55,13 +52,48 @@ def test_words_around_a_figure_are_in_its_meta(draw, theme):
     assert not re.search(r"\b(nan|inf|None)\b", meta["alt"] + meta["caption"])
 
 
-@BOTH
-def test_a_scale_of_signed_numbers_is_symmetric_and_all_others_begin_at_zero(draw, theme):
-    for trace in draw(theme).data:
+def a_scale_of_signed_numbers_is_symmetric_and_all_others_begin_at_zero(figure, theme):
+    for trace in figure.data:
         if trace.type == "heatmap":
             assert trace.zmin in (0, -trace.zmax)
             if trace.zmin:
                 assert trace.colorscale == tuple(themes.diverging_scale(theme))
+
+
+def paper_is_transparent_and_text_follows_the_theme(figure, theme):
+    assert figure.layout.paper_bgcolor == "rgba(0,0,0,0)"
+    assert figure.layout.font.color == theme.text
+
+
+def it_is_small_enough_for_the_browser(figure, theme):
+    for trace in figure.data:
+        if trace.type == "heatmap":
+            assert max(np.shape(trace.z)) <= MAX_CELLS
+        else:
+            assert len(trace.x) <= MAX_POINTS
+    assert sum(trace.type == "heatmap" for trace in figure.data) <= 1
+
+
+RULES = (
+    every_visible_axis_has_a_title,
+    no_text_is_smaller_than_12_pixels,
+    words_around_it_are_in_its_meta,
+    a_scale_of_signed_numbers_is_symmetric_and_all_others_begin_at_zero,
+    paper_is_transparent_and_text_follows_the_theme,
+    it_is_small_enough_for_the_browser,
+)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_keeps_the_rules_of_the_house(name):
+    draw = FIGURES[name]
+    light, dark, again = draw(LIGHT), draw(DARK), draw(LIGHT)
+    for figure, theme in ((light, LIGHT), (dark, DARK)):
+        for rule in RULES:
+            rule(figure, theme)
+    # Equal tables give equal figures, so that a selection survives a rerun.
+    assert again.to_json() == light.to_json()
+    assert light.layout.uirevision == dark.layout.uirevision is not None
 
 
 @BOTH
@@ -75,28 +107,6 @@ def test_what_is_not_in_the_pattern_is_transparent_over_a_ground_that_differs_fr
     figure = FIGURES["exact_cells"](theme)
     assert np.isnan(figure.data[0].z).any()
     assert figure.layout.plot_bgcolor == theme.absent != theme.background
-
-
-@BOTH
-def test_paper_is_transparent_and_text_follows_the_theme(draw, theme):
-    layout = draw(theme).layout
-    assert layout.paper_bgcolor == "rgba(0,0,0,0)"
-    assert layout.font.color == theme.text
-
-
-def test_equal_tables_give_equal_figures_so_that_a_selection_survives_a_rerun(draw):
-    assert draw(LIGHT).to_json() == draw(LIGHT).to_json()
-    assert draw(LIGHT).layout.uirevision == draw(DARK).layout.uirevision is not None
-
-
-def test_small_enough_for_the_browser(draw):
-    figure = draw(LIGHT)
-    for trace in figure.data:
-        if trace.type == "heatmap":
-            assert max(np.shape(trace.z)) <= MAX_CELLS
-        else:
-            assert len(trace.x) <= MAX_POINTS
-    assert sum(trace.type == "heatmap" for trace in figure.data) <= 1
 
 
 @BOTH

@@ -28,7 +28,7 @@ def matrices(draw):
 
 
 @given(matrices())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_energies_are_sums_over_the_dense_matrix(matrix):
     squares = matrix.coefficients() ** 2
     total = squares.sum()
@@ -51,7 +51,7 @@ def test_energies_are_sums_over_the_dense_matrix(matrix):
 
 
 @given(matrices())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_entries_are_those_of_the_matrix(matrix):
     table = entries(matrix)
     dense = np.zeros((matrix.m, matrix.m))
@@ -116,7 +116,7 @@ def test_entries_for_energy_is_the_fewest_that_hold_the_share():
 
 
 @given(matrices(), st.floats(0.01, 0.99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_entries_for_energy_of_any_matrix(matrix, share):
     count = int(entries_for_energy(matrix, share)["count"])
     squares = np.sort(matrix.values**2)[::-1]

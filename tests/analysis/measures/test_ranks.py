@@ -27,7 +27,7 @@ def three(matrix):
 
 
 @given(matrices())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_norms_are_those_of_the_dense_weights(matrix):
     table = norms(matrix).set_index("of")
     for of, A in three(matrix).items():
@@ -36,7 +36,7 @@ def test_norms_are_those_of_the_dense_weights(matrix):
 
 
 @given(matrices(), st.sampled_from([None, 0.01, 0.2]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ranks_are_those_of_the_dense_weights(matrix, tolerance):
     table = ranks(matrix, tolerance).set_index("of")
     for of, A in three(matrix).items():
@@ -52,7 +52,7 @@ def test_ranks_are_those_of_the_dense_weights(matrix, tolerance):
 
 
 @given(matrices())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_rank_of_the_update_is_the_structural_rank_for_generic_values(matrix):
     bounds = rank_bounds(matrix)
     assert bounds["structural_rank"] == np.linalg.matrix_rank(matrix.coefficients())

@@ -43,7 +43,7 @@ def dense_svd(matrix):
 
 
 @given(matrices())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_spectrum_is_that_of_the_dense_weights(matrix):
     U, V, left, values, right = dense_svd(matrix)
     table = spectrum(matrix)
@@ -66,7 +66,7 @@ def test_spectrum_is_that_of_the_dense_weights(matrix):
 
 
 @given(matrices())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_overlap_and_angles_are_those_of_the_dense_weights(matrix):
     U, V, left, _, right = dense_svd(matrix)
     overlap = subspace_overlap(matrix)
@@ -88,7 +88,7 @@ def test_chance_is_the_mean_overlap_of_random_subspaces():
 
 
 @given(matrices(), st.integers(1, 12), st.floats(0.1, 0.95))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_intruders_are_those_of_the_dense_weights(matrix, top, threshold):
     U, V, left, values, right = dense_svd(matrix)
     table = intruders(matrix, top, threshold)
@@ -102,7 +102,7 @@ def test_intruders_are_those_of_the_dense_weights(matrix, top, threshold):
 
 
 @given(matrices())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_energy_by_direction_is_that_of_the_dense_update(matrix):
     values = np.linalg.svd(dense(matrix)[3], compute_uv=False)
     np.testing.assert_allclose(matrix.update_singular_values, values, atol=1e-12 * values[0])
@@ -123,7 +123,7 @@ def test_the_noise_curve_is_that_of_noise():
 
 
 @given(m=st.integers(1, 40), scale=st.sampled_from([0.01, 0.3, 3.0]), seed=st.integers(0, 2**20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_plain_adapter_has_rotation_zero_and_no_intruder(m, scale, seed):
     matrix = make_matrix(np.arange(m), np.arange(m), m=m, scale=scale, seed=seed, pattern="plain")
     table = spectrum(matrix)

@@ -89,7 +89,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_counts_by_kind_are_those_of_the_model_that_peft_builds(case):
     family, architecture, kinds, method, size = case
     model = built(family)

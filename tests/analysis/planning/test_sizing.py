@@ -78,7 +78,7 @@ def built(draw):
 
 
 @given(built())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_counts_are_those_of_the_model_that_peft_builds(case):
     method, model, targets, shapes, options = case
     spec = TrainingSpec("bbc_headlines", method, **options)
@@ -132,7 +132,7 @@ def test_custom_entries_outside_the_smallest_matrix_are_refused():
 
 
 @given(st.sampled_from(SIZED), shapes_lists, st.integers(1, 6000), st.sampled_from([0.02, 0.1, 0.5]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_the_chosen_size_is_the_nearest_or_there_is_none_within_the_tolerance(method, shapes, budget, tolerance):
     counts = {size: count(method, shapes, size) for size in legal_sizes(method, shapes)}
     nearest = min(counts.values(), key=lambda number: abs(number - budget), default=None)

