@@ -25,7 +25,7 @@ app = typer.Typer(
 def train(
     task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
     method: Annotated[
-        str, typer.Option(help="plain, banded, random, top_k, lora, dora, vera, boft, head_only, full.")
+        str, typer.Option(help="plain, banded, random, top_k, chosen, lora, dora, vera, boft, head_only, full.")
     ],
     output: Annotated[Path, typer.Option(help="Directory to write the adapter to.")],
     size: Annotated[

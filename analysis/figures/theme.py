@@ -48,9 +48,10 @@ METHOD_COLORS: dict[str, str] = {
     "banded": "#D55E00",
     "random": "#009E73",
     "top_k": "#CC79A7",
+    "chosen": "#8A63D2",
 }
 # Of patterns that others register, in their order, over again where there are more.
-FURTHER_COLORS = ("#8A63D2", "#64881F", "#008B9E")
+FURTHER_COLORS = ("#64881F", "#008B9E")
 CUSTOM_COLOR = "#A6761D"  # a pattern of explicit indices
 # The LoRA family, and what else PEFT has, is one grey, told apart by its markers.
 LORA_COLOR = "#868C98"

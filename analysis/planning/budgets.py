@@ -206,4 +206,5 @@ def _tensors(
 def _stores_indices(pattern: str, shape: Shape) -> bool:
     from svft.patterns import PATTERNS, effective_pattern
 
-    return PATTERNS[effective_pattern(pattern, shape)].stored
+    registered = PATTERNS.get(effective_pattern(pattern, shape))
+    return registered is None or registered.stored  # custom and chosen are indices alone

@@ -195,14 +195,16 @@ def _insert_layers(model: nn.Module, spec: TrainingSpec, targets: list[str]) -> 
         layers.items(), shapes, entries_of(spec.method, shapes, spec.size, spec.budget), strict=True
     ):
         n, dtype = min(shape), layer.get_base_weight().dtype
-        pattern = PATTERNS[effective_pattern(spec.method, shape)]
-        off_diag = None if pattern.stored else nearest_off_diag(n, k)
+        pattern = PATTERNS.get(effective_pattern(spec.method, shape))
+        off_diag = None if pattern is None or pattern.stored else nearest_off_diag(n, k)
         with torch.device("meta"):
             layer.svft_shared_U, layer.svft_shared_V = (torch.empty(side, n, dtype=dtype) for side in shape)
             layer.own_sigma, layer.own_signature = torch.empty(n), torch.empty(2, n, 2)
             layer.own_fingerprint = torch.empty(33, dtype=torch.uint8)
             indices, first = torch.empty(k, dtype=torch.int64), torch.empty(k)
-            layer.init_adapter("default", CoefficientSpec(pattern.name, n, off_diag), indices, first, False)
+            layer.init_adapter(
+                "default", CoefficientSpec(pattern.name if pattern else "custom", n, off_diag), indices, first, False
+            )
         layer.aligned["default"] = True
         model.set_submodule(name, layer)
 

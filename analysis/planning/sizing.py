@@ -166,6 +166,7 @@ _PER_MATRIX: dict[str, Callable[[int, int, int | None], int]] = {
     "banded": _band,
     "random": _band,
     "top_k": _band,
+    "chosen": _band,
     # B (out, r) and A (r, in) (arXiv 2106.09685).
     "lora": lambda out, in_, r: r * (out + in_),
     # LoRA and the norm of each row of W (arXiv 2402.09353; PEFT keeps one for each output).

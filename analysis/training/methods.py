@@ -8,7 +8,7 @@ model imports torch and PEFT when it is called.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,14 @@ class Options:
         size: The method's size (off_diag, rank, block size); None for a method of one size, or beside a budget.
         budget: Instead of a size, the exact number of entries of M in the whole adapter.
         custom_indices: For the method custom: the trained entries (i, j) of M, the same ones in every matrix.
+        chosen_indices: For the method chosen: module name -> its trained entries (i, j); the others are not adapted.
         seed: Of the pattern, or of the method's own draws.
     """
 
     size: int | None = None
     budget: int | None = None
     custom_indices: Sequence[tuple[int, int]] | None = None
+    chosen_indices: Mapping[str, Sequence[tuple[int, int]]] | None = None
     seed: int = 0
 
 
@@ -54,6 +56,8 @@ class Method:
             head. None for full fine-tuning, which needs none.
         head_learning_rate: Of the head, where a specification names none.
         exact: Whether it can have any number of parameters: a specification may then name a `budget`.
+        from_data: Whether its pattern is chosen from training examples before it is built
+            (`analysis.training.choosing`).
         rate_exponent: How the learning rate falls with the size (`training.specification.scaled_rate`). With one rate
             for all sizes, either the small ones would hardly learn or the large ones diverge.
     """
@@ -66,6 +70,7 @@ class Method:
     config: Callable[[str, Options, Sequence[str]], PeftConfig] | None
     head_learning_rate: float = 6e-3
     exact: bool = False
+    from_data: bool = False
     rate_exponent: float = 0.0
 
     def build(self, base: nn.Module, options: Options, target_modules: Sequence[str]) -> nn.Module:
@@ -110,6 +115,15 @@ def _svft(method: str, options: Options, target_modules: Sequence[str]) -> PeftC
         custom_indices=_custom_indices(options, target_modules),
         seed=options.seed,
     )
+
+
+def _chosen(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
+    import svft
+
+    if options.chosen_indices is None:
+        raise ValueError("The method chosen needs chosen_indices, the entries that were chosen from data.")
+    indices = {name: list(pairs) for name, pairs in options.chosen_indices.items()}
+    return svft.SvftConfig(pattern="custom", custom_indices=indices, target_modules=list(indices))
 
 
 def _custom_indices(options: Options, target_modules: Sequence[str]) -> dict[str, list] | None:
@@ -185,7 +199,7 @@ class Methods(MutableMapping[str, Method]):
         }
         if not further:
             return self._own
-        ours = {name: method for name, method in self._own.items() if name in registered}
+        ours = {name: method for name, method in self._own.items() if name in registered or method.from_data}
         return ours | further | self._own
 
     def __getitem__(self, name: str) -> Method:
@@ -210,6 +224,7 @@ METHODS = Methods(
         _pattern("banded", exact=False),
         _pattern("random"),
         _pattern("top_k"),
+        Method("chosen", "SVFT chosen", 5e-2, "off_diag", 2, _chosen, exact=True, from_data=True, rate_exponent=1.0),
         Method("custom", "My pattern", 5e-2, None, None, _svft, rate_exponent=1.0),
         Method("lora", "LoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
         Method("dora", "DoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
@@ -224,4 +239,4 @@ METHODS = Methods(
 
 def svft_patterns() -> tuple[str, ...]:
     """Return the methods that are SVFT with one pattern or another, in order."""
-    return tuple(name for name, method in METHODS.items() if method.config is _svft)
+    return tuple(name for name, method in METHODS.items() if method.config in (_svft, _chosen))

@@ -9,7 +9,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import nn
 from analysis.models.heads import is_head
 from analysis.models.loading import Encoder, block_linears, load_base, load_encoder
 from analysis.models.modules import choose_targets
+from analysis.training.choosing import choose_entries
 from analysis.training.methods import METHODS, count_budget
 from analysis.training.specification import SCHEDULES, TrainingSpec
 from analysis.training.tasks import Examples, get_task
@@ -94,17 +95,22 @@ class TrainingSession:
         self.spec = spec = spec.resolved()
         task = get_task(spec.task)
         self.losses: list[float] = []
+        self.encode = load_encoder(spec.base)
+        self._examples = choose_examples(spec, task.load().train)
+        restored = torch.load(io.BytesIO(state), weights_only=True) if state is not None else None
+        options = spec.options
         with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
             torch.manual_seed(spec.seed)
             base = load_base(spec.base, task.labels)
             targets = choose_targets(block_linears(base), spec.target_modules)
-            self.model = METHODS[spec.method].build(base, spec.options, targets).eval()
+            if METHODS[spec.method].from_data:
+                options = replace(options, chosen_indices=self._choose(base, targets, restored))
+            self.model = METHODS[spec.method].build(base, options, targets).eval()
             self._random_state = torch.get_rng_state()
-        self.encode = load_encoder(spec.base)
-        self._examples = choose_examples(spec, task.load().train)
+        self._chosen = options.chosen_indices
         self._optimizer = _optimizer(self.model, spec)
-        if state is not None:
-            self._restore(state)
+        if restored is not None:
+            self._restore(restored)
         self._batches = _batches(spec, len(self._examples), start=len(self.losses))
 
     @property
@@ -148,7 +154,14 @@ class TrainingSession:
         trained = {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
         optimizer = self._optimizer.state_dict()
         torch.save(
-            {"trained": trained, "optimizer": optimizer, "random": self._random_state, "losses": self.losses}, file
+            {
+                "trained": trained,
+                "optimizer": optimizer,
+                "random": self._random_state,
+                "losses": self.losses,
+                "chosen": self._chosen,
+            },
+            file,
         )
         return file.getvalue()
 
@@ -169,8 +182,16 @@ class TrainingSession:
         self.model.eval()
         return loss.detach()
 
-    def _restore(self, state: bytes) -> None:
-        values = torch.load(io.BytesIO(state), weights_only=True)
+    def _choose(self, base: nn.Module, targets: list[str], restored: dict | None) -> dict[str, list[tuple[int, int]]]:
+        """Return the chosen entries by module: those of the session that goes on here, else chosen now."""
+        if restored is not None:
+            return restored["chosen"]
+        before = torch.get_rng_state()  # what follows draws as it would without a choice
+        indices = choose_entries(base, self.spec, targets, self._examples, self.encode).custom_indices
+        torch.set_rng_state(before)
+        return indices
+
+    def _restore(self, values: dict) -> None:
         parameters = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, value in values["trained"].items():

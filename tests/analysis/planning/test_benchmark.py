@@ -26,7 +26,7 @@ def test_dense_rebuild_computes_what_svft_computes():
 
 def test_every_method_of_the_registry_is_measured(monkeypatch):
     built = benchmark._models()
-    assert len(built) == len(benchmark.METHODS) - 1  # all but head only and custom, and the dense rebuild
+    assert len(built) == len(benchmark.METHODS) - 2  # all but head only, custom and chosen, and the dense rebuild
     assert sum(benchmark.DENSE_REBUILD in name for name in built) == 1
 
 

@@ -27,6 +27,7 @@ from analysis.planning.sizing import count_parameters
 from analysis.training.methods import METHODS
 from analysis.training.specification import TrainingSpec
 from svft.patterns import PATTERNS
+from tests.analysis.options import options_for
 
 _SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40,
           "vocab_size": 50, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}  # fmt: skip
@@ -59,7 +60,7 @@ def built(family: str):
 
 def adapted(model, method, size, targets):
     spec = TrainingSpec("bbc_headlines", method, size=size)
-    return get_peft_model(model, METHODS[method].config(method, spec.options, targets))
+    return get_peft_model(model, METHODS[method].config(method, options_for(spec, model, targets), targets))
 
 
 def legal_size(draw, method, shapes):

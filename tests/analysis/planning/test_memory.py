@@ -16,6 +16,7 @@ from analysis.planning.cost import peak_bytes
 from analysis.planning.memory import TrainingMemory, memory_rows, training_memory
 from analysis.training.methods import METHODS
 from analysis.training.specification import TrainingSpec
+from tests.analysis.options import options_for
 from tests.analysis.planning.test_budgets import TINY
 
 SHAPES = ((2, 24), (4, 64))
@@ -25,7 +26,11 @@ SHAPES = ((2, 24), (4, 64))
 def test_the_estimate_is_what_is_measured_on_the_default_base(method):
     architecture = default_architecture()
     base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
-    model = METHODS[method].build(base, TrainingSpec("bbc_headlines", method).resolved(), block_linears(base))
+    model = METHODS[method].build(
+        base,
+        options_for(TrainingSpec("bbc_headlines", method).resolved(), base, block_linears(base)),
+        block_linears(base),
+    )
     for batch, length in SHAPES:
         measured = peak_bytes(contestant(method, model, batch, length, "float32"))
         estimate = training_memory(architecture, method, list(architecture.shapes), batch=batch, length=length)

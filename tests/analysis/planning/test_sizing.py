@@ -17,6 +17,7 @@ from analysis.models.loading import DEFAULT_BASE, block_linears, load_base
 from analysis.planning.sizing import budget_range, choose_size, count_parameters, size_label
 from analysis.training.methods import METHODS, count_budget
 from analysis.training.specification import TrainingSpec
+from tests.analysis.options import options_for
 from tests.svft.tiny import ARCHITECTURES, make_model
 
 # The 36 matrices of the default base.
@@ -82,7 +83,7 @@ def built(draw):
 def test_counts_are_those_of_the_model_that_peft_builds(case):
     method, model, targets, shapes, options = case
     spec = TrainingSpec("bbc_headlines", method, **options)
-    model = get_peft_model(model, METHODS[method].config(method, spec.options, targets))
+    model = get_peft_model(model, METHODS[method].config(method, options_for(spec, model, targets), targets))
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert count_parameters(method, shapes, **options) == trainable
 

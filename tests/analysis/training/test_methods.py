@@ -17,6 +17,7 @@ from analysis.models.heads import is_head
 from analysis.models.loading import block_linears
 from analysis.training.methods import METHODS, count_budget
 from analysis.training.specification import TrainingSpec
+from tests.analysis.options import options_for
 from tests.svft.tiny import logits, make_inputs, make_model
 
 CLASSIFIERS = ("bert", "vit")
@@ -32,7 +33,9 @@ def specification(method: str, **options) -> TrainingSpec:
 def build(architecture: str, method: str, **options):
     torch.manual_seed(0)
     base = make_model(architecture)
-    return METHODS[method].build(base, specification(method, **options), block_linears(base))
+    return METHODS[method].build(
+        base, options_for(specification(method, **options), base, block_linears(base)), block_linears(base)
+    )
 
 
 def train(model, inputs, steps: int = 3):

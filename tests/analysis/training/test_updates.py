@@ -21,6 +21,7 @@ from analysis.training.methods import METHODS
 from analysis.training.session import train
 from analysis.training.specification import TrainingSpec
 from analysis.training.updates import update_measures
+from tests.analysis.options import options_for
 from tests.svft.tiny import make_model
 
 EPS = float(np.finfo(np.float32).eps)
@@ -72,7 +73,7 @@ def test_ranks_are_those_of_the_merged_minus_the_pristine_weight(architecture, m
     base = make_model(architecture)
     targets = block_linears(base)
     spec = specification(method)
-    model = disturb(METHODS[method].build(copy.deepcopy(base), spec, targets))
+    model = disturb(METHODS[method].build(copy.deepcopy(base), options_for(spec, base, targets), targets))
     table = update_measures(model, spec).matrices
     merged = merged_in_double(model)
     assert table["name"].tolist() == targets
@@ -96,7 +97,9 @@ def layers(draw):
     nn.init.normal_(base.linear.weight)
     spec = specification(method, size=None if method == "plain" else draw(st.sampled_from([1, 2, 3, 20])))
     assume(method != "boft" or in_ % spec.size == 0)
-    model = get_peft_model(copy.deepcopy(base), METHODS[method].config(method, spec.options, ["linear"]))
+    model = get_peft_model(
+        copy.deepcopy(base), METHODS[method].config(method, options_for(spec, base, ["linear"]), ["linear"])
+    )
     return spec, base, disturb(model, scale=draw(st.sampled_from([1e-3, 0.1, 3.0])), seed=draw(st.integers(0, 1000)))
 
 
@@ -164,7 +167,9 @@ def test_rank_means_what_it_says(tiny_base):
 def test_an_untrained_model_has_an_update_of_rank_zero(method, monkeypatch):
     monkeypatch.setattr(updates, "load_base", lambda base, labels: make_model("bert"))
     base = make_model("bert")
-    model = METHODS[method].build(base, specification(method), block_linears(base))
+    model = METHODS[method].build(
+        base, options_for(specification(method), base, block_linears(base)), block_linears(base)
+    )
     measures = update_measures(model, specification(method))
     assert len(measures.matrices) == 12
     assert (measures.rank, measures.stable_rank, measures.effective_rank) == (0, 0, 0)
@@ -174,7 +179,7 @@ def test_an_untrained_model_has_an_update_of_rank_zero(method, monkeypatch):
 def test_measuring_leaves_the_model_and_the_random_generator_as_they_are(method, tiny_base):
     base = updates.load_base(tiny_base, ["a", "b"])
     spec = specification(method, base=tiny_base)
-    model = disturb(METHODS[method].build(base, spec, block_linears(base)))
+    model = disturb(METHODS[method].build(base, options_for(spec, base, block_linears(base)), block_linears(base)))
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     update_measures(model, spec)
     assert torch.equal(torch.get_rng_state(), state)
@@ -187,7 +192,9 @@ def test_measuring_leaves_the_model_and_the_random_generator_as_they_are(method,
 def test_a_training_that_diverged_has_no_ranks(method, monkeypatch):
     monkeypatch.setattr(updates, "load_base", lambda base, labels: make_model("bert"))
     base = make_model("bert")
-    model = METHODS[method].build(base, specification(method), block_linears(base))
+    model = METHODS[method].build(
+        base, options_for(specification(method), base, block_linears(base)), block_linears(base)
+    )
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data.fill_(torch.nan)

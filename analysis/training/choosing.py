@@ -1,0 +1,91 @@
+"""Choosing the pattern of a training run from its own training examples, before it is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+import svft
+from analysis.models.heads import is_head
+from analysis.models.loading import Encoder
+from analysis.training.methods import METHODS
+from analysis.training.specification import TrainingSpec
+from analysis.training.tasks import Examples
+from svft.patterns import pattern_size
+
+HEAD_STEPS = 30  # of the head alone: the gradient through a random head says nothing about the task
+
+
+def choose_entries(
+    model: nn.Module, spec: TrainingSpec, targets: Sequence[str], examples: Examples, encode: Encoder
+) -> svft.ChosenPattern:
+    """Choose the entries of M that a run trains, by the mean gradient over its training examples.
+
+    The head is trained alone first, at the rate of the method head only; afterwards it is as it was, so that the run
+    starts from the same head as those of other methods.
+
+    Args:
+        model: The base model with a new head; it is left as it was.
+        spec: Resolved; its seed, batch size, and budget or size are used.
+        targets: Full names of the modules that may be adapted.
+        examples: The run's training examples.
+        encode: Makes the base's inputs.
+    """
+    sizes = [min(model.get_submodule(name).weight.shape) for name in targets]
+    budget = spec.budget or sum(pattern_size(n, spec.size) for n in sizes)
+    head = {name: p for name, p in model.named_parameters() if is_head(name)}
+    before = {name: p.detach().clone() for name, p in head.items()}
+    _train_head(model, list(head.values()), _batches(spec, examples, encode, HEAD_STEPS))
+    pattern = svft.choose_pattern(
+        model,
+        list(_epoch(spec, examples, encode)),
+        budget=budget,
+        target_modules=list(targets),
+        spread=_spread(budget, sum(sizes)),
+    )
+    with torch.no_grad():
+        for name, p in head.items():
+            p.copy_(before[name])
+    return pattern
+
+
+def _spread(budget: int, rows: int) -> int:
+    """Return the least limit on the entries of a row and a column with which all M hold twice the budget."""
+    return max(1, math.ceil(2 * budget / rows))
+
+
+def _train_head(model: nn.Module, head: list[nn.Parameter], batches: Iterator[dict[str, torch.Tensor]]) -> None:
+    required = [p.requires_grad for p in model.parameters()]
+    model.requires_grad_(False)
+    for p in head:
+        p.requires_grad_(True)
+    optimizer = torch.optim.AdamW(head, lr=METHODS["head_only"].head_learning_rate)
+    for batch in batches:
+        optimizer.zero_grad()
+        model(**batch).loss.backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    for p, asks in zip(model.parameters(), required, strict=True):
+        p.requires_grad_(asks)
+
+
+def _batch(examples: Examples, chosen: np.ndarray, encode: Encoder) -> dict[str, torch.Tensor]:
+    inputs = encode([examples.inputs[i] for i in chosen])
+    return {**inputs, "labels": torch.from_numpy(examples.labels[chosen])}
+
+
+def _epoch(spec: TrainingSpec, examples: Examples, encode: Encoder) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield all examples once, in batches of nearly equal size: each batch counts alike."""
+    order = np.arange(len(examples))
+    for part in np.array_split(order, max(1, len(examples) // spec.batch_size)):
+        yield _batch(examples, part, encode)
+
+
+def _batches(spec: TrainingSpec, examples: Examples, encode: Encoder, steps: int) -> Iterator[dict[str, torch.Tensor]]:
+    generator = np.random.default_rng([spec.seed, 2])
+    for _ in range(steps):
+        yield _batch(examples, generator.choice(len(examples), min(spec.batch_size, len(examples)), False), encode)
