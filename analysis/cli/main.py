@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from analysis.cli.errors import Commands
 from analysis.common.errors import UserError
+from analysis.common.typed import numbers, whole_numbers
 from analysis.models.packages import DEFAULT_BASE
 
 ANALYSIS = Path(__file__).parents[1]
 
 app = typer.Typer(
-    help="Train SVFT adapters and measure what they cost.", no_args_is_help=True, pretty_exceptions_enable=False
+    cls=Commands,
+    help="Train SVFT adapters and measure what they cost.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 
 # Bodies are imported inside the commands: torch takes seconds, and `svft --help` should not wait for it.
@@ -48,8 +51,7 @@ def train(
     from analysis.cli.train import train_to
     from analysis.training.specification import TrainingSpec
 
-    with _sentences():
-        measured = train_to(TrainingSpec(**options), output)
+    measured = train_to(TrainingSpec(**options), output)
     typer.echo(
         f"{measured.accuracy:.1%} of {measured.n_test} test examples right "
         f"(95 % interval {measured.low:.1%} to {measured.high:.1%}); written to {output}"
@@ -91,31 +93,30 @@ def trial(
     from analysis.cli import trial as body
     from analysis.trials.study import Study
 
-    with _sentences():
-        if study is not None:
-            chosen = body.read_study_file(study).study
-        elif task is None:
-            raise UserError("Name a task (--task), or a study's file (--study).")
-        else:
-            names, sizes = body.parse_methods(methods)
-            given = {
-                "steps": steps,
-                "batch_size": batch_size,
-                "examples": examples,
-                "base": base,
-                "evaluate_every": evaluate_every,
-            }
-            chosen = Study(
-                task,
-                names,
-                budgets=body.parse_numbers(budgets),
-                sizes=sizes,
-                seeds=body.parse_numbers(seeds),
-                target_modules=target_modules and tuple(target_modules),
-                **{key: value for key, value in given.items() if value is not None},
-            )
-        store, id = body.run_study(chosen, name=f"{chosen.task}, command line", workers=workers, scheduler=scheduler)
-        body.finish(store, id, output)
+    if study is not None:
+        chosen = body.read_study_file(study).study
+    elif task is None:
+        raise UserError("Name a task (--task), or a study's file (--study).")
+    else:
+        names, sizes = body.parse_methods(methods)
+        given = {
+            "steps": steps,
+            "batch_size": batch_size,
+            "examples": examples,
+            "base": base,
+            "evaluate_every": evaluate_every,
+        }
+        chosen = Study(
+            task,
+            names,
+            budgets=whole_numbers(budgets),
+            sizes=sizes,
+            seeds=whole_numbers(seeds),
+            target_modules=target_modules and tuple(target_modules),
+            **{key: value for key, value in given.items() if value is not None},
+        )
+    store, id = body.run_study(chosen, name=f"{chosen.task}, command line", workers=workers, scheduler=scheduler)
+    body.finish(store, id, output)
 
 
 @app.command()
@@ -133,13 +134,10 @@ def sweep(
     """Find learning rates: train each method at several, and compare on the validation split."""
     from analysis.cli import trial as body
 
-    with _sentences():
-        names, sizes = body.parse_methods(methods)
-        chosen = body.sweep_study(
-            task, names, sizes, body.parse_numbers(rates, float), body.parse_numbers(seeds), base
-        )
-        store, id = body.run_study(chosen, name=f"{task}, learning rates", workers=workers, scheduler=None)
-        body.print_sweep(body.sweep_table(store, id))
+    names, sizes = body.parse_methods(methods)
+    chosen = body.sweep_study(task, names, sizes, numbers(rates), whole_numbers(seeds), base)
+    store, id = body.run_study(chosen, name=f"{task}, learning rates", workers=workers, scheduler=None)
+    body.print_sweep(body.sweep_table(store, id))
 
 
 @app.command()
@@ -152,8 +150,7 @@ def results(
     """Print what studies say: accuracy, recovered performance, cost, and where the paper's central claim holds."""
     from analysis.cli.results import print_results
 
-    with _sentences():
-        print_results(files or [], markdown)
+    print_results(files or [], markdown)
 
 
 @app.command()
@@ -194,8 +191,7 @@ def compare(
     from analysis.adapters.opening import open_adapter
     from analysis.cli import compare as body
 
-    with _sentences():
-        body.compare(open_adapter(first), open_adapter(second), as_json=as_json, figure=figure)
+    body.compare(open_adapter(first), open_adapter(second), as_json=as_json, figure=figure)
 
 
 @app.command()
@@ -220,11 +216,10 @@ def budget(
     """Print what each method would train, store and need on a model, from its configuration alone."""
     from analysis.cli import budget as body
 
-    with _sentences():
-        if paper:
-            body.print_paper(as_json)
-        else:
-            body.print_budget(model, kinds, rank, off_diag, parameters, batch, length, dtype, as_json)
+    if paper:
+        body.print_paper(as_json)
+    else:
+        body.print_budget(model, kinds, rank, off_diag, parameters, batch, length, dtype, as_json)
 
 
 @app.command()
@@ -238,8 +233,7 @@ def inspect(
     from analysis.adapters.opening import open_adapter
     from analysis.cli import inspect as body
 
-    with _sentences():
-        body.inspect(open_adapter(path, base), as_json=as_json, html=html)
+    body.inspect(open_adapter(path, base), as_json=as_json, html=html)
 
 
 @app.command()
@@ -262,19 +256,18 @@ def convert(
     """Convert to LoRA, a merged model, another pattern or the authors’ layers, and say what each matrix lost."""
     from analysis.cli import convert as body
 
-    with _sentences():
-        body.convert(
-            path,
-            to,
-            output,
-            as_json=as_json,
-            base=base,
-            rank=rank,
-            pattern=pattern,
-            off_diag=size,
-            budget=budget,
-            seed=seed,
-        )
+    body.convert(
+        path,
+        to,
+        output,
+        as_json=as_json,
+        base=base,
+        rank=rank,
+        pattern=pattern,
+        off_diag=size,
+        budget=budget,
+        seed=seed,
+    )
 
 
 @app.command()
@@ -293,16 +286,6 @@ def cache(
         f"{cache_directory()}: {len(files)} decompositions, {size / 1e6:,.0f} MB of at most "
         f"{cache_limit() / 1e9:g} GB (SVFT_CACHE_LIMIT_GB). Clear it with: svft cache --clear"
     )
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Show bad input as one sentence instead of a traceback: all of ours are ValueErrors that carry one."""
-    try:
-        yield
-    except UserError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from error
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.common.errors import UserError
+from analysis.common.typed import whole_numbers
 from analysis.planning.sizing import size_label
 from analysis.training.evaluation import wilson_interval
 from analysis.training.methods import METHODS
@@ -105,27 +106,8 @@ def parse_methods(text: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]
         name, _, size = word.partition("=")
         names.append(name)
         if size:
-            sizes[name] = (*sizes.get(name, ()), *parse_numbers(size))
+            sizes[name] = (*sizes.get(name, ()), *whole_numbers(size))
     return tuple(names), sizes
-
-
-def parse_numbers(text: str, kind: type = int) -> tuple:
-    """Return the numbers of a list as on the command line: ``0,1,2``, ``0-4``, ``1e-3,3e-3``.
-
-    Raises:
-        UserError: Where it is no list of numbers.
-    """
-    numbers: list = []
-    try:
-        for word in filter(None, (word.strip() for word in text.split(","))):
-            first, dash, last = word.partition("-")
-            if kind is int and dash:
-                numbers += range(int(first), int(last) + 1)
-            else:
-                numbers.append(kind(word.replace("_", "")))
-    except ValueError as error:
-        raise UserError(f"{text!r} is no list of numbers: write them as 0,1,2 or 0-4.") from error
-    return tuple(numbers)
 
 
 def sweep_study(

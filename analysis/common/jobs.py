@@ -12,10 +12,11 @@ import pickle
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from analysis.common.errors import UserError
+from analysis.common.errors import UserError, report_unexpected
 
 
 class Job:
@@ -32,6 +33,7 @@ class Job:
     """
 
     def __init__(self, function: Callable[..., Iterator[Any]], *arguments: Any, **options: Any) -> None:
+        self._name = f"{function.__module__}.{function.__qualname__}"
         self._results: list[Any] = []
         self._lock = threading.Lock()
         self.total = 0
@@ -86,8 +88,10 @@ class Job:
                     elif kind == "result":
                         with self._lock:
                             self._results.append(content)
-                    else:
+                    elif kind == "error":
                         self.error = content
+                    else:
+                        self.error = report_unexpected(content, f"the job {self._name}")
             except (EOFError, pickle.UnpicklingError):
                 pass
         self._process.wait()
@@ -114,6 +118,8 @@ def _main() -> None:
         send("error", str(error))
     except (BrokenPipeError, KeyboardInterrupt):
         pass  # nobody is listening any more
+    except Exception:
+        send("unexpected", traceback.format_exc())
 
 
 if __name__ == "__main__":

@@ -290,7 +290,7 @@ class Engine:
             else:
                 trial.step = kept[0]
             return
-        self._give_up(run, trial, "failed", reason(error))
+        self._give_up(run, trial, "failed", reason(error, f"trial {trial.number} of study {run.id}"))
 
     def _assign(self) -> None:
         """Send each idle worker what it does next."""

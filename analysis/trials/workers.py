@@ -20,6 +20,7 @@ import pandas as pd
 from distributed import Client, LocalCluster, fire_and_forget
 from distributed.client import Future
 
+from analysis.common.errors import report_unexpected
 from analysis.trials.messages import Report, Turn
 
 _log = logging.getLogger(__name__)
@@ -87,17 +88,22 @@ class Workers:
                 self._cluster = self._start_cluster()
                 client = Client(self._cluster, set_as_default=False)
             else:
-                client = Client(self._scheduler, timeout=20, set_as_default=False)
+                try:
+                    client = Client(self._scheduler, timeout=20, set_as_default=False)
+                except ValueError as error:  # not an address
+                    raise OSError(str(error)) from error
             self._client = client
             client.wait_for_workers(max(1, len(self.processes)), timeout=60)
             warming = [self.submit(warm_up, worker=worker) for worker in self.addresses()]
             if measured := client.gather(warming, errors="skip"):
                 self.step_seconds = statistics.median(measured)
             self.ready = True
-        except Exception as error:
+        except OSError as error:  # timeouts among them
             where = "on this machine" if self._scheduler is None else f"at {self._scheduler}"
             self.error = f"No workers could be reached {where}: {error}"
             _log.exception("no workers")
+        except Exception as error:
+            self.error = report_unexpected(error, "starting the workers")
 
     def _start_cluster(self) -> LocalCluster:
         """Start a scheduler in this process, and workers as any other worker of a scheduler starts.

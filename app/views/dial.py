@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.adapter_file import CONFIG_FILE
+from analysis.common.errors import UserError
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.prediction_bars import prediction_bars
 from app import data, figures
@@ -47,10 +48,13 @@ def show(chosen: Selection) -> None:
             st.caption("No adapter to predict with is in its files: only the update of its matrices can be seen.")
             return
         predictor = wait(data.predictor(adapter))
-        if error := predictor.exception():
+        try:
+            loaded = predictor.result()
+        except UserError as error:
             st.warning(str(error), icon=":material/error:")
-        elif text.strip():
-            figures.draw(prediction_bars(predictor.result().predict(text, alpha), **look), key="bars", height=HEIGHT)
+            return
+        if text.strip():
+            figures.draw(prediction_bars(loaded.predict(text, alpha), **look), key="bars", height=HEIGHT)
 
 
 def turn(adapter: Adapter) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from analysis.common.errors import UserError
+from analysis.common.typed import number
 from app.views.learn import lesson
 
 
@@ -26,8 +28,8 @@ def slider(name: str, label: str, low: float, high: float, default: float, step:
     whole = type(step)
     if fixed is not None:
         try:
-            fixed = whole(min(max(float(fixed), low), high))
-        except ValueError:
+            fixed = whole(min(max(number(fixed), low), high))
+        except UserError:  # of a link that someone has typed
             fixed = None
     if hidden:
         return default if fixed is None else fixed

@@ -1,7 +1,12 @@
+import re
+
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from analysis.cli import app, ship
+from analysis.adapters import shipped
+from analysis.cli import app, compare, ship
+from analysis.common.errors import UserError
 from analysis.training.evaluation import read_evaluation
 
 TRAIN = ["train", "--task", "bbc_headlines", "--steps", "2", "--batch-size", "4", "--examples", "8"]
@@ -83,3 +88,30 @@ def test_shipping_writes_every_method_with_its_baselines_and_dial(tiny_base, tmp
             assert len(measured.dial) >= 17
             at_one = measured.dial.set_index("alpha")["accuracy"][1.0]
             assert at_one == pytest.approx(measured.accuracy, abs=1e-6)
+
+
+def test_an_unexpected_error_is_an_id_whose_traceback_is_in_the_log_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("SVFT_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr(compare, "compare", lambda *_, **__: np.ones(2) + np.ones(3))
+    plain = str(shipped.DIRECTORY / "bbc_headlines-plain")
+    result = run("compare", plain, plain)
+    assert result.exit_code == 1
+    shown = re.match(r"An unexpected error occurred \(id (\w{8})\)\. The details are in the log\.\n", result.output)
+    assert shown
+    assert "Traceback" not in result.output
+    assert "operands" not in result.output
+    log = (tmp_path / "data" / "svft.log").read_text()
+    assert f"{shown[1]} in svft compare" in log
+    assert "ValueError: operands could not be broadcast together" in log
+
+
+def test_an_error_for_people_is_its_sentence_in_every_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("SVFT_DATA_DIR", str(tmp_path / "data"))
+
+    def refuse(*_, **__):
+        raise UserError("The disk is full.")
+
+    monkeypatch.setattr(ship, "train_shipped", refuse)
+    result = run("train-shipped")
+    assert (result.exit_code, result.output) == (2, "The disk is full.\n")
+    assert not (tmp_path / "data").exists()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 
 ROWS = 1000
@@ -17,6 +20,16 @@ def count(n):
     yield n
     for number in range(n):
         yield {"number": number}
+
+
+def refuse(name):
+    yield 1
+    raise UserError(f"There is no adapter {name}.")
+
+
+def break_down():
+    yield 1
+    yield np.ones(2) + np.ones(3)
 
 
 @pytest.fixture
@@ -57,3 +70,21 @@ def test_results_can_be_tabulated_while_they_come(often_switching):
     assert not raised
     assert all(table["number"].tolist() == list(range(len(table))) for table in tables)
     assert len(job.results) == ROWS
+
+
+def test_an_error_for_people_is_its_sentence():
+    job = Job(refuse, "banded")
+    assert job.wait(60)
+    assert job.error == "There is no adapter banded."
+    assert not job.complete
+
+
+def test_an_unexpected_error_is_an_id_whose_traceback_is_in_the_log(caplog):
+    job = Job(break_down)
+    assert job.wait(60)
+    shown = re.fullmatch(r"An unexpected error occurred \(id (\w{8})\)\. The details are in the log\.", job.error)
+    assert shown
+    (record,) = caplog.records
+    assert shown[1] in record.message
+    assert "break_down" in record.message
+    assert "ValueError: operands could not be broadcast together" in record.message

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import svft  # noqa: F401
 from analysis.adapters.opening import open_adapter
-from analysis.common.errors import AdapterError
+from analysis.common.errors import AdapterError, UserError
 from analysis.conversion.authors import convert_authors_checkpoint, is_authors_checkpoint
 from tests.analysis.conversion.conftest import AUTO, assert_same_logits
 from tests.analysis.conversion.layer_state import CASES, RANK, adapt, write_state
@@ -118,7 +118,7 @@ def test_another_base_is_refused_by_name(truncated, bases, tmp_path):
 
 def test_another_architecture_is_refused(bases, tmp_path):
     write_state(adapt(make_model("llama"), "plain"), tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="another architecture"):
+    with pytest.raises(UserError, match="another architecture"):
         convert_authors_checkpoint(tmp_path, bases["gpt2"], tmp_path / "converted")
 
 

@@ -14,7 +14,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from analysis.adapters.opening import open_adapter
-from analysis.common.errors import AdapterError
+from analysis.common.errors import AdapterError, UserError
 from analysis.conversion import collect
 from analysis.conversion.authors import convert_authors_checkpoint, is_authors_checkpoint
 from analysis.conversion.source import load_source
@@ -222,7 +222,7 @@ def test_an_embedded_basis_is_left_for_the_base_own(bases, tmp_path):
 )
 def test_an_impossible_pattern_is_a_sentence(words, sentence, trained, tmp_path):
     _, directory = trained()
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         collect(svft_steps(directory, tmp_path / "svft", *words))
     assert not (tmp_path / "svft").exists()
 
@@ -286,13 +286,13 @@ def test_a_restricted_rank_goes_there_too(trained, bases, tmp_path):
 def test_another_base_is_refused(trained, tmp_path):
     _, directory = trained()
     make_model("bert", seed=9).save_pretrained(tmp_path / "other")
-    with pytest.raises(ValueError, match="do not match the adapter's basis"):
+    with pytest.raises(UserError, match="do not match the adapter's basis"):
         load_source(directory, base=str(tmp_path / "other"))
 
 
 def test_a_base_that_is_nowhere_is_a_sentence(trained, tmp_path):
     _, directory = trained()
-    with pytest.raises(ValueError, match="could not be loaded"):
+    with pytest.raises(UserError, match="could not be loaded"):
         load_source(directory, base=str(tmp_path / "nowhere"))
 
 

@@ -211,12 +211,19 @@ def test_target_modules_choose_among_the_layers_inside_the_blocks(spec):
         ({"learning_rate": -1.0}, "learning_rate=-1.0 must be greater"),
         ({"seed": -1}, "seed=-1 must be at least 0"),
         ({"size": 3}, "one size only"),
+        ({"method": "lora", "size": 0}, "size=0 must be at least 1 for LoRA"),
+        ({"method": "banded", "size": -1}, "size=-1 must be at least 0"),
         ({"examples": 10**6}, "more than the train split of bbc_headlines has: 896"),
     ],
 )
 def test_an_impossible_specification_is_refused_before_training(spec, change, message):
     with pytest.raises(UserError, match=message):
         replace(spec, **change).resolved()
+
+
+def test_a_block_size_that_does_not_divide_a_matrix_is_refused(spec):
+    with pytest.raises(UserError, match=r"divides the 16 inputs of .*query, not 7"):
+        TrainingSession(replace(spec, method="boft", size=7))
 
 
 def test_target_modules_that_match_nothing_are_refused_with_the_names_there_are(spec):

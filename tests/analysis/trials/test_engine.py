@@ -15,7 +15,7 @@ import psutil
 import pytest
 from distributed import KilledWorker
 
-from analysis.common.errors import BaseModelError
+from analysis.common.errors import BaseModelError, UserError
 from analysis.training.session import TrainingSession
 from analysis.trials.engine import Engine
 from analysis.trials.failures import reason
@@ -243,11 +243,12 @@ def worker_processes(engine: Engine) -> list[psutil.Process]:
         (MemoryError(), "ran out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "ran out of memory"),
         (BaseModelError("The base model is not there."), "The base model is not there."),
-        (KeyError("weight"), "KeyError: 'weight'"),
+        (UserError("The budget does not fit."), "The budget does not fit."),
+        (ValueError("operands could not be broadcast together"), "An unexpected error occurred (id "),
     ],
 )
 def test_the_reason_of_a_failure_is_a_sentence(error, says):
-    assert says in reason(error)
+    assert says in reason(error, "trial 0")
 
 
 # ---- the server

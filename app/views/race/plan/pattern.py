@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import streamlit as st
 
 from analysis.common.errors import UserError
+from analysis.training.custom_pattern import read_pattern
 from app.views.race.plan import form
-
-_MOST = 2**20  # bytes
 
 
 def show() -> None:
@@ -37,21 +35,3 @@ def _take() -> None:
         form.fill(replace(study, methods=methods, custom_indices=read_pattern(file.getvalue())))
     except UserError as error:
         form.complain(error)
-
-
-def read_pattern(content: bytes) -> tuple[tuple[int, int], ...]:
-    """Return the entries (i, j) in a JSON file's content.
-
-    Raises:
-        UserError: Where it is no list of pairs of whole numbers from 0.
-    """
-    try:
-        pairs = json.loads(content)
-        found = tuple((i, j) for i, j in pairs)
-        if not found or not all(type(k) is int and k >= 0 for pair in found for k in pair):
-            raise ValueError
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            "This is no pattern: a JSON file with a list of entries [i, j] is expected, such as [[0, 0], [0, 1]]."
-        ) from error
-    return found
