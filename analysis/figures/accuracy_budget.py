@@ -49,14 +49,14 @@ def accuracy_budget(
     fine-tuning are horizontal lines. Configurations of one budget stand side by side, so that all can be seen.
 
     Args:
-        own: The table of `analysis.trials.results.summarize`: solid points, with intervals from two seeds on. It may
-            be empty.
+        own: The table of `analysis.trials.results.summarize`: solid points. With one seed an interval covers the
+            test examples alone, which its hover text says. It may be empty.
         theme: Light or dark.
         committed: The same of the study that stands behind: pale intervals.
         front: Labels on the front (`analysis.trials.results.front`), of `own`, or of `committed` where that is empty.
         measure: "accuracy", or "recovered" for recovered performance, as far as it is defined.
     """
-    own = _drawn(own, measure, intervals_from=2)
+    own = _drawn(own, measure)
     behind = own.iloc[:0] if committed is None else _drawn(committed, measure)
     bounds = pd.concat([own, behind]).query("method in @REFERENCE_DASHES.keys()").drop_duplicates("method")
     bands = pd.concat([behind, own]).query("method in @REFERENCE_DASHES.keys()").drop_duplicates("method")
@@ -107,20 +107,18 @@ def accuracy_budget(
     return figure
 
 
-def _drawn(table: pd.DataFrame, measure: Measure, intervals_from: int = 1) -> pd.DataFrame:
+def _drawn(table: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """Return the rows where the measure is defined, with ``value``, ``low``, ``high`` and ``hover``."""
     value, low, high = _COLUMNS[measure]
     table = table.dropna(subset=[value])
     columns = {"value": table[value], "low": table[low], "high": table[high]}
     hover = [
         f"{row.label}<br>{row.parameters:,} parameters<br>{_TITLES[measure]} {_percent(v)} (95 % interval "
-        f"{_percent(lo)} to {_percent(hi)})<br>{row.seeds} {'seed' if row.seeds == 1 else 'seeds'}"
+        f"{_percent(lo)} to {_percent(hi)})<br>"
+        f"{'1 seed: of the test examples alone' if row.seeds == 1 else f'{row.seeds} seeds'}"
         for row, v, lo, hi in zip(table.itertuples(), *columns.values())
     ]
-    shown = table["seeds"] >= intervals_from
-    return table.assign(
-        value=columns["value"], low=columns["low"].where(shown), high=columns["high"].where(shown), hover=hover
-    )
+    return table.assign(**columns, hover=hover)
 
 
 def _percent(value: float) -> str:

@@ -27,6 +27,7 @@ from analysis.training.evaluation import RecoveredPerformance, recovered_perform
 
 MORE_SEEDS = 50  # the most that are advised
 
+_RARE = 10  # examples that speak for a side, up to which a bootstrap of them is too narrow
 _Z95 = NormalDist().inv_cdf(0.975)
 
 
@@ -106,15 +107,42 @@ class Answers:
         """Return the accuracy of `label` minus that of `reference`, None where they share no seed."""
         if not (seeds := self.seeds(label, reference)):
             return None
-        pair = self.right(label, reference)
-        draws = 100 * resampled_means(pair[0] - pair[1])
-        return Difference(100 * float((pair[0] - pair[1]).mean()), *interval(draws), float(draws.std()), len(seeds))
+        gain = np.subtract(*self.right(label, reference))
+        draws = 100 * resampled_means(gain)
+        low, high = interval(draws)
+        rare_low, rare_high, rare_error = _rare_differences(gain)
+        return Difference(
+            100 * float(gain.mean()),
+            min(low, rare_low),
+            max(high, rare_high),
+            max(float(draws.std()), rare_error),
+            len(seeds),
+        )
 
     def recovered(self, label: str, head_only: str | None, full: str | None) -> RecoveredPerformance:
         """Return the recovered performance of `label`; not defined where a baseline or a shared seed is missing."""
         if head_only is None or full is None or not self.seeds(label, head_only, full):
             return RecoveredPerformance(None, None, None)
         return recovered_performance(*self.right(label, head_only, full))
+
+
+def _rare_differences(gain: np.ndarray) -> tuple[float, float, float]:
+    """Return low, high and standard error of a mean difference, in points, that also hold if differences are rare.
+
+    A bootstrap never draws what the sample lacks: without an example on which the two differ, its interval would be 0
+    points wide, as if no other example could tell them apart. The adjusted interval of Bonett & Price (2012,
+    "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data") adds one example
+    to either side. Examples count once, however many seeds answered them.
+
+    Args:
+        gain: Right or wrong of one minus that of the other, (seeds, n), of −1, 0 and 1.
+    """
+    n = gain.shape[1] + 2
+    better, worse = (((gain == sign).mean(axis=0).sum() + 1) / n for sign in (1, -1))
+    middle, error = better - worse, np.sqrt((better + worse - (better - worse) ** 2) / n)
+    if min(better, worse) * n > _RARE:  # the bootstrap has seen enough of both
+        return np.inf, -np.inf, 0.0
+    return 100 * (middle - _Z95 * error), 100 * (middle + _Z95 * error), 100 * error
 
 
 def summarize(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:

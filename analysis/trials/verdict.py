@@ -142,7 +142,9 @@ def _headline(label: str, reference: str, found: Difference, more: int | None) -
         said += " on these test examples, with one seed"
     if found.clear:
         return f"{said}; {seeds} would show whether it holds for others." if found.seeds == 1 else f"{said}."
-    return f"{said}; {seeds} would be needed." if more else f"{said}; {MORE_SEEDS} more seeds would not change that."
+    if not more:
+        return f"{said}; if it stays as it is, {MORE_SEEDS} more seeds would not change that."
+    return f"{said}; if it stays as it is, {seeds} would tell them apart with a chance of about one in two."
 
 
 def _compare(label: str, reference: str, found: Difference) -> str:

@@ -106,12 +106,14 @@ class TestAccuracyBudget:
         assert figure.layout.yaxis.range[0] > 0.5
         assert any(note.text == "↓ head only 20.0%" for note in figure.layout.annotations)
 
-    def test_one_seed_has_no_interval_and_several_have(self):
+    def test_one_seed_has_its_interval_over_test_examples_and_says_so(self):
         figure = accuracy_budget(OWN, theme=LIGHT, committed=SUMMARY)
-        assert np.isnan(trace(figure, "plain").error_y.array).all()
-        behind, row = trace(figure, "plain, behind"), SUMMARY.set_index("method").loc["plain"]
-        assert behind.y[0] + behind.error_y.array[0] == pytest.approx(row["high"])
-        assert behind.y[0] - behind.error_y.arrayminus[0] == pytest.approx(row["low"])
+        for name, table in (("plain", OWN), ("plain, behind", SUMMARY)):
+            drawn, row = trace(figure, name), table.set_index("method").loc["plain"]
+            assert drawn.y[0] + drawn.error_y.array[0] == pytest.approx(row["high"])
+            assert drawn.y[0] - drawn.error_y.arrayminus[0] == pytest.approx(row["low"])
+        assert trace(figure, "plain").customdata[0].endswith("1 seed: of the test examples alone")
+        assert trace(figure, "plain, behind").customdata[0].endswith(" seeds")
 
     def test_the_study_behind_is_paler_and_the_legend_tells_both(self):
         figure = accuracy_budget(OWN, theme=LIGHT, committed=SUMMARY)
