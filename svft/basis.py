@@ -34,9 +34,13 @@ class BasisMismatchError(SvftError):
 def fingerprint(weight: torch.Tensor) -> torch.Tensor:
     """Return the fingerprint of a weight (out, in): uint8 (33,), SHA-256 of shape and values and a code of the dtype.
 
-    Values are hashed as float32 (float64 as it is), so that an exact copy in a wider type has the same hash.
+    Values are hashed as float32 (float64 only if float32 cannot hold them), so that an exact copy in a wider type has
+    the same hash.
     """
-    wide = weight.detach().to("cpu", torch.float64 if weight.dtype == torch.float64 else torch.float32).contiguous()
+    wide = weight.detach().to("cpu", torch.float32).contiguous()
+    if weight.dtype == torch.float64:
+        exact = weight.detach().to("cpu").contiguous()
+        wide = wide if torch.equal(wide.double(), exact) else exact
     digest = hashlib.sha256(repr((wide.dtype, tuple(wide.shape))).encode())
     digest.update(memoryview(wide.numpy()).cast("B"))
     code = bytes([DTYPES.index(weight.dtype)])

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from peft.tuners._buffer_dict import BufferDict
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from . import decomposition
-from .basis import TOLERANCE, align, report_mismatch, same_weight
+from .buffers import Marks, OwnBasis, TypedBuffers
 from .coefficients import dense_coefficients
-from .decomposition import Decomposer, is_randomized
+from .freshness import is_plain
+from .kept_basis import KeptBasis
 from .patterns import banded_indices, plain_indices
 
 
@@ -34,34 +32,12 @@ class CoefficientSpec:
     off_diag: int | None
 
 
-class EmbeddedBasis(nn.Module):
-    """Bases that adapters bring along, by adapter name: buffers that are saved and that PEFT does not cast."""
-
-    def __setitem__(self, adapter_name: str, basis: torch.Tensor) -> None:
-        self.register_buffer(adapter_name, basis)
-
-    def __contains__(self, adapter_name: str) -> bool:
-        return adapter_name in self._buffers
-
-    def __getitem__(self, adapter_name: str) -> torch.Tensor:
-        return self._buffers[adapter_name]
-
-    def __delitem__(self, adapter_name: str) -> None:
-        del self._buffers[adapter_name]
-
-    def keys(self):
-        """Return the names of the adapters."""
-        return self._buffers.keys()
-
-
-class SvftLayer(BaseTunerLayer):
+class SvftLayer(KeptBasis, BaseTunerLayer):
     """State of the adapters of one weight, in dicts keyed by adapter name.
 
-    U and V are kept once a weight, whatever the number of adapters; only an adapter with `embed_basis` has its own.
+    U and V are kept once a weight, whatever the number of adapters. An adapter has its own if it brought them along
+    (`embed_basis`), or if it belongs to another weight than the layer's.
     """
-
-    # Set it to have decompositions from elsewhere.
-    decomposer: ClassVar[Decomposer] = decomposition
 
     # M, the only trained state
     adapter_layer_names = ("svft_coefficients",)
@@ -76,28 +52,21 @@ class SvftLayer(BaseTunerLayer):
         "svft_V",
         "spec",
         "scaling",
-        "aligned",
     )
 
     def __init__(self, base_layer: nn.Module) -> None:
         self.base_layer = base_layer
         self.svft_coefficients = nn.ParameterDict({})
-        self.svft_indices = BufferDict({}, persistent=True)
-        self.svft_sigma = BufferDict({}, persistent=True)
-        self.svft_shape = BufferDict({}, persistent=True)
-        self.svft_fingerprint = BufferDict({}, persistent=True)
-        self.svft_signature = BufferDict({}, persistent=True)
-        self.svft_U = EmbeddedBasis()
-        self.svft_V = EmbeddedBasis()
-        self.register_buffer("svft_shared_U", None, persistent=False)
-        self.register_buffer("svft_shared_V", None, persistent=False)
+        self.svft_indices = TypedBuffers()
+        self.svft_sigma = Marks()
+        self.svft_shape = TypedBuffers()
+        self.svft_fingerprint = Marks()
+        self.svft_signature = Marks()
+        self.svft_U = OwnBasis()
+        self.svft_V = OwnBasis()
+        self._init_basis()
         self.spec: dict[str, CoefficientSpec] = {}
         self.scaling: dict[str, float] = {}
-        self.aligned: dict[str, bool] = {}  # adapter -> whether its basis was compared with ours since it was loaded
-        # Of the weight as it was when decomposed; merging and unmerging drifts the weight itself.
-        self.own_fingerprint: torch.Tensor | None = None
-        self.own_signature: torch.Tensor | None = None
-        self.own_sigma: torch.Tensor | None = None
         self.module_name = ""
         self._disable_adapters = False
         self.merged_adapters = []
@@ -114,61 +83,6 @@ class SvftLayer(BaseTunerLayer):
         """Make a place for an adapter; `SvftModel` sizes and fills it when all matrices are known."""
         self.svft_coefficients[adapter_name] = nn.Parameter(torch.empty(0))
         self.scaling[adapter_name] = 1.0
-
-    def ensure_basis(self, rank: int, dtype: torch.dtype | None) -> None:
-        """Decompose W, or extend what is kept of its decomposition, so that U and V serve another adapter.
-
-        Args:
-            rank: Leading directions needed.
-            dtype: Type to keep them in at least, None for W's own.
-
-        Raises:
-            ValueError: Where the weight no longer is what was decomposed: another adapter is merged into it, or it
-                has drifted; or where the basis at hand is a randomized one that cannot be extended.
-        """
-        if self.has_basis(rank, dtype):
-            return
-        if self.merged:
-            raise ValueError(
-                f"{self.module_name} has the adapter {', '.join(self.merged_adapters)} merged into it: "
-                "unmerge it before adding an adapter that needs a decomposition of the weight."
-            )
-        matrix = self.get_matrix()
-        dtype = dtype or matrix.dtype
-        kept = self.svft_shared_U
-        if kept is None:
-            found = self.decomposer.decompose(matrix, rank, self.module_name)
-        else:
-            if len(self.own_sigma) < min(matrix.shape):
-                raise ValueError(
-                    f"{self.module_name} keeps a randomized basis of rank {len(self.own_sigma)}; an adapter of rank "
-                    f"{rank} needs another one. Load it onto a base model of its own."
-                )
-            found = self.decomposer.decompose(matrix, name=self.module_name)
-            if not same_weight(found.fingerprint, self.own_fingerprint):
-                raise ValueError(
-                    f"{self.module_name} has changed since it was decomposed (merging and unmerging drifts a "
-                    "weight). Load this adapter onto a fresh base model."
-                )
-            rank = max(rank, kept.shape[1])
-            dtype = max(dtype, kept.dtype, key=lambda d: torch.finfo(d).bits)
-        self.svft_shared_U = found.U[:, :rank].to(dtype).contiguous()
-        self.svft_shared_V = found.V[:, :rank].to(dtype).contiguous()
-        self.own_fingerprint = found.fingerprint
-        self.own_signature = found.signature
-        self.own_sigma = found.sigma
-
-    def basis_size(self, rank: int) -> int:
-        """Return m, the number of singular directions that an adapter of this rank records, whatever basis is kept."""
-        shape = (self.out_features, self.in_features)
-        return rank if is_randomized(shape, rank) else min(shape)
-
-    def has_basis(self, rank: int, dtype: torch.dtype | None) -> bool:
-        """Return whether U and V are at hand for the leading `rank` directions in at least this precision."""
-        U = self.svft_shared_U
-        if U is None or U.shape[1] < rank:
-            return False
-        return dtype is None or torch.finfo(dtype).bits <= torch.finfo(U.dtype).bits
 
     def init_adapter(
         self,
@@ -187,24 +101,22 @@ class SvftLayer(BaseTunerLayer):
             init: First values (k,).
             embed_basis: Whether the adapter carries U and V itself.
         """
-        device = self.get_base_weight().device
         placeholder = self.svft_coefficients[adapter_name]
+        # Values on the meta device stand for those that a checkpoint will bring: so does all that it has.
+        device = init.device if init.device.type == "meta" else self.get_base_weight().device
+        self.spec[adapter_name] = spec
         values = init.to(device, torch.float32)
         self.svft_coefficients[adapter_name] = nn.Parameter(values, requires_grad=placeholder.requires_grad)
         if spec.off_diag is None:
             self.svft_indices[adapter_name] = indices.to(device, torch.int32)
-        m = self.basis_size(spec.rank)
-        self.svft_sigma[adapter_name] = self.own_sigma[:m].to(device, torch.float32).clone()
         self.svft_shape[adapter_name] = torch.tensor(
             [self.out_features, self.in_features], dtype=torch.int32, device=device
         )
-        self.svft_fingerprint[adapter_name] = self.own_fingerprint.to(device).clone()
-        self.svft_signature[adapter_name] = self.own_signature[:, :m].to(device, torch.float16)
+        for name, mark in self.marks_of_kept_basis(adapter_name).items():
+            getattr(self, name)[adapter_name] = mark.to(device)
         if embed_basis:
-            self.svft_U[adapter_name] = self.svft_shared_U[:, : spec.rank].clone()
-            self.svft_V[adapter_name] = self.svft_shared_V[:, : spec.rank].clone()
-        self.spec[adapter_name] = spec
-        self.aligned[adapter_name] = False
+            sides = (side[:, : spec.rank].to(device, copy=True) for side in (self.svft_shared_U, self.svft_shared_V))
+            self._own(adapter_name, *sides, persistent=True)
 
     def set_scale(self, adapter_name: str, scale: float) -> None:
         """Turn the dial α of an adapter: the layer applies U (Σ + αM) Vᵀ. Not saved with the adapter.
@@ -216,15 +128,6 @@ class SvftLayer(BaseTunerLayer):
             raise ValueError(f"{adapter_name} is merged into {self.module_name}: unmerge it before turning its dial.")
         if adapter_name in self.scaling:
             self.scaling[adapter_name] = float(scale)
-
-    # -- the basis
-
-    def get_basis(self, adapter_name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (U, V) of an adapter, (out, r) and (in, r)."""
-        if adapter_name in self.svft_U:
-            return self.svft_U[adapter_name], self.svft_V[adapter_name]
-        rank = self.spec[adapter_name].rank
-        return self.svft_shared_U[:, :rank], self.svft_shared_V[:, :rank]
 
     def coefficient_positions(
         self, adapter_name: str, stored: torch.Tensor | None = None
@@ -238,54 +141,6 @@ class SvftLayer(BaseTunerLayer):
             flat = (self.svft_indices[adapter_name] if stored is None else stored).long()
         return flat // m, flat % m
 
-    def align_adapter(
-        self,
-        adapter_name: str,
-        values: torch.Tensor,
-        stored_fingerprint: torch.Tensor,
-        stored_signature: torch.Tensor,
-        stored_indices: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, float | None]:
-        """Bring stored coefficients into this layer's basis.
-
-        Returns:
-            The coefficients (k,) with repaired signs, and None where the bases agree; else the estimated relative
-            error of ΔW.
-        """
-        known = same_weight(stored_fingerprint, self.own_fingerprint)
-        if adapter_name in self.svft_U:  # it brought its own basis: nothing to repair
-            return values, None
-        rows, cols = self.coefficient_positions(adapter_name, stored_indices)
-        own_signature = self.own_signature[:, : stored_signature.shape[1]]
-        found = align(stored_signature, own_signature, rows, cols, values)
-        repaired = values * found.signs.to(values)
-        return repaired, None if known and found.error <= TOLERANCE else found.error
-
-    @torch.compiler.disable
-    def _align_once(self, adapter_name: str) -> None:
-        # Loaders that bypass `SvftModel` (transformers' own) fill our buffers without telling us.
-        parameter = self.svft_coefficients[adapter_name]
-        if parameter.device.type == "meta":
-            raise ValueError(f"The adapter {adapter_name} on {self.module_name} has no values yet: load them first.")
-        mark, seen = self.svft_fingerprint[adapter_name], self.svft_signature[adapter_name]
-        # Tensors made in inference mode could not be trained with later.
-        with torch.inference_mode(False), torch.no_grad():
-            values, error = self.align_adapter(adapter_name, parameter, mark, seen)
-            if error is not None:
-                report_mismatch({self.module_name: error}, 1, mark, self.own_fingerprint)
-            parameter.copy_(values)
-            self.take_over(adapter_name)
-
-    def take_over(self, adapter_name: str) -> None:
-        """Record that the adapter now speaks this layer's basis."""
-        self.aligned[adapter_name] = True
-        if adapter_name in self.svft_U:
-            return
-        m, device = len(self.svft_sigma[adapter_name]), self.svft_sigma[adapter_name].device
-        self.svft_signature[adapter_name] = self.own_signature[:, :m].to(device, torch.float16)
-        self.svft_fingerprint[adapter_name] = self.own_fingerprint.to(device).clone()
-        self.svft_sigma[adapter_name] = self.own_sigma[:m].to(device, torch.float32).clone()
-
     # -- PEFT's calls
 
     def _move_adapter_to_device_of_base_layer(self, adapter_name: str, device: torch.device | None = None) -> None:
@@ -293,7 +148,7 @@ class SvftLayer(BaseTunerLayer):
         device = device or self.get_base_weight().device
         for name in (*self.adapter_layer_names, *self.other_param_names):
             entries = getattr(self, name)
-            held = isinstance(entries, (nn.ParameterDict, BufferDict, EmbeddedBasis)) and adapter_name in entries
+            held = isinstance(entries, (nn.ParameterDict, TypedBuffers, OwnBasis)) and adapter_name in entries
             if held and entries[adapter_name].device.type != "meta":
                 entries[adapter_name] = entries[adapter_name].to(device)
 
@@ -303,8 +158,8 @@ class SvftLayer(BaseTunerLayer):
 
     def _delta(self, adapter: str) -> torch.Tensor:
         """Return the update in at least float32, in the layout of the base weight."""
-        if not self.aligned[adapter]:
-            self._align_once(adapter)
+        if not self.is_settled(adapter):
+            self.settle(adapter)
         U, V = self.get_basis(adapter)
         wide = torch.float64 if U.dtype == torch.float64 else torch.float32
         U, V, values = U.to(wide), V.to(wide), self._values(adapter).detach().to(wide)
@@ -334,7 +189,7 @@ class SvftLayer(BaseTunerLayer):
                 raise ValueError(
                     f"NaN or infinity in the merged weight of {self.module_name}: adapter {adapter_name} is broken."
                 )
-            self.set_base_weight(merged)
+            self._set_weight(merged)
             self.merged_adapters.append(adapter_name)
 
     def unmerge(self) -> None:
@@ -347,7 +202,13 @@ class SvftLayer(BaseTunerLayer):
             if adapter_name in self.svft_coefficients:
                 weight = self.get_base_weight()
                 delta = self._delta(adapter_name)
-                self.set_base_weight((weight.to(delta.dtype) - delta).to(weight.dtype))
+                self._set_weight((weight.to(delta.dtype) - delta).to(weight.dtype))
+
+    def _set_weight(self, weight: torch.Tensor) -> None:
+        explained = self.weight_is_explained()
+        self.set_base_weight(weight)
+        if explained and self.witness is not None and is_plain(self.get_base_layer().weight):
+            self.witness.explain(self.get_base_layer().weight)
 
     def _values(self, adapter: str) -> torch.Tensor:
         scale = self.scaling[adapter]

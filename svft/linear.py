@@ -23,6 +23,16 @@ def _autocast(device_type: str) -> bool:
     return device_type != "meta" and torch.is_autocast_enabled(device_type)
 
 
+def _in_graph(x: torch.Tensor) -> bool:
+    """Whether what is computed is being recorded or transformed, so that a later change of W could not be noticed."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+        or (x.is_cuda and torch.cuda.is_current_stream_capturing())
+    )
+
+
 class Linear(nn.Module, SvftLayer):
     """SVFT on a dense layer: `nn.Linear` or transformers' `Conv1D`."""
 
@@ -31,6 +41,22 @@ class Linear(nn.Module, SvftLayer):
         SvftLayer.__init__(self, base_layer)
         self._active_adapter = adapter_name
         self.update_layer(adapter_name)
+
+    def _apply(self, fn, recurse=True):
+        was = self.svft_shared_U, self.svft_shared_V
+        super()._apply(fn, recurse)
+        self._check_moved(*was)
+        return self
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in self.spec:
+            for side, basis in zip("UV", self.basis_to_save(name) or ()):
+                destination[f"{prefix}svft_{side}.{name}"] = basis
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        self._expect_basis(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
         """Return the adapted layer's output (..., out) for x (..., in)."""
@@ -42,8 +68,8 @@ class Linear(nn.Module, SvftLayer):
             return self.base_layer(x, *args, **kwargs)
         active = [name for name in self.active_adapters if name in self.svft_coefficients]
         for name in active:
-            if not self.aligned[name]:
-                self._align_once(name)
+            if not self.is_settled(name):
+                self.settle(name)
         if len(active) == 1 and self._can_fold(active[0], x):
             return self._folded(active[0], x)
         result = self.base_layer(x, *args, **kwargs)
@@ -53,17 +79,20 @@ class Linear(nn.Module, SvftLayer):
 
     def _can_fold(self, adapter: str, x: torch.Tensor) -> bool:
         """Whether U((Σ+M)(Vᵀx)) may stand for Wx + U(M(Vᵀx)): only where both are equal to float32 rounding."""
-        base, weight = self.base_layer, self.get_base_weight()
-        U = self.svft_shared_U
+        base, U = self.base_layer, self.svft_shared_U
         return (
             adapter not in self.svft_U
-            and x.dtype == weight.dtype == U.dtype == torch.float32
+            and x.dtype == U.dtype == self.basis_precision == torch.float32
             and self.spec[adapter].rank == min(self.out_features, self.in_features)
+            and not _in_graph(x)
             and not _autocast(x.device.type)
             and not (x.is_cuda and _tf32_allowed())
             and type(base) in (nn.Linear, Conv1D)
             and not (base._forward_hooks or base._forward_pre_hooks)
             and "forward" not in vars(base)  # accelerate's hooks replace it
+            and not base.weight.requires_grad  # it asks for a gradient, and will change
+            and not hasattr(self, "_is_replica")
+            and self.weight_is_decomposed()
         )
 
     def _product(self, adapter: str, t: torch.Tensor, sigma: torch.Tensor | None) -> torch.Tensor:

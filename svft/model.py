@@ -15,12 +15,13 @@ from peft.utils.quantization_utils import resolve_quantization_backend
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from .basis import DTYPES, report_mismatch
+from .basis import DTYPES
 from .config import SvftConfig
 from .contexts import report_progress
 from .decomposition import is_randomized
 from .layer import CoefficientSpec, SvftLayer
 from .linear import Linear
+from .loading import basis_for_file, settled_state
 from .patterns import PATTERNS, effective_pattern, nearest_off_diag, pattern_size, spread_budget
 from .targets import TARGET_MODULES, TARGET_NAMES
 
@@ -75,11 +76,19 @@ class SvftModel(BaseTuner):
             new_module.requires_grad_(False)
         self._replace_module(parent, target_name, new_module, target)
 
-    def inject_adapter(self, model, adapter_name, *args, **kwargs):
+    def inject_adapter(
+        self, model, adapter_name, autocast_adapter_dtype=True, low_cpu_mem_usage=False, state_dict=None
+    ):
         """Create the layers of an adapter, then size and fill them once all of them are known."""
         try:
-            super().inject_adapter(model, adapter_name, *args, **kwargs)
-            _initialize(_layers(model, adapter_name), self.peft_config[adapter_name], adapter_name)
+            super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
+            layers = _layers(model, adapter_name)
+            _initialize(layers, self.peft_config[adapter_name], adapter_name, empty=low_cpu_mem_usage)
+            if not autocast_adapter_dtype:  # as of other methods: M has the type of the base
+                for layer in layers.values():
+                    layer.svft_coefficients[adapter_name].data = layer.svft_coefficients[adapter_name].data.to(
+                        layer.get_base_weight().dtype
+                    )
         except Exception:
             _take_out(model, adapter_name)
             raise
@@ -87,29 +96,24 @@ class SvftModel(BaseTuner):
     @classmethod
     def _get_adapter_state_dict(cls, model, config, adapter_name, state_dict, unwanted_adapter_names):
         found = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
-        if config.embed_basis:  # also where it was asked for after the adapter was made
-            for name, layer in _layers(model, adapter_name).items():
-                U, V = layer.get_basis(adapter_name)
-                found[f"{name}.svft_U.{adapter_name}"] = U.contiguous()
-                found[f"{name}.svft_V.{adapter_name}"] = V.contiguous()
+        layers = _layers(model, adapter_name)
+        found |= basis_for_file(layers, adapter_name, asked=config.embed_basis)
         # The file's types do not depend on what the model was cast to.
-        types = {
-            "svft_coefficients": torch.float32,
-            "svft_sigma": torch.float32,
-            "svft_signature": torch.float16,
+        return {
+            key: tensor.to(torch.float32) if ".svft_coefficients." in key else tensor for key, tensor in found.items()
         }
-
-        def stored_type(key: str, tensor: torch.Tensor) -> torch.Tensor:
-            name = next((name for name in types if f".{name}." in key), None)
-            return tensor.to(types[name]) if name else tensor
-
-        return {key: stored_type(key, tensor) for key, tensor in found.items()}
 
     @classmethod
     def _remap_adapter_state_dict_for_load(cls, model, config, adapter_name, state_dict):
-        layers = _layers(model, adapter_name)
-        aligned = _aligned_state(layers, adapter_name, state_dict)
-        return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, aligned)
+        state = settled_state(_layers(model, adapter_name), adapter_name, state_dict)
+        return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state)
+
+    def _cast_adapter_dtype(self, adapter_name, autocast_adapter_dtype=True):
+        super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
+        # PEFT's last step of loading: what was loaded is ready to be compiled and exported, too.
+        for layer in _layers(self.model, adapter_name).values():
+            if adapter_name in layer.spec and not layer.is_settled(adapter_name):
+                layer.settle(adapter_name)
 
 
 def _layers(model: nn.Module, adapter_name: str) -> dict[str, SvftLayer]:
@@ -178,17 +182,21 @@ def _refuse_unsupported(name: str, target: nn.Module, parent: nn.Module, model: 
 # -- sizes and first values
 
 
-def _initialize(layers: dict[str, SvftLayer], config: SvftConfig, adapter_name: str) -> None:
-    """Decompose the weights of an adapter's layers and give each its pattern and first coefficients."""
+def _initialize(layers: dict[str, SvftLayer], config: SvftConfig, adapter_name: str, empty: bool) -> None:
+    """Decompose the weights of an adapter's layers and give each its pattern and first coefficients.
+
+    With `empty`, what a checkpoint will fill has its shape only, on the meta device.
+    """
     plans = _plan(layers, config)
     dtype = getattr(torch, config.basis_dtype) if config.basis_dtype else None
     _announce(layers, plans, dtype)
     for number, (name, layer) in enumerate(layers.items()):
         plan = plans[name]
         layer.ensure_basis(plan.rank, dtype)
-        indices, off_diag = _draw(layer, plan, config)
+        indices, off_diag = _draw(layer, plan, config, empty)
         spec = CoefficientSpec(plan.pattern, plan.rank, off_diag)
-        layer.init_adapter(adapter_name, spec, indices, _first_values(layer, len(indices), config), config.embed_basis)
+        values = torch.empty(len(indices), device="meta") if empty else _first_values(layer, len(indices), config)
+        layer.init_adapter(adapter_name, spec, indices, values, config.embed_basis)
         report_progress(number + 1, len(layers), layer.module_name)
 
 
@@ -232,13 +240,18 @@ def _custom_pairs(layer: SvftLayer, rank: int, config: SvftConfig) -> np.ndarray
     return pairs
 
 
-def _draw(layer: SvftLayer, plan: _Plan, config: SvftConfig) -> tuple[torch.Tensor, int | None]:
-    """Return the flat indices of a matrix into M (m, m), and the half-width where the pattern is a band."""
+def _draw(layer: SvftLayer, plan: _Plan, config: SvftConfig, empty: bool) -> tuple[torch.Tensor, int | None]:
+    """Return the flat indices of a matrix into M (m, m), and the half-width where the pattern is a band.
+
+    With `empty`, indices that a checkpoint will bring are not drawn.
+    """
     m = layer.basis_size(plan.rank)
-    if plan.pattern == "custom":
+    pattern = PATTERNS.get(plan.pattern)
+    if empty and (pattern is None or (pattern.stored and pattern.exact)):
+        return torch.empty(plan.entries, dtype=torch.int64, device="meta"), None
+    if pattern is None:
         pairs = _custom_pairs(layer, plan.rank, config)
         return torch.from_numpy(pairs[:, 0] * m + pairs[:, 1]), None
-    pattern = PATTERNS[plan.pattern]
     # Another draw for each matrix, the same in every process.
     seed = (config.seed << 32) + zlib.crc32(layer.module_name.encode())
     U, V = layer.svft_shared_U[:, : plan.rank], layer.svft_shared_V[:, : plan.rank]
@@ -276,83 +289,3 @@ def _announce(layers: dict[str, SvftLayer], plans: dict[str, _Plan], dtype: torc
         "Decomposing %d weights (%d of them by a randomized method): U and V will take %.1f GB beside the model.",
         len(new), randomized, total / 1e9,
     )  # fmt: skip
-
-
-# -- loading
-
-
-def _aligned_state(
-    layers: dict[str, SvftLayer], adapter_name: str, state_dict: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
-    """Return a checkpoint's state with every matrix's coefficients brought into the basis of the layers.
-
-    Raises:
-        BasisMismatchError: Naming all the matrices whose basis cannot be matched.
-        ValueError: Naming a matrix whose tensors are missing or have other shapes.
-    """
-    state = dict(state_dict)
-    errors, marks = {}, None
-    for name, layer in layers.items():
-        stem = _stem(name, state)
-        stored = {
-            key: state.get(f"{stem}.svft_{key}")
-            for key in ("coefficients", "indices", "sigma", "shape", "fingerprint", "signature", "U", "V")
-        }
-        _check_tensors(layer, adapter_name, stored)
-        values, error = layer.align_adapter(
-            adapter_name,
-            stored["coefficients"],
-            stored["fingerprint"],
-            stored["signature"],
-            stored["indices"],
-        )
-        if error is not None:
-            errors[layer.module_name] = error
-            marks = marks or (stored["fingerprint"], layer.own_fingerprint)
-        state[f"{stem}.svft_coefficients"] = values
-    if errors:
-        report_mismatch(errors, len(layers), *marks)
-    for name, layer in layers.items():
-        if adapter_name in layer.svft_U:
-            layer.aligned[adapter_name] = True
-            continue
-        layer.take_over(adapter_name)
-        stem = _stem(name, state)
-        # The layer's own values stay: the file's belong to a basis that may differ in signs.
-        for key in ("sigma", "fingerprint", "signature"):
-            state[f"{stem}.svft_{key}"] = getattr(layer, f"svft_{key}")[adapter_name].detach().clone()
-    return state
-
-
-def _stem(name: str, state: dict[str, torch.Tensor]) -> str:
-    """Return the module's name as the checkpoint spells it, with or without PEFT's prefix."""
-    prefix = "base_model.model."
-    bare = name.removeprefix(prefix)
-    return bare if f"{bare}.svft_coefficients" in state else prefix + bare
-
-
-def _check_tensors(layer: SvftLayer, adapter_name: str, stored: dict[str, torch.Tensor | None]) -> None:
-    where = f"The adapter's file does not fit {layer.module_name}"
-    for key, tensor in stored.items():
-        own = getattr(layer, f"svft_{key}")
-        if adapter_name not in own:
-            continue
-        expected = own[adapter_name]
-        if tensor is None:
-            raise ValueError(f"{where}: svft_{key} is missing.")
-        if tuple(tensor.shape) != tuple(expected.shape):
-            raise ValueError(
-                f"{where}: svft_{key} has shape {tuple(tensor.shape)}, expected {tuple(expected.shape)}. "
-                "Is this the base model that the adapter names?"
-            )
-    shape = (layer.out_features, layer.in_features)
-    if tuple(stored["shape"].tolist()) != shape:
-        raise ValueError(
-            f"{where}: it was trained on a weight of {tuple(stored['shape'].tolist())}, this one is {shape}."
-        )
-    if not torch.isfinite(stored["coefficients"]).all():
-        raise ValueError(f"{where}: its coefficients have NaN or infinite entries.")
-    if stored["indices"] is not None:
-        m = len(stored["sigma"])
-        if stored["indices"].min() < 0 or stored["indices"].max() >= m * m:
-            raise ValueError(f"{where}: its indices reach outside M ({m}×{m}).")

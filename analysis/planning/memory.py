@@ -200,12 +200,11 @@ def _insert_layers(model: nn.Module, spec: TrainingSpec, targets: list[str]) -> 
         with torch.device("meta"):
             layer.svft_shared_U, layer.svft_shared_V = (torch.empty(side, n, dtype=dtype) for side in shape)
             layer.own_sigma, layer.own_signature = torch.empty(n), torch.empty(2, n, 2)
-            layer.own_fingerprint = torch.empty(33, dtype=torch.uint8)
+            layer.own_fingerprint, layer.basis_precision = torch.empty(33, dtype=torch.uint8), dtype
             indices, first = torch.empty(k, dtype=torch.int64), torch.empty(k)
             layer.init_adapter(
                 "default", CoefficientSpec(pattern.name if pattern else "custom", n, off_diag), indices, first, False
             )
-        layer.aligned["default"] = True
         model.set_submodule(name, layer)
 
 

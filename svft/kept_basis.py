@@ -1,0 +1,247 @@
+"""U and V of a layer: kept once a weight, told apart from the weight when that changes, met by what is loaded."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+
+from . import decomposition
+from .basis import report_mismatch
+from .decomposition import Decomposer, Decomposition, is_randomized
+from .freshness import Witness, is_plain
+from .settling import Stored, fit
+
+
+class KeptBasis:
+    """The part of an SVFT layer that knows which U and V the coefficients of each adapter belong to."""
+
+    # Set it to have decompositions from elsewhere.
+    decomposer: ClassVar[Decomposer] = decomposition
+
+    def _init_basis(self) -> None:
+        self.register_buffer("svft_shared_U", None, persistent=False)
+        self.register_buffer("svft_shared_V", None, persistent=False)
+        # Of the weight as it was when decomposed.
+        self.own_fingerprint: torch.Tensor | None = None
+        self.own_signature: torch.Tensor | None = None
+        self.own_sigma: torch.Tensor | None = None
+        self.witness: Witness | None = None
+        self.basis_precision: torch.dtype | None = None  # the narrowest type that U and V have been through
+
+    def ensure_basis(self, rank: int, dtype: torch.dtype | None) -> None:
+        """Decompose W, or extend what is kept of its decomposition, so that U and V serve another adapter.
+
+        If W was changed since, adapters that are here keep the U and V they have, and W is decomposed anew.
+
+        Args:
+            rank: Leading directions needed.
+            dtype: Type to keep them in at least, None for W's own.
+
+        Raises:
+            ValueError: If what was decomposed can no longer be had: another adapter is merged into W, or W has drifted
+                by merging; or if the basis at hand is a randomized one that cannot be extended.
+        """
+        if self.svft_shared_U is not None and not self.weight_is_explained(exact=True):
+            self._part_from_weight()
+        if self.has_basis(rank, dtype):
+            return
+        weight, kept = self.get_base_layer().weight, self.svft_shared_U
+        dtype = dtype or weight.dtype
+        if kept is None:
+            self._refuse_merged()
+            found = self.decomposer.decompose(self.get_matrix(), rank, self.module_name)
+        else:
+            if len(self.own_sigma) < min(self.out_features, self.in_features):
+                raise ValueError(
+                    f"{self.module_name} keeps a randomized basis of rank {len(self.own_sigma)}; an adapter of rank "
+                    f"{rank} needs another one. Load it onto a base model of its own."
+                )
+            found = self.decomposer.recall(self.own_fingerprint, None, weight.device) or self._decompose_again()
+            rank = max(rank, kept.shape[1])
+            dtype = max(dtype, kept.dtype, key=lambda d: torch.finfo(d).bits)
+        self._keep(found, rank, dtype)
+
+    def _refuse_merged(self) -> None:
+        if self.merged:
+            raise ValueError(
+                f"{self.module_name} has the adapter {', '.join(self.merged_adapters)} merged into it: "
+                "unmerge it before adding an adapter that needs a decomposition of the weight."
+            )
+
+    def _decompose_again(self) -> Decomposition:
+        self._refuse_merged()
+        if not self.witness.is_decomposed(self.get_base_layer().weight, exact=True):
+            raise ValueError(
+                f"{self.module_name} has changed since it was decomposed (merging and unmerging drifts a "
+                "weight). Load this adapter onto a fresh base model."
+            )
+        return self.decomposer.decompose(self.get_matrix(), name=self.module_name)
+
+    def _keep(self, found: Decomposition, rank: int, dtype: torch.dtype) -> None:
+        """Keep the leading part of a decomposition of W; of the same weight, what is known of merging stays known."""
+        if self.svft_shared_U is None:
+            self.witness = Witness(self.get_base_layer().weight, found.fingerprint, self.fan_in_fan_out)
+        self.svft_shared_U = found.U[:, :rank].to(dtype).contiguous()
+        self.svft_shared_V = found.V[:, :rank].to(dtype).contiguous()
+        self.basis_precision = dtype
+        self.own_fingerprint = found.fingerprint
+        self.own_signature = found.signature
+        self.own_sigma = found.sigma
+
+    def _part_from_weight(self) -> None:
+        """Let W go its way: adapters that share U and V take them along as their own."""
+        for adapter_name in self.spec:
+            if adapter_name not in self.svft_U and self.is_settled(adapter_name):
+                self._own(adapter_name, *self.get_basis(adapter_name), persistent=True)
+        self.svft_shared_U = self.svft_shared_V = self.witness = None
+
+    def _own(self, adapter_name: str, U: torch.Tensor, V: torch.Tensor, persistent: bool) -> None:
+        self.svft_U.add(adapter_name, U.contiguous(), persistent)
+        self.svft_V.add(adapter_name, V.contiguous(), persistent)
+
+    def weight_is_decomposed(self, exact: bool = False) -> bool:
+        """Return whether W is what U and V were computed from, see `svft.freshness.Witness.is_decomposed`."""
+        weight = self.get_base_layer().weight
+        if weight.device.type == "meta":  # a model without values is made to see what one with values would do
+            return True
+        return self.witness is not None and is_plain(weight) and self.witness.is_decomposed(weight, exact)
+
+    def weight_is_explained(self, exact: bool = False) -> bool:
+        """Return whether W is what U and V were computed from, but for what merging here has made of it.
+
+        A weight that cannot be looked at, being sharded or not in memory, is not taken for another one.
+        """
+        weight = self.get_base_layer().weight
+        if not is_plain(weight):
+            return True
+        return self.witness is not None and self.witness.is_explained(weight, exact)
+
+    def basis_size(self, rank: int) -> int:
+        """Return m, the number of singular directions that an adapter of this rank records, whatever basis is kept."""
+        shape = (self.out_features, self.in_features)
+        return rank if is_randomized(shape, rank) else min(shape)
+
+    def has_basis(self, rank: int, dtype: torch.dtype | None) -> bool:
+        """Return whether U and V are at hand for the leading `rank` directions in at least this precision."""
+        U = self.svft_shared_U
+        if U is None or U.shape[1] < rank:
+            return False
+        return torch.finfo(dtype or U.dtype).bits <= torch.finfo(self.basis_precision).bits
+
+    def get_basis(self, adapter_name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (U, V) of an adapter, (out, r) and (in, r)."""
+        if adapter_name in self.svft_U:
+            return self.svft_U[adapter_name], self.svft_V[adapter_name]
+        rank = self.spec[adapter_name].rank
+        return self.svft_shared_U[:, :rank], self.svft_shared_V[:, :rank]
+
+    def is_settled(self, adapter_name: str) -> bool:
+        """Return whether the adapter's coefficients are known to be in the basis that `get_basis` returns."""
+        marks = (self.svft_fingerprint, self.svft_signature, self.svft_sigma)
+        return not any(adapter_name in mark.written for mark in marks) and (
+            self.svft_shared_U is not None or adapter_name in self.svft_U
+        )
+
+    @torch.compiler.disable
+    def settle(self, adapter_name: str) -> None:
+        """Bring coefficients that were loaded from elsewhere into the basis at hand, or find theirs.
+
+        Loading is `load_state_dict` as well as PEFT's and transformers' own ways, and W may have come along, before or
+        after. So this is done where the coefficients are first needed.
+
+        Raises:
+            BasisMismatchError: If no basis fits.
+            ValueError: If the adapter has no values yet.
+        """
+        parameter = self.svft_coefficients[adapter_name]
+        mark, seen = self.svft_fingerprint[adapter_name], self.svft_signature[adapter_name]
+        if any(t.device.type == "meta" for t in (parameter, mark, seen, self.svft_sigma[adapter_name])):
+            raise ValueError(f"The adapter {adapter_name} on {self.module_name} has no values yet: load them first.")
+        # Tensors made in inference mode could not be trained with later.
+        with torch.inference_mode(False), torch.no_grad():
+            if adapter_name in self.svft_U and not self.svft_U.is_saved(adapter_name):
+                del self.svft_U[adapter_name], self.svft_V[adapter_name]  # found for what was loaded before
+            found = fit(
+                self, adapter_name, Stored(parameter, mark, seen, with_basis=self.svft_U.is_saved(adapter_name))
+            )
+            if found.error is not None:
+                own = mark if self.own_fingerprint is None else self.own_fingerprint
+                report_mismatch({self.module_name: found.error}, 1, mark, own)
+            parameter.copy_(found.values)
+            rank = self.spec[adapter_name].rank
+            if found.of_weight:
+                kept = self.svft_shared_U
+                self._part_from_weight()
+                ranks = [spec.rank for name, spec in self.spec.items() if name not in self.svft_U]
+                self._keep(found.basis, max(ranks), self.get_base_layer().weight.dtype if kept is None else kept.dtype)
+            elif found.basis is not None:
+                dtype = self.get_base_layer().weight.dtype if self.svft_shared_U is None else self.svft_shared_U.dtype
+                sides = (side[:, :rank].to(dtype) for side in (found.basis.U, found.basis.V))
+                self._own(adapter_name, *sides, persistent=False)
+            self._mark(adapter_name, found.basis)
+
+    def _mark(self, adapter_name: str, basis: Decomposition | None) -> None:
+        """Record that the adapter's coefficients are in a basis, None for the one that the layer keeps."""
+        containers = self.svft_fingerprint, self.svft_signature, self.svft_sigma
+        if self.svft_U.is_saved(adapter_name):
+            marks = [container[adapter_name] for container in containers]
+        elif basis is None:
+            marks = self.marks_of_kept_basis(adapter_name).values()
+        else:
+            m = len(self.svft_sigma[adapter_name])
+            marks = basis.fingerprint, basis.signature[:, :m], basis.sigma[:m]
+        device = self.svft_coefficients[adapter_name].device
+        for container, mark, dtype in zip(containers, marks, (torch.uint8, torch.float16, torch.float32)):
+            container.record(adapter_name, mark.to(device, dtype, copy=True))
+
+    def marks_of_kept_basis(self, adapter_name: str) -> dict[str, torch.Tensor]:
+        """Return fingerprint, signature and sigma of the basis that the layer keeps, as an adapter's file has them."""
+        m = self.basis_size(self.spec[adapter_name].rank)
+        return {
+            "svft_fingerprint": self.own_fingerprint.clone(),
+            "svft_signature": self.own_signature[:, :m].to(torch.float16),
+            "svft_sigma": self.own_sigma[:m].to(torch.float32, copy=True),
+        }
+
+    # -- what casts, moves and files do to U and V
+
+    def _check_moved(self, was_U: torch.Tensor | None, was_V: torch.Tensor | None) -> None:
+        """Notice what a cast or a move of the module has made of U and V.
+
+        What lost precision is not folded any more, and what lost its values (`to_empty`) is computed anew.
+        """
+        U, V = self.svft_shared_U, self.svft_shared_V
+        if U is None or was_U is None or U.device.type == "meta":
+            return
+        for was, now in ((was_U, U), (was_V, V)):
+            lost = was.device.type == "meta" or not torch.equal(was.to(now.device, now.dtype), now)
+            if lost:
+                self.svft_shared_U = self.svft_shared_V = self.witness = None
+                return
+        self.basis_precision = min(self.basis_precision, U.dtype, key=lambda d: torch.finfo(d).bits)
+
+    def basis_to_save(self, adapter_name: str, exact: bool = False) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return U and V if they must be saved with an adapter, since W no longer is what they were computed from.
+
+        Args:
+            adapter_name: The adapter.
+            exact: Whether to hash W to find out, see `svft.freshness.Witness.is_decomposed`.
+        """
+        if adapter_name in self.svft_U or not self.is_settled(adapter_name) or self.weight_is_explained(exact):
+            return None
+        U, V = self.get_basis(adapter_name)
+        return U.contiguous(), V.contiguous()
+
+    def _expect_basis(self, state_dict: dict[str, torch.Tensor], prefix: str) -> None:
+        """Make a place for the U and V that a state dict has for an adapter, and take it away if it has none."""
+        for name, coefficients in self.svft_coefficients.items():
+            brings = f"{prefix}svft_U.{name}" in state_dict
+            if brings and not self.svft_U.is_saved(name):
+                dtype = self.get_base_layer().weight.dtype if self.svft_shared_U is None else self.svft_shared_U.dtype
+                for sides, rows in ((self.svft_U, self.out_features), (self.svft_V, self.in_features)):
+                    side = torch.empty(rows, self.spec[name].rank, dtype=dtype, device=coefficients.device)
+                    sides.add(name, side, persistent=True)
+                    sides.brought.add(name)
+            elif not brings and name in self.svft_U.brought and f"{prefix}svft_fingerprint.{name}" in state_dict:
+                del self.svft_U[name], self.svft_V[name]

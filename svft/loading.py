@@ -1,0 +1,121 @@
+"""Between an adapter's file and its layers."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from .basis import report_mismatch
+from .buffers import as_stored_type
+from .layer import SvftLayer
+from .settling import Stored, fit
+
+State = dict[str, torch.Tensor]
+_PREFIX = "base_model.model."
+
+
+def basis_for_file(layers: dict[str, SvftLayer], adapter_name: str, asked: bool) -> State:
+    """Return the U and V that go into an adapter's file, by key: if asked for, or if the file needs them.
+
+    It needs them of every matrix whose W has changed since it was decomposed, since nobody could compute them again.
+    """
+    found, changed = {}, []
+    for name, layer in layers.items():
+        basis = layer.basis_to_save(adapter_name, exact=True)
+        if basis is not None:
+            changed.append(layer.module_name)
+        elif asked:
+            basis = layer.get_basis(adapter_name)
+        for side, vectors in zip("UV", basis or ()):
+            found[f"{name}.svft_{side}.{adapter_name}"] = vectors.contiguous()
+    if changed and not asked:
+        warnings.warn(
+            f"The weights of {_listed(changed)} have changed since they were decomposed: U and V are saved with the "
+            "adapter, which makes its file larger and lets it load onto any weights.",
+            stacklevel=2,
+        )
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: State) -> State:
+    """Return a checkpoint's state with every matrix's coefficients in the basis of its layer, if they fit it.
+
+    What fits another basis is left as it is: the layer looks for that basis when it has the values. Tensors that are
+    missing or have other shapes are left to PEFT, which reports them.
+
+    Raises:
+        BasisMismatchError: Naming all the matrices for which there is no basis.
+        ValueError: Naming a matrix whose tensors cannot be an adapter's.
+    """
+    state, errors, marks, unmarked = dict(state_dict), {}, None, []
+    for name, layer in layers.items():
+        stem = _stem(name, state)
+        for side in "UV":  # PEFT knows only what the model has
+            if (vectors := state.pop(f"{stem}.svft_{side}", None)) is not None:
+                state[f"{name}.svft_{side}.{adapter_name}"] = vectors
+        with_basis = all(f"{name}.svft_{side}.{adapter_name}" in state for side in "UV")
+        stored = _stored(layer, adapter_name, stem, state, with_basis)
+        if stored is None:
+            continue
+        if stored.fingerprint is None and stored.signature is None and not with_basis:
+            unmarked.append(layer.module_name)
+        found = fit(layer, adapter_name, stored)
+        if found.error is not None:
+            errors[layer.module_name] = found.error
+            marks = marks or (stored.fingerprint, layer.own_fingerprint)
+        if found.basis is None and not stored.with_basis:
+            state[f"{stem}.svft_coefficients"] = found.values
+            # The layer's own stay: the file's belong to a basis that may differ in signs.
+            own = layer.marks_of_kept_basis(adapter_name)
+            state |= {f"{stem}.{key}": mark for key, mark in own.items() if f"{stem}.{key}" in state}
+    if errors:
+        report_mismatch(errors, len(layers), *marks)
+    if unmarked:
+        warnings.warn(
+            f"The checkpoint has neither fingerprint nor signature of {_listed(unmarked)}: its coefficients are taken "
+            "to belong to the singular vectors of these weights.",
+            stacklevel=2,
+        )
+    return state
+
+
+def _stem(name: str, state: State) -> str:
+    """Return the module's name as the checkpoint spells it, with or without PEFT's prefix."""
+    bare = name.removeprefix(_PREFIX)
+    return bare if any(key.startswith(f"{bare}.svft_") for key in state) else _PREFIX + bare
+
+
+def _stored(layer: SvftLayer, adapter_name: str, stem: str, state: State, with_basis: bool) -> Stored | None:
+    """Check a matrix's tensors, give them their types in `state`, and return them, None if they have other shapes."""
+    where = f"The adapter's file does not fit {layer.module_name}"
+    found = {}
+    for key in ("coefficients", "indices", "sigma", "shape", "fingerprint", "signature"):
+        own, tensor = getattr(layer, f"svft_{key}"), state.get(f"{stem}.svft_{key}")
+        if adapter_name not in own or tensor is None:
+            continue
+        if tensor.shape != own[adapter_name].shape:
+            return None
+        if key != "coefficients":
+            tensor = as_stored_type(tensor, own[adapter_name].dtype, f"svft_{key} of {layer.module_name}")
+            state[f"{stem}.svft_{key}"] = tensor
+        found[key] = tensor
+    shape = (layer.out_features, layer.in_features)
+    if "shape" in found and tuple(found["shape"].tolist()) != shape:
+        raise ValueError(
+            f"{where}: it was trained on a weight of {tuple(found['shape'].tolist())}, this one is {shape}."
+        )
+    if "coefficients" not in found:
+        return None
+    if not torch.isfinite(found["coefficients"]).all():
+        raise ValueError(f"{where}: its coefficients have NaN or infinite entries.")
+    if "indices" in found:
+        m = len(layer.svft_sigma[adapter_name])
+        if found["indices"].min() < 0 or found["indices"].max() >= m * m:
+            raise ValueError(f"{where}: its indices reach outside M ({m}×{m}).")
+    marks = (found.get(key) for key in ("fingerprint", "signature", "indices"))
+    return Stored(found["coefficients"], *marks, with_basis)
