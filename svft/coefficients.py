@@ -7,7 +7,7 @@ narrow bands (the plain pattern is the band of width 1), and through a dense M, 
 from __future__ import annotations
 
 import torch
-from torch.autograd.function import once_differentiable
+from torch.autograd import forward_ad
 
 
 def dense_coefficients(values: torch.Tensor, indices: torch.Tensor, n: int) -> torch.Tensor:
@@ -40,23 +40,30 @@ def multiply(
     if off_diag == 0:
         diagonal = values if sigma is None else values + sigma
         return t * diagonal.to(t.dtype)
+    if _transformed():
+        if off_diag is not None:
+            return _banded_product(t, values, sigma, off_diag, transposed=False)
+        return _dense_product(t, values, sigma, indices)
     if off_diag is not None:
         return _Banded.apply(t, values, sigma, off_diag)
     return _Dense.apply(t, values, sigma, indices)
 
 
+def _transformed() -> bool:
+    """Whether plain operations are needed: torch.func and forward derivatives see through them."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or torch.jit.is_tracing()
+
+
 def _diagonals(n: int, off_diag: int):
-    """Yield (slice of values, slice of rows, slice of columns) of each diagonal in storage order."""
+    """Yield (place in values, first row, first column, length) of each diagonal in storage order."""
     start = 0
     for offset in range(-off_diag, off_diag + 1):
         length = n - abs(offset)
-        first = max(0, -offset)
-        yield (
-            slice(start, start + length),
-            slice(first, first + length),
-            slice(first + offset, first + offset + length),
-        )
-        start += length
+        row = max(0, -offset)
+        yield start, row, row + offset, length
+        start = start + length  # not in place: in a trace sizes are tensors
 
 
 class _Banded(torch.autograd.Function):
@@ -67,7 +74,6 @@ class _Banded(torch.autograd.Function):
         return _banded_product(t, values, sigma, off_diag, transposed=False)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
         t, values, sigma = ctx.saved_tensors
         grad_t = grad_values = None
@@ -76,7 +82,10 @@ class _Banded(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             n = t.shape[-1]
             g, x = grad.reshape(-1, n), t.reshape(-1, n)
-            sums = [(g[:, i] * x[:, j]).sum(0, dtype=values.dtype) for _, i, j in _diagonals(n, ctx.off_diag)]
+            sums = [
+                (g.narrow(1, row, length) * x.narrow(1, col, length)).sum(0, dtype=values.dtype)
+                for _, row, col, length in _diagonals(n, ctx.off_diag)
+            ]
             grad_values = torch.cat(sums)
         return grad_t, grad_values, None, None
 
@@ -84,15 +93,15 @@ class _Banded(torch.autograd.Function):
 def _banded_product(t, values, sigma, off_diag, *, transposed):
     n = t.shape[-1]
     diagonals = list(_diagonals(n, off_diag))
-    main = values[diagonals[off_diag][0]]
+    main = values.narrow(0, diagonals[off_diag][0], n)
     if sigma is not None:
         main = main + sigma
     out = t * main.to(t.dtype)
     cast = values.to(t.dtype)
-    for number, (part, rows, cols) in enumerate(diagonals):
+    for number, (start, row, col, length) in enumerate(diagonals):
         if number != off_diag:
-            to, from_ = (cols, rows) if transposed else (rows, cols)
-            out[..., to].addcmul_(t[..., from_], cast[part])
+            to, from_ = (col, row) if transposed else (row, col)
+            out.narrow(-1, to, length).addcmul_(t.narrow(-1, from_, length), cast.narrow(0, start, length))
     return out
 
 
@@ -100,10 +109,9 @@ class _Dense(torch.autograd.Function):
     @staticmethod
     def forward(ctx, t, values, sigma, indices):
         ctx.save_for_backward(t, values, sigma, indices)
-        return t @ _dense(values, sigma, indices, t).T
+        return _dense_product(t, values, sigma, indices)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad):
         t, values, sigma, indices = ctx.saved_tensors
         grad_t = grad_values = None
@@ -112,8 +120,12 @@ class _Dense(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             n = t.shape[-1]
             full = grad.reshape(-1, n).T @ t.reshape(-1, n)
-            grad_values = full.flatten()[indices].to(values.dtype)
+            grad_values = full.reshape(-1)[indices].to(values.dtype)
         return grad_t, grad_values, None, None
+
+
+def _dense_product(t, values, sigma, indices):
+    return t @ _dense(values, sigma, indices, t).T
 
 
 def _dense(values, sigma, indices, like):

@@ -42,6 +42,10 @@ def layer_of(model) -> Linear:
     return model.base_model.model[0]
 
 
+def base_of(model) -> nn.Module:
+    return nn.Sequential(copy.deepcopy(layer_of(model).base_layer))
+
+
 def x_for(model) -> torch.Tensor:
     return torch.randn(5, layer_of(model).in_features, generator=torch.Generator().manual_seed(3))
 
@@ -278,7 +282,7 @@ def test_an_adapter_of_a_changed_weight_brings_its_basis_along(tmp_path, change,
     change(model)
     with pytest.warns(UserWarning, match=r"weights of 0 have changed .* loads? onto any weights"):
         model.save_pretrained(str(tmp_path))
-    base = nn.Sequential(copy.deepcopy(layer_of(model).base_layer))
+    base = base_of(model)
     x = x_for(model)
     for onto in (base, new(0), new(2)):
         weight = onto[0].weight.detach().clone()
@@ -288,12 +292,10 @@ def test_an_adapter_of_a_changed_weight_brings_its_basis_along(tmp_path, change,
             layer_of(loaded).get_delta_weight("default"), layer_of(model).get_delta_weight("default")
         )
         assert_right(loaded)
-    loaded = PeftModel.from_pretrained(nn.Sequential(copy.deepcopy(layer_of(model).base_layer)), str(tmp_path))
+    loaded = PeftModel.from_pretrained(base_of(model), str(tmp_path))
     torch.testing.assert_close(loaded(x), model(x))
     loaded.save_pretrained(str(tmp_path / "again"))
-    again = PeftModel.from_pretrained(
-        nn.Sequential(copy.deepcopy(layer_of(model).base_layer)), str(tmp_path / "again")
-    )
+    again = PeftModel.from_pretrained(base_of(model), str(tmp_path / "again"))
     torch.testing.assert_close(again(x), model(x))
 
 
@@ -324,7 +326,7 @@ def test_a_second_adapter_of_a_changed_weight_has_the_basis_of_the_new_weight(tm
         model.set_adapter(name)
         torch.testing.assert_close(model(x).double(), dense(model, x, name), rtol=0, atol=5e-6)
     model.save_pretrained(str(tmp_path))
-    base = nn.Sequential(copy.deepcopy(layer.base_layer))
+    base = base_of(model)
     loaded = PeftModel.from_pretrained(base, str(tmp_path / "second"), adapter_name="second")
     torch.testing.assert_close(layer_of(loaded).get_delta_weight("second"), layer.get_delta_weight("second"))
 
