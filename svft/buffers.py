@@ -8,6 +8,8 @@ import torch
 from peft.tuners._buffer_dict import BufferDict
 from torch import nn
 
+from .errors import SvftError
+
 
 def as_stored_type(tensor: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:
     """Return a loaded tensor in the type it is kept in; integers that were averaged as floats are rounded back.
@@ -18,7 +20,7 @@ def as_stored_type(tensor: torch.Tensor, dtype: torch.dtype, name: str) -> torch
         name: What messages call it.
 
     Raises:
-        ValueError: If integers come as floats that do not stand for integers: adapters with other entries were
+        SvftError: If integers come as floats that do not stand for integers: adapters with other entries were
             averaged, or the type could not hold them.
     """
     if tensor.dtype == dtype or dtype.is_floating_point or not tensor.dtype.is_floating_point:
@@ -29,7 +31,7 @@ def as_stored_type(tensor: torch.Tensor, dtype: torch.dtype, name: str) -> torch
     slack = 1e-3 + 4 * wide.abs().max() * torch.finfo(torch.float32).eps
     exact_up_to = 2 / torch.finfo(tensor.dtype).eps
     if (wide - wide.round()).abs().max() > slack or wide.abs().max() > exact_up_to:
-        raise ValueError(
+        raise SvftError(
             f"{name} holds integers, but was loaded as {tensor.dtype} with values that are not: average only adapters "
             "with the same entries, and leave this tensor out or in its own type."
         )
@@ -62,7 +64,7 @@ class TypedBuffers(BufferDict):
             if key in state_dict:
                 try:
                     state_dict[key] = as_stored_type(state_dict[key], buffer.dtype, key)
-                except ValueError as error:
+                except SvftError as error:
                     errors.append(str(error))
                     del state_dict[key]
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)

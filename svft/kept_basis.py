@@ -9,6 +9,7 @@ import torch
 from . import decomposition
 from .basis import report_mismatch
 from .decomposition import Decomposer, Decomposition, is_randomized
+from .errors import SvftError
 from .freshness import Witness, is_plain
 from .settling import Stored, fit
 
@@ -53,7 +54,7 @@ class KeptBasis:
             found = self.decomposer.decompose(self.get_matrix(), rank, self.module_name)
         else:
             if len(self.own_sigma) < min(self.out_features, self.in_features):
-                raise ValueError(
+                raise SvftError(
                     f"{self.module_name} keeps a randomized basis of rank {len(self.own_sigma)}; an adapter of rank "
                     f"{rank} needs another one. Load it onto a base model of its own."
                 )
@@ -64,7 +65,7 @@ class KeptBasis:
 
     def _refuse_merged(self) -> None:
         if self.merged:
-            raise ValueError(
+            raise SvftError(
                 f"{self.module_name} has the adapter {', '.join(self.merged_adapters)} merged into it: "
                 "unmerge it before adding an adapter that needs a decomposition of the weight."
             )
@@ -72,7 +73,7 @@ class KeptBasis:
     def _decompose_again(self) -> Decomposition:
         self._refuse_merged()
         if not self.witness.is_decomposed(self.get_base_layer().weight, exact=True):
-            raise ValueError(
+            raise SvftError(
                 f"{self.module_name} has changed since it was decomposed (merging and unmerging drifts a "
                 "weight). Load this adapter onto a fresh base model."
             )
@@ -157,7 +158,7 @@ class KeptBasis:
         parameter = self.svft_coefficients[adapter_name]
         mark, seen = self.svft_fingerprint[adapter_name], self.svft_signature[adapter_name]
         if any(t.device.type == "meta" for t in (parameter, mark, seen, self.svft_sigma[adapter_name])):
-            raise ValueError(f"The adapter {adapter_name} on {self.module_name} has no values yet: load them first.")
+            raise SvftError(f"The adapter {adapter_name} on {self.module_name} has no values yet: load them first.")
         # Tensors made in inference mode could not be trained with later.
         with torch.inference_mode(False), torch.no_grad():
             if adapter_name in self.svft_U and not self.svft_U.is_saved(adapter_name):

@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from .buffers import Marks, OwnBasis, TypedBuffers
 from .coefficients import dense_coefficients
+from .errors import SvftError
 from .freshness import is_plain
 from .kept_basis import KeptBasis
 from .patterns import banded_indices, plain_indices
@@ -125,7 +126,7 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
             ValueError: While the adapter is merged, since unmerging would take out another multiple of it.
         """
         if adapter_name in self.merged_adapters:
-            raise ValueError(f"{adapter_name} is merged into {self.module_name}: unmerge it before turning its dial.")
+            raise SvftError(f"{adapter_name} is merged into {self.module_name}: unmerge it before turning its dial.")
         if adapter_name in self.scaling:
             self.scaling[adapter_name] = float(scale)
 
@@ -186,7 +187,7 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
             delta = self._delta(adapter_name)
             merged = (weight.to(delta.dtype) + delta).to(weight.dtype)
             if safe_merge and not torch.isfinite(merged).all():
-                raise ValueError(
+                raise SvftError(
                     f"NaN or infinity in the merged weight of {self.module_name}: adapter {adapter_name} is broken."
                 )
             self._set_weight(merged)

@@ -8,6 +8,7 @@ import torch
 
 from .basis import report_mismatch
 from .buffers import as_stored_type
+from .errors import SvftError
 from .layer import SvftLayer
 from .settling import Stored, fit
 
@@ -50,7 +51,7 @@ def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: S
 
     Raises:
         BasisMismatchError: Naming all the matrices for which there is no basis.
-        ValueError: Naming a matrix whose tensors cannot be an adapter's.
+        SvftError: Naming a matrix whose tensors cannot be an adapter's.
     """
     state, errors, marks, unmarked = dict(state_dict), {}, None, []
     for name, layer in layers.items():
@@ -106,16 +107,16 @@ def _stored(layer: SvftLayer, adapter_name: str, stem: str, state: State, with_b
         found[key] = tensor
     shape = (layer.out_features, layer.in_features)
     if "shape" in found and tuple(found["shape"].tolist()) != shape:
-        raise ValueError(
+        raise SvftError(
             f"{where}: it was trained on a weight of {tuple(found['shape'].tolist())}, this one is {shape}."
         )
     if "coefficients" not in found:
         return None
     if not torch.isfinite(found["coefficients"]).all():
-        raise ValueError(f"{where}: its coefficients have NaN or infinite entries.")
+        raise SvftError(f"{where}: its coefficients have NaN or infinite entries.")
     if "indices" in found:
         m = len(layer.svft_sigma[adapter_name])
         if found["indices"].min() < 0 or found["indices"].max() >= m * m:
-            raise ValueError(f"{where}: its indices reach outside M ({m}×{m}).")
+            raise SvftError(f"{where}: its indices reach outside M ({m}×{m}).")
     marks = (found.get(key) for key in ("fingerprint", "signature", "indices"))
     return Stored(found["coefficients"], *marks, with_basis)

@@ -19,6 +19,7 @@ from .basis import DTYPES
 from .config import SvftConfig
 from .contexts import report_progress
 from .decomposition import is_randomized
+from .errors import SvftError
 from .layer import CoefficientSpec, SvftLayer
 from .linear import Linear
 from .loading import basis_for_file, settled_state
@@ -142,41 +143,39 @@ def _refuse_unsupported(name: str, target: nn.Module, parent: nn.Module, model: 
     """Raise a ValueError that says why a module cannot be adapted, where it cannot."""
     if isinstance(target, BaseTunerLayer):
         if target.merged:
-            raise ValueError(f"{name} has another adapter merged into it: unmerge it before adding SVFT.")
-        raise ValueError(
+            raise SvftError(f"{name} has another adapter merged into it: unmerge it before adding SVFT.")
+        raise SvftError(
             f"{name} already carries a {type(target).__name__} adapter of another method: unload it first."
         )
     if resolve_quantization_backend(target) is not None:
-        raise ValueError(
+        raise SvftError(
             f"{name} is quantized ({type(target).__name__}); SVFT needs its weight in float: load it unquantized."
         )
     if isinstance(parent, nn.MultiheadAttention):
-        raise ValueError(
+        raise SvftError(
             f"{name} is read past its forward by nn.MultiheadAttention, so an adapter there would do nothing: "
             "leave it out of target_modules."
         )
     if not isinstance(target, (nn.Linear, Conv1D)):
-        raise ValueError(
+        raise SvftError(
             f"{name} is a {type(target).__name__}; SVFT adapts nn.Linear and transformers' Conv1D: "
             "leave it out of target_modules."
         )
     weight = target.weight
     hook = getattr(target, "_hf_hook", None)
     if weight.device.type == "meta" or getattr(hook, "offload", False):
-        raise ValueError(
+        raise SvftError(
             f"{name} has no weight in memory (meta or offloaded): load the model whole before adapting it."
         )
     if hasattr(weight, "ds_id") or hasattr(weight, "device_mesh") or weight.ndim != 2 or weight.numel() == 0:
-        raise ValueError(f"{name} has a sharded weight (FSDP or ZeRO-3): gather the whole weight before adapting it.")
+        raise SvftError(f"{name} has a sharded weight (FSDP or ZeRO-3): gather the whole weight before adapting it.")
     if weight.dtype not in DTYPES:
-        raise ValueError(
+        raise SvftError(
             f"{name} has a weight of type {weight.dtype}; SVFT adapts float32, bfloat16, float16, float64."
         )
     for other in model.modules():
         if isinstance(other, nn.Embedding) and other.weight is weight:
-            raise ValueError(
-                f"{name} shares its weight with an embedding (tied head): leave it out of target_modules."
-            )
+            raise SvftError(f"{name} shares its weight with an embedding (tied head): leave it out of target_modules.")
 
 
 # -- sizes and first values
@@ -223,7 +222,7 @@ def _plan(layers: dict[str, SvftLayer], config: SvftConfig) -> dict[str, _Plan]:
         plans[name] = _Plan(pattern, ranks[name], entries)
     used = {get_pattern_key(config.overrides or (), layer.module_name) for layer in layers.values()}
     if unused := sorted(set(config.overrides or ()) - used):
-        raise ValueError(f"overrides name modules that are not adapted: {', '.join(unused)}.")
+        raise SvftError(f"overrides name modules that are not adapted: {', '.join(unused)}.")
     return plans
 
 
@@ -231,10 +230,10 @@ def _custom_pairs(layer: SvftLayer, rank: int, config: SvftConfig) -> np.ndarray
     """Return the (i, j) of a matrix in the custom pattern, int64 (k, 2), sorted."""
     key = next((k for k in config.custom_indices if re.fullmatch(rf"(.*\.)?{re.escape(k)}", layer.module_name)), None)
     if key is None:
-        raise ValueError(f"custom_indices has no entry for {layer.module_name}: name every adapted matrix.")
+        raise SvftError(f"custom_indices has no entry for {layer.module_name}: name every adapted matrix.")
     pairs = np.unique(np.asarray(config.custom_indices[key], dtype=np.int64), axis=0)
     if pairs.max() >= rank:
-        raise ValueError(
+        raise SvftError(
             f"custom_indices[{key!r}] reaches ({pairs.max()}), but M of {layer.module_name} is {rank}×{rank}."
         )
     return pairs
