@@ -40,7 +40,7 @@ class KeptBasis:
             dtype: Type to keep them in at least, None for W's own.
 
         Raises:
-            ValueError: If what was decomposed can no longer be had: another adapter is merged into W, or W has drifted
+            SvftError: If what was decomposed can no longer be had: another adapter is merged into W, or W has drifted
                 by merging; or if the basis at hand is a randomized one that cannot be extended.
         """
         if self.svft_shared_U is not None and not self.weight_is_explained(exact=True):
@@ -153,7 +153,7 @@ class KeptBasis:
 
         Raises:
             BasisMismatchError: If no basis fits.
-            ValueError: If the adapter has no values yet.
+            SvftError: If the adapter has no values yet.
         """
         parameter = self.svft_coefficients[adapter_name]
         mark, seen = self.svft_fingerprint[adapter_name], self.svft_signature[adapter_name]

@@ -123,7 +123,7 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
         """Turn the dial α of an adapter: the layer applies U (Σ + αM) Vᵀ. Not saved with the adapter.
 
         Raises:
-            ValueError: While the adapter is merged, since unmerging would take out another multiple of it.
+            SvftError: While the adapter is merged, since unmerging would take out another multiple of it.
         """
         if adapter_name in self.merged_adapters:
             raise SvftError(f"{adapter_name} is merged into {self.module_name}: unmerge it before turning its dial.")
@@ -178,7 +178,7 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
             adapter_names: The adapters; None means the active ones.
 
         Raises:
-            ValueError: With `safe_merge`, where the merged weight would not be finite.
+            SvftError: With `safe_merge`, where the merged weight would not be finite.
         """
         for adapter_name in check_adapters_to_merge(self, adapter_names):
             if adapter_name not in self.svft_coefficients:
