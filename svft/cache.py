@@ -18,6 +18,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -59,10 +60,10 @@ def _path(mark: torch.Tensor, rank: int | None) -> Path:
 
 
 def cache_directory() -> Path:
-    """Return the cache directory: $SVFT_CACHE_DIR, else `svft` under $XDG_CACHE_HOME, else ~/.cache/svft."""
+    """Return the cache directory: $SVFT_CACHE_DIR, else `svft` in the user's (on Linux ~/.cache/svft)."""
     if chosen := os.environ.get("SVFT_CACHE_DIR"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svft"
+    return platformdirs.user_cache_path("svft", appauthor=False)
 
 
 def cache_limit() -> int:

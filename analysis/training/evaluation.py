@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,15 +20,13 @@ DIAL_NOTE = (
     "alpha = 1 is the adapter as trained."
 )
 
-_Z95 = 1.959963984540054  # 97.5 % point of the normal distribution
-
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """Return the 95 % Wilson score interval of an accuracy of `correct` out of `n` (Wilson 1927)."""
-    p = correct / n
-    centre = (p + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
-    half = _Z95 / (1 + _Z95**2 / n) * math.sqrt(p * (1 - p) / n + _Z95**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    """Return the 95% Wilson score interval of an accuracy of `correct` out of `n` (Wilson 1927)."""
+    from scipy.stats import binomtest  # takes half a second to import: pages that show no accuracy go without
+
+    found = binomtest(correct, n).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
 
 
 @dataclass(frozen=True)

@@ -20,33 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import platformdirs
 
 from analysis.trials.messages import Layout, Report
 from analysis.trials.records import StudyRecord, TrialRecord
+from analysis.trials.schema import bring_up_to_date
 from analysis.trials.study import Study, Trial
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS studies (
-  id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, created REAL NOT NULL, study TEXT NOT NULL,
-  state TEXT NOT NULL, engine TEXT NOT NULL, bet TEXT, cost TEXT, data BLOB
-);
-CREATE TABLE IF NOT EXISTS trials (
-  study TEXT NOT NULL REFERENCES studies (id) ON DELETE CASCADE, number INTEGER NOT NULL, trial TEXT NOT NULL,
-  state TEXT NOT NULL, reason TEXT, step INTEGER NOT NULL DEFAULT 0, turns INTEGER NOT NULL DEFAULT 0,
-  layout BLOB, outcome TEXT, predicted BLOB, PRIMARY KEY (study, number)
-);
-CREATE TABLE IF NOT EXISTS points (
-  study TEXT NOT NULL REFERENCES studies (id) ON DELETE CASCADE, number INTEGER NOT NULL, step INTEGER NOT NULL,
-  train_loss REAL, loss REAL, accuracy REAL, macro_f1 REAL, seconds REAL, at REAL, coefficients BLOB,
-  PRIMARY KEY (study, number, step)
-);
-CREATE TABLE IF NOT EXISTS class_members (
-  code TEXT NOT NULL, owner TEXT NOT NULL, seed INTEGER NOT NULL, PRIMARY KEY (code, owner), UNIQUE (code, seed)
-);
-CREATE TABLE IF NOT EXISTS class_studies (
-  code TEXT NOT NULL, study TEXT NOT NULL REFERENCES studies (id) ON DELETE CASCADE, PRIMARY KEY (code, study)
-);
-"""
 POINT_COLUMNS = ("trial", "step", "train_loss", "loss", "accuracy", "macro_f1", "seconds", "at")
 OUTCOME_COLUMNS = ("accuracy", "macro_f1", "loss", "file_bytes", "rank", "stable_rank", "effective_rank")
 
@@ -55,7 +35,7 @@ def data_directory() -> Path:
     """Return where studies are kept: SVFT_DATA_DIR, else the user's data directory."""
     if given := os.environ.get("SVFT_DATA_DIR"):
         return Path(given).expanduser()
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "svft-explorer"
+    return platformdirs.user_data_path("svft-explorer", appauthor=False)
 
 
 class Store:
@@ -64,13 +44,17 @@ class Store:
     def __init__(self, directory: str | Path | None = None) -> None:
         self.directory = Path(directory or data_directory())
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(self.directory / "studies.sqlite", timeout=30, check_same_thread=False)
+        file = self.directory / "studies.sqlite"
+        self._connection = sqlite3.connect(file, timeout=30, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         self._lock = threading.RLock()
-        with self._writing() as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(_SCHEMA)
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            bring_up_to_date(self._connection, str(file))
+        except BaseException:
+            self._connection.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""

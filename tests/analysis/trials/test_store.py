@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ import pytest
 from analysis.common.errors import UserError
 from analysis.trials.files import command, committed_studies, export_study, read_study
 from analysis.trials.messages import Layout, Outcome, Report
-from analysis.trials.store import Store
+from analysis.trials.store import Store, data_directory
 from analysis.trials.study import Study
 
 STUDY = Study("bbc_headlines", ("head_only", "plain"), steps=4).resolved()
@@ -229,3 +230,15 @@ def test_studies_of_a_class_are_found_until_they_are_deleted(store):
     assert [record.owner for record in store.class_studies("7b")] == ["ann", "bob"]
     store.delete(first)
     assert [record.id for record in store.class_studies("7b")] == [second]
+
+
+def test_studies_are_kept_where_the_environment_says_else_in_the_users_data(monkeypatch, tmp_path):
+    monkeypatch.setenv("SVFT_DATA_DIR", "~/studies")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data_directory() == tmp_path / "studies"
+    monkeypatch.delenv("SVFT_DATA_DIR")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    if sys.platform == "linux":
+        assert data_directory() == tmp_path / ".local" / "share" / "svft-explorer"
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+        assert data_directory() == tmp_path / "xdg" / "svft-explorer"

@@ -1,0 +1,72 @@
+"""The tables of the studies' SQLite file, and how a file of an earlier version becomes one of this version.
+
+The version is SQLite's `user_version`; files of release 0.1.0 have 0. To change tables, change `_TABLES` and append
+to `_STEPS` the statements that bring a file from the version before to the new one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from analysis.common.errors import UserError
+
+_TABLES = """
+CREATE TABLE studies (
+  id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, created REAL NOT NULL, study TEXT NOT NULL,
+  state TEXT NOT NULL, engine TEXT NOT NULL, bet TEXT, cost TEXT, data BLOB
+);
+CREATE TABLE trials (
+  study TEXT NOT NULL REFERENCES studies (id) ON DELETE CASCADE, number INTEGER NOT NULL, trial TEXT NOT NULL,
+  state TEXT NOT NULL, reason TEXT, step INTEGER NOT NULL DEFAULT 0, turns INTEGER NOT NULL DEFAULT 0,
+  layout BLOB, outcome TEXT, predicted BLOB, PRIMARY KEY (study, number)
+);
+CREATE TABLE points (
+  study TEXT NOT NULL REFERENCES studies (id) ON DELETE CASCADE, number INTEGER NOT NULL, step INTEGER NOT NULL,
+  train_loss REAL, loss REAL, accuracy REAL, macro_f1 REAL, seconds REAL, at REAL, coefficients BLOB,
+  PRIMARY KEY (study, number, step)
+);
+CREATE TABLE class_members (
+  code TEXT NOT NULL, owner TEXT NOT NULL, seed INTEGER NOT NULL, PRIMARY KEY (code, owner), UNIQUE (code, seed)
+);
+CREATE TABLE class_studies (
+  code TEXT NOT NULL, study TEXT NOT NULL REFERENCES studies (id) ON DELETE CASCADE, PRIMARY KEY (code, study)
+);
+"""
+_STEPS: tuple[tuple[str, ...], ...] = ((),)  # 0 to 1: the tables of 0.1.0, to which the version is written
+
+
+def bring_up_to_date(connection: sqlite3.Connection, file: str) -> None:
+    """Give a new file its tables, and bring one of an earlier version to this one, wholly or not at all.
+
+    Args:
+        connection: To the file. Other processes may open it at the same time.
+        file: Its name, for the error.
+
+    Raises:
+        UserError: If a later version wrote the file.
+    """
+    newest = len(_STEPS)
+    if _version(connection) == newest:
+        return
+    connection.execute("BEGIN IMMEDIATE")  # whoever comes second finds it done
+    try:
+        version = _version(connection)
+        if version > newest:
+            raise UserError(
+                f"{file} was written by a later version of SVFT Explorer (it has file version {version}, this one "
+                f"reads up to {newest}): update SVFT Explorer, or set SVFT_DATA_DIR to another directory."
+            )
+        statements = [one for step in _STEPS[version:] for one in step]
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'").fetchone():
+            statements = [one for one in _TABLES.split(";") if one.strip()]
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {newest}")
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
