@@ -1,4 +1,4 @@
-"""What the README shows runs: its Python in one namespace from top to bottom, and every `svft` command exists."""
+"""What README and documentation show runs: each page's Python from top to bottom; every `svft` command exists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from typer.testing import CliRunner
 from analysis.cli import app
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+}
+README = PAGES["README.md"]
 
 # On the README's first line, which is its title: nothing is fetched.
 OFFLINE = "import pytest_socket; pytest_socket.disable_socket(allow_unix_socket=True)"
@@ -62,7 +66,7 @@ def test_there_are_commands_to_check():
     assert svft_commands(README)
 
 
-@pytest.mark.parametrize("command", svft_commands(README))
+@pytest.mark.parametrize("command", sorted({command for page in PAGES.values() for command in svft_commands(page)}))
 def test_a_command_and_its_options_exist(command):
     check(command)
 
@@ -76,7 +80,7 @@ def test_a_command_that_does_not_exist_is_found(command):
 def test_the_measured_tables_are_those_of_the_committed_studies():
     printed = CliRunner().invoke(app, ["results", "--markdown"])
     assert printed.exit_code == 0, printed.output
-    assert printed.output.strip() in README
+    assert printed.output.strip() in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 def check(command: str) -> None:

@@ -1,11 +1,6 @@
 """The app as its tests meet it: in a process of its own, in a browser."""
 
-import os
 import shutil
-import socket
-import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -15,9 +10,8 @@ from streamlit.testing.v1 import AppTest
 from analysis.common.errors import AdapterError
 from analysis.trials.workers import Workers
 from app import data, trials
+from tests.app.server import ROOT, running_app
 from tests.app.visitor import Visitor
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -71,24 +65,8 @@ def data_directory(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def server(data_directory) -> str:
     """The address of the app, started as the README says, with the adapters that ship and no studies yet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        ["streamlit", "run", "app/main.py", "--server.headless", "true", "--server.port", str(port)],
-        cwd=ROOT,
-        env={**os.environ, "SVFT_DATA_DIR": str(data_directory)},
-    )
-    address = f"http://localhost:{port}"
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield address
-    process.terminate()
-    process.wait(60)
+    with running_app(data_directory) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

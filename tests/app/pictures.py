@@ -1,16 +1,17 @@
-"""Take the pictures of the README: ``python -m tests.app.pictures http://localhost:8501`` while the app runs there."""
+"""Take the pictures of the README: ``python -m tests.app.pictures``."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from playwright.sync_api import sync_playwright
 
+from tests.app.server import running_app
 from tests.app.visitor import Visitor
 
-DIRECTORY = Path(__file__).parents[2] / "app" / "pictures"
+DIRECTORY = Path(__file__).parents[2] / "docs" / "pictures"
 # Name of the file -> where it was taken, and what must be on the page
 PICTURES = {
     "start": ("", ".st-key-facts"),
@@ -37,4 +38,5 @@ def take(address: str) -> None:
 
 
 if __name__ == "__main__":
-    take(sys.argv[1].rstrip("/"))
+    with TemporaryDirectory() as directory, running_app(Path(directory)) as address:
+        take(address)
