@@ -44,7 +44,7 @@ def race():
     """Open the page Race with a query, in this process."""
 
     def run(**query: str) -> AppTest:
-        test = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=180)
+        test = AppTest.from_file(str(ROOT / "app" / "entry.py"), default_timeout=180)
         for key, value in query.items():
             test.query_params[key] = value
         test.run()

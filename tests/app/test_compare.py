@@ -15,7 +15,7 @@ from tests.analysis.synthetic import BERT, write_adapter
 
 pytestmark = pytest.mark.usefixtures("no_model")
 
-MAIN = Path(__file__).parents[2] / "app" / "main.py"
+MAIN = Path(__file__).parents[2] / "app" / "entry.py"
 
 
 def explore(**query: str) -> AppTest:

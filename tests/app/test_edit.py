@@ -22,7 +22,7 @@ from tests.analysis.synthetic import write_adapter
 
 pytestmark = pytest.mark.usefixtures("no_model")
 
-MAIN = Path(__file__).parents[2] / "app" / "main.py"
+MAIN = Path(__file__).parents[2] / "app" / "entry.py"
 PLAIN = shipped.DIRECTORY / "bbc_headlines-plain"
 
 

@@ -15,7 +15,7 @@ from app.views.learn import lesson, racing
 from svft.patterns import PATTERNS, register_pattern
 from tests.app.studies import add_study
 
-MAIN = Path(__file__).parents[2] / "app" / "main.py"
+MAIN = Path(__file__).parents[2] / "app" / "entry.py"
 ME, YOU = "a" * 32, "b" * 32
 
 

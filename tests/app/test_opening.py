@@ -20,7 +20,7 @@ from analysis.models.loading import DEFAULT_BASE, load_base
 from app import selection
 from tests.analysis.adapters.peft_models import adapt, make_model, save_adapter, save_base
 
-MAIN = Path(__file__).parents[2] / "app" / "main.py"
+MAIN = Path(__file__).parents[2] / "app" / "entry.py"
 
 
 @pytest.fixture(scope="module")

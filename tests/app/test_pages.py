@@ -13,7 +13,7 @@ from analysis.adapters import shipped
 from analysis.training.evaluation import read_evaluation
 from app import selection
 
-MAIN = Path(__file__).parents[2] / "app" / "main.py"
+MAIN = Path(__file__).parents[2] / "app" / "entry.py"
 
 
 @pytest.fixture
