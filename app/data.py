@@ -12,7 +12,7 @@ import streamlit as st
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
 from analysis.adapters.opening import open_adapter
-from analysis.adapters.recognise import PROJECTION_FILE
+from analysis.adapters.paths import PROJECTION_FILE
 from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 from analysis.measures.edits import Edit

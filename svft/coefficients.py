@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch.autograd import forward_ad
 
+from svft_bands import diagonals
+
 
 def dense_coefficients(values: torch.Tensor, indices: torch.Tensor, n: int) -> torch.Tensor:
     """Return M (n, n) with `values` (k,) at the flat `indices` (k,), zero elsewhere."""
@@ -56,16 +58,6 @@ def _transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or torch.jit.is_tracing()
 
 
-def _diagonals(n: int, off_diag: int):
-    """Yield (place in values, first row, first column, length) of each diagonal in storage order."""
-    start = 0
-    for offset in range(-off_diag, off_diag + 1):
-        length = n - abs(offset)
-        row = max(0, -offset)
-        yield start, row, row + offset, length
-        start = start + length  # not in place: in a trace sizes are tensors
-
-
 class _Banded(torch.autograd.Function):
     @staticmethod
     def forward(ctx, t, values, sigma, off_diag):
@@ -84,7 +76,7 @@ class _Banded(torch.autograd.Function):
             g, x = grad.reshape(-1, n), t.reshape(-1, n)
             sums = [
                 (g.narrow(1, row, length) * x.narrow(1, col, length)).sum(0, dtype=values.dtype)
-                for _, row, col, length in _diagonals(n, ctx.off_diag)
+                for _, row, col, length in diagonals(n, ctx.off_diag)
             ]
             grad_values = torch.cat(sums)
         return grad_t, grad_values, None, None
@@ -92,13 +84,13 @@ class _Banded(torch.autograd.Function):
 
 def _banded_product(t, values, sigma, off_diag, *, transposed):
     n = t.shape[-1]
-    diagonals = list(_diagonals(n, off_diag))
-    main = values.narrow(0, diagonals[off_diag][0], n)
+    places = list(diagonals(n, off_diag))
+    main = values.narrow(0, places[off_diag][0], n)
     if sigma is not None:
         main = main + sigma
     out = t * main.to(t.dtype)
     cast = values.to(t.dtype)
-    for number, (start, row, col, length) in enumerate(diagonals):
+    for number, (start, row, col, length) in enumerate(places):
         if number != off_diag:
             to, from_ = (col, row) if transposed else (row, col)
             out.narrow(-1, to, length).addcmul_(t.narrow(-1, from_, length), cast.narrow(0, start, length))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from svft_bands import band_indices, band_size, nearest_half_width
+
 from .errors import SvftError
 
 
@@ -64,14 +66,12 @@ def pattern_size(n: int, off_diag: int) -> int:
 
     It sizes the random and top_k patterns too, so that patterns of equal `off_diag` have equal budgets.
     """
-    d = min(off_diag, n - 1)
-    return n * (2 * d + 1) - d * (d + 1)
+    return band_size(n, off_diag)
 
 
 def nearest_off_diag(n: int, k: int) -> int:
-    """Return the band half-width whose number of entries comes nearest to k (the smaller one where two do)."""
-    sizes = [abs(pattern_size(n, d) - k) for d in range(n)]
-    return int(np.argmin(sizes))
+    """Return the band half-width whose number of entries comes nearest to k (the smaller one of two)."""
+    return nearest_half_width(n, k)
 
 
 def spread_budget(budget: int, sizes: Sequence[int]) -> list[int]:
@@ -116,16 +116,9 @@ def plain_indices(n: int, rank: int | None = None) -> torch.Tensor:
 def banded_indices(n: int, off_diag: int, rank: int | None = None) -> torch.Tensor:
     """Return the flat indices of a band in an n×n matrix, within its leading rank×rank block where given.
 
-    Storage order: diagonals j − i = −d … d one after another, each by increasing i, so that a diagonal is a
-    contiguous slice of the values.
+    Storage order: diagonals j − i = −d … d one after another, each by increasing i.
     """
-    r = rank or n
-    d = min(off_diag, r - 1)
-    diagonals = []
-    for offset in range(-d, d + 1):
-        i = torch.arange(max(0, -offset), r - max(0, offset))
-        diagonals.append(i * n + i + offset)
-    return torch.cat(diagonals)
+    return torch.from_numpy(band_indices(n, off_diag, rank))
 
 
 @register_pattern(

@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.adapters.adapter_file import read_matrix, read_signature
 from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import dense_singular_values, singular_values, sparse
+from analysis.common.tensor_files import TensorFiles
 from analysis.models.naming import places
 
 
@@ -158,6 +159,21 @@ class AdaptedMatrix:
         return max(self.shape) * float(np.finfo(np.float32).eps) * float(self.update_singular_values[0])
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A module that an adapter trains, and that cannot be shown as a matrix.
+
+    Attributes:
+        name: Path of the module in the base model.
+        reason: Why it is left out, a sentence.
+        trained: Number of parameters trained in it.
+    """
+
+    name: str
+    reason: str
+    trained: int
+
+
 @dataclass(frozen=True, eq=False)
 class Adapter:
     """An open adapter: what its config and file header say. Matrices are read one by one, with `matrix`.
@@ -176,6 +192,8 @@ class Adapter:
             off_diag (Int64, NA where none), trained (trained parameters; k for SVFT).
         head: Shapes of the other tensors in the file (the task head and what was trained with it), by name.
         kind: "SVFT", "LoRA", "DoRA", …, "full fine-tuning", "head only": recognised from the files.
+        files: Its tensors.
+        left_out: What it trains beside its matrices and its head, and why that is not shown.
     """
 
     path: Path
@@ -186,6 +204,8 @@ class Adapter:
     matrices: pd.DataFrame
     head: dict[str, tuple[int, ...]] = field(default_factory=dict)
     kind: str = "SVFT"
+    files: TensorFiles | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def projected(self) -> bool:
@@ -199,8 +219,14 @@ class Adapter:
 
     @property
     def trainable(self) -> int:
-        """Number of trained parameters, the head not counted; of SVFT, coefficients."""
+        """Number of trained parameters in its matrices, the head not counted; of SVFT, coefficients."""
         return int(self.matrices["trained"].sum())
+
+    @property
+    def left_out_share(self) -> float:
+        """Share of the update's trained parameters that is in modules left out; the head not counted."""
+        left = sum(one.trained for one in self.left_out)
+        return left / (self.trainable + left) if left else 0.0
 
     def matrix(self, name: str) -> AdaptedMatrix:
         """Read one adapted matrix, and nothing else of the file.
@@ -212,14 +238,21 @@ class Adapter:
             AdapterError: Where there is no such matrix, or its numbers are damaged.
         """
         row = self._row(name)
-        sigma, values, flat = read_matrix(self.path, name, self.config, row)
+        sigma, values, flat = read_matrix(self.files, name, self.config, row)
         return self._assemble(row, sigma, *np.divmod(flat, len(sigma)), values)
 
     def _row(self, name: str) -> dict:
         """Return the row of `matrices` of a name, as a dictionary; an AdapterError where there is none."""
-        if name not in self.names:
+        if name not in self._rows:
+            for one in self.left_out:
+                if one.name == name:
+                    raise AdapterError(one.reason)
             raise AdapterError(f"The adapter {self.path} has no adapted matrix {name!r}; choose one of its names.")
-        return self.matrices.iloc[self.names.index(name)].to_dict()
+        return self._rows[name]
+
+    @cached_property
+    def _rows(self) -> dict[str, dict]:
+        return {row["name"]: row for row in self.matrices.to_dict("records")}
 
     @staticmethod
     def _assemble(
@@ -252,7 +285,7 @@ class Adapter:
 
         Two of the same weight tell whether coefficients can be compared, and which signs differ (`svft.basis`).
         """
-        return read_signature(self.path, name).astype(np.float16)
+        return read_signature(self.files, name).astype(np.float16)
 
     def dense_update(self, name: str) -> np.ndarray | None:
         """Return ΔW of a matrix, (out, in) float64; None where the files have its coefficients only."""

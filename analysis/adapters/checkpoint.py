@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.common.bounded_files import read_json
+from analysis.adapters.adapter import LeftOut
+from analysis.adapters.recognise import Recognised
 from analysis.common.errors import AdapterError
-from analysis.common.tensor_files import EPS, FLOATS
+from analysis.common.tensor_files import EPS, FLOATS, TensorInfo
 from analysis.models.base_weights import BaseWeights
+from analysis.models.experts import Slot
 from analysis.models.modules import inside_block
 
 if TYPE_CHECKING:
@@ -22,39 +22,54 @@ if TYPE_CHECKING:
     from analysis.adapters.projection import Update
 
 
-class Checkpoint:
-    """A directory with a whole model; see `projected_adapter.UpdateSource`.
+class FineTuned:
+    """A directory with a whole fine-tuned model; see `projected_adapter.UpdateSource`.
 
     Attributes:
         after: Its weights.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Read its config and the headers of its files.
+    def __init__(self, found: Recognised) -> None:
+        """Sort its tensors into matrices and the rest.
 
         Raises:
-            AdapterError: Where they are damaged, or hold no matrix inside blocks.
+            AdapterError: If it holds no matrix inside blocks.
         """
-        self.path = path
-        self.config = read_json(path / "config.json")
-        self.after = BaseWeights(path)
-        self.base = _named_base(path, self.config)
+        self.config, self.files = found.config, found.files
+        self.after = BaseWeights(found.path, found.config, found.files)
         self.method = "full fine-tuning"
-        self._keys = {
-            key.removesuffix(".weight"): key for key, info in self.after.files.tensors.items() if _is_matrix(key, info)
+        self.left_out: list[LeftOut] = []
+        tensors = self.files.tensors
+        fused = {slot.key for experts in self.after.experts.values() for slot in experts.slots().values()}
+        self._slots = {
+            key.removesuffix(".weight"): Slot(key, transposed=self.after.is_transposed(key.removesuffix(".weight")))
+            for key, info in tensors.items()
+            if _is_matrix(key, info)
         }
-        if not self._keys:
-            raise AdapterError(f"{path} holds no weight matrices inside blocks, so there is nothing to compare.")
-        tensors = self.after.files.tensors
-        self.modules = {module: math.prod(tensors[key].shape) for module, key in self._keys.items()}
-        self.head = {key: info.shape for key, info in tensors.items() if key not in self._keys.values()}
+        for experts in self.after.experts.values():
+            self._slots |= experts.slots()
+        for key, info in tensors.items():
+            if key not in fused and (reason := _why_left_out(key, info)):
+                self.left_out.append(LeftOut(key.removesuffix(".weight"), reason, math.prod(info.shape)))
+        if not self._slots:
+            raise AdapterError(f"{found.path} holds no weight matrices inside blocks, so there is nothing to compare.")
+        self.matrix_keys = {slot.key for slot in self._slots.values()}
+        named = (
+            self.matrix_keys | {f"{one.name}.weight" for one in self.left_out} | {one.name for one in self.left_out}
+        )
+        tied = _tied_heads(self.config, tensors)
+        self.head = {key: info.shape for key, info in tensors.items() if key not in named and key not in tied}
+
+    def modules(self, weights: BaseWeights) -> dict[str, int]:
+        """Return the matrices inside blocks, each projection of each expert by itself -> their sizes."""
+        return {module: math.prod(self._shape(module)) for module in self._slots}
 
     def check(self, module: str, shape: tuple[int, int]) -> None:
-        """Raise an AdapterError where a matrix has another shape than in the base."""
+        """Raise an AdapterError if a matrix has another shape than in the base."""
         own = self._shape(module)
         if own != shape:
             raise AdapterError(
-                f"{module} has the shape {own} in {self.path} and {shape} in the base model: "
+                f"{module} has the shape {own} in {self.files.files[0].parent} and {shape} in the base model: "
                 "choose the base model that this checkpoint was trained from."
             )
 
@@ -62,18 +77,15 @@ class Checkpoint:
         """Return W' − W of one matrix, in float64; what is below the rounding of the coarser one is rounding."""
         from analysis.adapters.projection import Update
 
+        slot = self._slots[module]
         before = weights.weight(module)
-        update = self._weight(module).double() - before.double()
-        eps = max(EPS[self.after.files.tensors[self._keys[module]].dtype], EPS[weights.dtype(module)])
+        update = slot.cut(self.files.read(slot.key, slot.expert)).double() - before.double()
+        eps = max(EPS[self.files.tensors[slot.key].dtype], EPS[weights.dtype(module)])
         return Update(update, None, min(before.shape), _rounding(before.double(), eps))
 
     def _shape(self, module: str) -> tuple[int, int]:
-        shape = self.after.files.tensors[self._keys[module]].shape
-        return shape[::-1] if self.after.transposed else shape
-
-    def _weight(self, module: str) -> torch.Tensor:
-        weight = self.after.files.read(self._keys[module])
-        return weight.mT if self.after.transposed else weight
+        slot = self._slots[module]
+        return slot.shape(self.files.tensors[slot.key].shape)
 
 
 def changed_parts(adapter: ProjectedAdapter) -> pd.DataFrame:
@@ -91,8 +103,8 @@ def changed_parts(adapter: ProjectedAdapter) -> pd.DataFrame:
     """
     checkpoint, weights = adapter.source, adapter.weights
     rows = {part: [0.0, 0, 0] for part in ("matrices", "embeddings", "norms and biases", "other")}
-    matrices = set(checkpoint._keys.values())
-    for key, info in checkpoint.after.files.tensors.items():
+    matrices = checkpoint.matrix_keys
+    for key, info in checkpoint.files.tensors.items():
         if info.dtype not in FLOATS:
             continue
         row = rows["matrices" if key in matrices else _part(key, info.shape)]
@@ -101,14 +113,14 @@ def changed_parts(adapter: ProjectedAdapter) -> pd.DataFrame:
         if before is None or weights.files.tensors[before].shape != info.shape:
             row[2] += math.prod(info.shape)
             continue
-        difference = checkpoint.after.files.read(key).double() - weights.files.read(before).double()
+        difference = checkpoint.files.read(key).double() - weights.files.read(before).double()
         row[0] += float(difference.square().sum())
     table = pd.DataFrame([(part, *row) for part, row in rows.items()], columns=["part", "energy", "parameters", "new"])
     table.insert(2, "share", table["energy"] / (table["energy"].sum() or 1.0))
     return table
 
 
-def _is_matrix(key: str, info: object) -> bool:
+def _is_matrix(key: str, info: TensorInfo) -> bool:
     module, _, part = key.rpartition(".")
     return (
         part == "weight"
@@ -118,6 +130,23 @@ def _is_matrix(key: str, info: object) -> bool:
         and inside_block(module)
         and not any(word in module for word in ("embed", "relative_attention_bias"))
     )
+
+
+def _why_left_out(key: str, info: TensorInfo) -> str | None:
+    """Say why a weight with several axes inside a block is not shown as matrices; None for anything else."""
+    if len(info.shape) < 3 or not inside_block(key) or min(info.shape) < 1:
+        return None
+    if key.endswith(".weight"):
+        return f"It has the shape {info.shape}: a convolution has no singular vectors to project into."
+    return f"It has the shape {info.shape}: it is not known which of its axes are the sides of matrices."
+
+
+def _tied_heads(config: dict, tensors: dict[str, TensorInfo]) -> set[str]:
+    """Return the heads that are the embedding once more, which pickles hold twice."""
+    embeddings = {info.shape for key, info in tensors.items() if _part(key, info.shape) == "embeddings"}
+    if not config.get("tie_word_embeddings"):
+        return set()
+    return {key for key, info in tensors.items() if key.endswith("lm_head.weight") and info.shape in embeddings}
 
 
 def _part(key: str, shape: tuple[int, ...]) -> str:
@@ -139,14 +168,3 @@ def _rounding(before: torch.Tensor, eps: float) -> float:
     if eps > EPS["F32"]:
         return independent
     return max(out, in_) * eps * float(torch.linalg.matrix_norm(before, 2))
-
-
-def _named_base(path: Path, config: dict) -> str | None:
-    """Return the base model that the files name: older configs do, and `svft train` records it."""
-    named = config.get("_name_or_path")
-    if not named:
-        try:
-            named = json.loads((path / "evaluation.json").read_text(encoding="utf-8"))["spec"]["base"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            named = None
-    return named if isinstance(named, str) and named else None

@@ -7,70 +7,82 @@ into the singular basis of the base model's weight.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from analysis.adapters.adapter import Adapter, matrix_table
-from analysis.adapters.adapter_file import read_config, read_header, read_task
+from analysis.adapters.adapter import Adapter, LeftOut, matrix_table
+from analysis.adapters.adapter_file import matrix_sizes, module_stems
 from analysis.adapters.projected_adapter import ProjectedAdapter, UpdateSource
-from analysis.adapters.recognise import AUTHORS, recognise
+from analysis.adapters.recognise import AUTHORS, Recognised, recognise
 from analysis.common.errors import AdapterError
 from analysis.models.base_weights import BaseWeights, locate_base
 
 
-def open_adapter(path: str | Path, base: str | None = None) -> Adapter:
-    """Open the adapter in the directory `path`: reads its configs and the headers of its safetensors files.
+def open_adapter(path: str | Path | Recognised, base: str | None = None) -> Adapter:
+    """Open an adapter: nothing but its configs and the headers of its files is read.
 
-    What it is, is recognised from its files: an SVFT adapter, another adapter of PEFT's, a whole fine-tuned
-    checkpoint, or a saved projection.
+    The kind is recognised from the files: an SVFT adapter, another adapter of PEFT's, a whole fine-tuned checkpoint,
+    or a saved projection. A module that cannot be shown is left out, and listed in `Adapter.left_out`.
 
     Args:
-        path: Directory of the adapter, or of the checkpoint.
+        path: Whatever `recognise` takes, or what it returned.
         base: Id or path of the base model, in place of the one that the files name. An SVFT adapter is read without.
 
     Raises:
-        AdapterError: Where it is none of these, or damaged, or its base model is needed and not on this machine.
+        AdapterError: If it is none of these, or no matrix of it can be shown, or its base model is needed and not on
+            this machine.
     """
-    path = Path(path)
-    kind = recognise(path)
-    if kind not in ("SVFT", "head only"):
-        return _open_projected(path, kind, base)
-    config = read_config(path)
-    sizes, head = read_header(path, config)
-    table = matrix_table({name: size | {"trained": size["k"]} for name, size in sizes.items()})
-    base = base or config.get("base_model_name_or_path")
+    found = path if isinstance(path, Recognised) else recognise(path)
+    if found.kind in ("SVFT", "head only"):
+        return _open_svft(found, base)
+    if found.kind == "projection":
+        from analysis.adapters.saved_projection import open_saved
+
+        return open_saved(found)
+    if found.kind == AUTHORS:
+        raise AdapterError(
+            f"{found.path} holds layers of the SVFT authors' code: they become an adapter when they are opened in the "
+            "app's dialog, or by `svft convert`."
+        )
+    return _open_projected(found, base)
+
+
+def _open_svft(found: Recognised, base: str | None) -> Adapter:
+    sizes: dict[str, dict[str, Any]] = {}
+    left_out = []
+    for name, stem in module_stems(found.files).items():
+        try:
+            sizes[name] = matrix_sizes(found.files, stem, found.config)
+        except AdapterError as error:
+            left_out.append(LeftOut(name, str(error), found.files.numbers(f"{stem}.svft_coefficients")))
+    _require_one(sizes, left_out)
     return Adapter(
-        path=path,
-        config=config,
-        base=base if isinstance(base, str) and base else None,
-        task=read_task(path),
-        method=_method(config) if sizes else "head only",
-        matrices=table,
-        head=head,
+        path=found.path,
+        config=found.config,
+        base=base or found.base,
+        task=found.task,
+        method=_method(found.config) if sizes else "head only",
+        matrices=matrix_table(sizes),
+        head={name: info.shape for name, info in sorted(found.files.tensors.items()) if ".svft_" not in name},
         kind="SVFT" if sizes else "head only",
+        files=found.files,
+        left_out=tuple(left_out),
     )
 
 
-def _open_projected(path: Path, kind: str, base: str | None) -> Adapter:
-    """Open an adapter of a kind that `recognise` found, other than SVFT.
-
-    Raises:
-        AdapterError: Where it is damaged, or its base model is not known, not here, or another one.
-    """
-    if kind == "projection":
-        from analysis.adapters.saved_projection import open_saved
-
-        return open_saved(path)
-    if kind == AUTHORS:
-        raise AdapterError(
-            f"{path} holds layers of the SVFT authors' code: they become an adapter when they are opened in the app's "
-            "dialog, or by `svft convert`."
-        )
-    source = _source(path, kind)
-    base = base or source.base
-    weights = BaseWeights(locate_base(base))
-    sizes = {}
-    for name, trained in source.modules.items():
-        shape = weights.shape(name)
-        source.check(name, shape)
+def _open_projected(found: Recognised, base: str | None) -> Adapter:
+    """Open an adapter whose matrices are projected into the basis of its base model."""
+    source = _source(found)
+    directory = locate_base(base) if base else locate_base(found.base, found.revision)
+    weights = BaseWeights(directory)
+    sizes: dict[str, dict[str, Any]] = {}
+    left_out = list(source.left_out)
+    for name, trained in source.modules(weights).items():
+        try:
+            shape = weights.shape(name)
+            source.check(name, shape)
+        except AdapterError as error:
+            left_out.append(LeftOut(name, str(error), trained))
+            continue
         sizes[name] = {
             "out": shape[0],
             "in": shape[1],
@@ -82,28 +94,37 @@ def _open_projected(path: Path, kind: str, base: str | None) -> Adapter:
             "off_diag": None,
             "trained": trained,
         }
+    _require_one(sizes, left_out)
     return ProjectedAdapter(
-        path=path,
-        config=source.config,
-        base=base,
-        task=read_task(path),
+        path=found.path,
+        config=found.config,
+        base=base or found.base,
+        task=found.task,
         method=source.method,
         matrices=matrix_table(sizes),
         head=source.head,
-        kind=kind,
+        kind=found.kind,
+        files=found.files,
+        left_out=tuple(left_out),
         source=source,
         weights=weights,
     )
 
 
-def _source(path: Path, kind: str) -> UpdateSource:
-    if kind == "full fine-tuning":
-        from analysis.adapters.checkpoint import Checkpoint
+def _require_one(sizes: dict[str, dict[str, Any]], left_out: list[LeftOut]) -> None:
+    """Raise the reason of the first module if all of them are left out."""
+    if left_out and not sizes:
+        raise AdapterError(left_out[0].reason)
 
-        return Checkpoint(path)
-    from analysis.adapters.peft_update import PeftAdapter
 
-    return PeftAdapter(path, kind)
+def _source(found: Recognised) -> UpdateSource:
+    if found.kind == "full fine-tuning":
+        from analysis.adapters.checkpoint import FineTuned
+
+        return FineTuned(found)
+    from analysis.adapters.peft.update import PeftAdapter
+
+    return PeftAdapter(found)
 
 
 def _method(config: dict) -> str:

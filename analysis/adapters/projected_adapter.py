@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from analysis.adapters.adapter import AdaptedMatrix, Adapter, Projection, grid
+from analysis.adapters.adapter import AdaptedMatrix, Adapter, LeftOut, Projection, grid
+from analysis.common.tensor_files import TensorFiles
 from analysis.models.base_weights import BaseWeights
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class UpdateSource(Protocol):
         method: "LoRA r=8" and the like, for people.
         modules: Names of the adapted modules -> number of parameters trained for each.
         head: Shapes of its other tensors, by name.
+        left_out: Modules whose update cannot be told from the files.
+        files: Its tensors.
     """
 
     config: dict
@@ -30,6 +33,8 @@ class UpdateSource(Protocol):
     method: str
     modules: dict[str, int]
     head: dict[str, tuple[int, ...]]
+    left_out: list[LeftOut]
+    files: TensorFiles
 
     def update(self, module: str, weights: BaseWeights) -> Update:
         """Return the update of one weight: merged minus pristine."""

@@ -1,19 +1,24 @@
-"""What a directory holds, said from its files: the names of their tensors, and not from what a config claims."""
+"""What a path holds, said from its files: the names of their tensors, and not from what a config claims.
+
+This is the one way in: `recognise` reads the configs and headers once, and everything after it takes what was read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from analysis.adapters.adapter_file import CONFIG_FILE, WEIGHTS_FILE, read_config, tensor_names
+from analysis.adapters.adapter_file import check_fields
+from analysis.adapters.paths import CONFIG_FILE, PROJECTION_CONFIG, locate_config, locate_weights
 from analysis.common.bounded_files import read_json
 from analysis.common.errors import AdapterError
-from analysis.common.tensor_files import TensorFiles, model_files
+from analysis.common.tensor_files import TensorFiles
+from analysis.models.base_weights import locate_base
 
 if TYPE_CHECKING:
     from analysis.adapters.adapter import Adapter
-
-PROJECTION_FILE = "projection.safetensors"
 
 # A part of a tensor's name that only one kind of adapter has -> what PEFT calls the kind, and what people do.
 # The first that is there counts: DoRA has LoRA's tensors too, and AdaLoRA as well.
@@ -22,6 +27,7 @@ _MARKS = {
     "lora_E": ("ADALORA", "AdaLoRA"),
     "lora_magnitude_vector": ("LORA", "DoRA"),
     "lora_A": ("LORA", "LoRA"),
+    "lora_embedding_A": ("LORA", "LoRA"),
     "vera_lambda_d": ("VERA", "VeRA"),
     "hada_w1_a": ("LOHA", "LoHa"),
     "lokr_w1": ("LOKR", "LoKr"),
@@ -36,69 +42,142 @@ KINDS = tuple(dict.fromkeys(kind for _, kind in _MARKS.values()))
 _STARTS = {"pissa": "PiSSA", "olora": "OLoRA"}  # values of init_lora_weights that change the base
 AUTHORS = "authors' layers"
 _AUTHORS = ".svft_layer."  # layer state of the paper's authors
+_HEAD_ONLY = ("dummy-target-modules", ["dummy-target-modules"])
 
 
-def recognise(path: Path) -> str:
-    """Return the kind of adapter in the directory `path`.
+@dataclass(frozen=True, eq=False)
+class Recognised:
+    """What was read of an adapter, a checkpoint or a projection: its configs and headers, and no numbers.
 
-    Returns:
-        "SVFT", "head only", "LoRA", "DoRA", "rsLoRA", "PiSSA", "OLoRA", another of `KINDS`, "full fine-tuning",
-        "projection" (one that this project saved), or `AUTHORS` (which `analysis.conversion.authors` converts).
+    Attributes:
+        path: The directory that it lies in.
+        kind: "SVFT", "head only", "LoRA", "DoRA", "rsLoRA", "PiSSA", "OLoRA", another of `KINDS`,
+            "full fine-tuning", "projection" (one that this project saved), or `AUTHORS` (layers that
+            `analysis.conversion.authors` converts).
+        config: adapter_config.json; of a checkpoint config.json, of a projection projection.json.
+        files: Its tensors.
+        evaluation: evaluation.json, which this project writes; empty if there is none.
+    """
+
+    path: Path
+    kind: str
+    config: dict[str, Any]
+    files: TensorFiles
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str | None:
+        """Name of the task that it was trained on, if its evaluation.json says so."""
+        return self._of_spec("task")
+
+    @property
+    def base(self) -> str | None:
+        """Id or path of the base model, if the files name one: older configs of checkpoints do."""
+        named = {"full fine-tuning": "_name_or_path", AUTHORS: "_name_or_path", "projection": "base"}
+        found = self.config.get(named.get(self.kind, "base_model_name_or_path"))
+        if found is None and self.kind == "full fine-tuning":
+            found = self._of_spec("base")  # `svft train` records it
+        return found if isinstance(found, str) and found else None
+
+    @property
+    def revision(self) -> str | None:
+        """Revision of the base model that the adapter's config pins, or None."""
+        found = self.config.get("revision")
+        return found if isinstance(found, str) and found else None
+
+    def _of_spec(self, name: str) -> str | None:
+        spec = self.evaluation.get("spec")
+        found = spec.get(name) if isinstance(spec, dict) else None
+        return found if isinstance(found, str) else None
+
+
+def recognise(path: str | Path) -> Recognised:
+    """Read the configs and headers of what `path` holds, and say what it is.
+
+    Args:
+        path: A directory, its one subfolder that holds an adapter, or a safetensors file in it, single or a shard.
 
     Raises:
-        AdapterError: Where it holds no adapter, a kind that cannot be opened, or one that its config denies.
+        AdapterError: If it holds no adapter, a kind that cannot be opened, or one that its config denies.
     """
-    if not path.is_dir():
-        raise AdapterError(f"{path} is not a directory; give the directory that holds {CONFIG_FILE}.")
-    if (path / CONFIG_FILE).is_file():
-        return _adapter(path)
-    if (path / PROJECTION_FILE).is_file():
+    path = Path(path).expanduser()
+    file = locate_config(path)
+    config = read_json(file)
+    files = TensorFiles(locate_weights(path, file))
+    return Recognised(file.parent, _kind(file, config, files), config, files, _evaluation(file.parent))
+
+
+def _kind(file: Path, config: dict[str, Any], files: TensorFiles) -> str:
+    if file.name == PROJECTION_CONFIG:
         return "projection"
-    if (path / "config.json").is_file():
-        if any(_AUTHORS in name for name in TensorFiles(model_files(path)).tensors):
-            return AUTHORS
-        return "full fine-tuning"
-    raise AdapterError(f"{path} is not an adapter: it has no {CONFIG_FILE}, and no config.json of a model either.")
+    if file.name == CONFIG_FILE:
+        return _kind_of_adapter(file, config, files)
+    return AUTHORS if any(_AUTHORS in name for name in files.tensors) else "full fine-tuning"
 
 
-def _adapter(path: Path) -> str:
-    config = read_config(path)
-    claimed = config.get("peft_type")
-    names = tensor_names(path)
-    parts = {part for name in names for part in name.split(".")}
+def _kind_of_adapter(file: Path, config: dict[str, Any], files: TensorFiles) -> str:
+    claimed, weights = config.get("peft_type"), files.files[0]
+    if claimed is None and ("lora_parameters" in config or "fine_tune_type" in config):
+        raise AdapterError(
+            f"{file} is the config of an mlx-lm adapter, whose factors are named and scaled otherwise than "
+            "PEFT's; fuse it with mlx_lm.fuse, or convert it to a PEFT adapter."
+        )
+    if claimed == "SVFT":
+        check_fields(config, file)
+    _refuse_empty(files, weights)
+    parts = {part for name in files.tensors for part in name.split(".")}
     found = next((found for mark, found in _MARKS.items() if mark in parts), None)
     if found is None:
         if claimed == "SVFT":
             return "SVFT"  # one without matrices, or with damaged ones: reading it says so
-        if config.get("target_modules") in ("dummy-target-modules", ["dummy-target-modules"]):
+        if config.get("target_modules") in _HEAD_ONLY:
             return "head only"
         raise AdapterError(
-            f"{path / WEIGHTS_FILE} has no tensors of a known kind of adapter (its peft_type is {claimed!r}); "
+            f"{weights} has no tensors of a known kind of adapter (its peft_type is {claimed!r}); "
             f"the kinds are {', '.join(KINDS)}, and whole checkpoints."
         )
     peft_type, kind = found
     if claimed != peft_type:
         raise AdapterError(
-            f"{path / WEIGHTS_FILE} holds {kind} tensors, but {CONFIG_FILE} has the peft_type {claimed!r}: "
+            f"{weights} holds {kind} tensors, but {CONFIG_FILE} has the peft_type {claimed!r}: "
             "one of the two files belongs to another adapter."
         )
     if kind == "LoRA":
-        start = str(config.get("init_lora_weights")).lower().split("_")[0]
+        start = str(config.get("init_lora_weights")).lower()
         return _STARTS.get(start) or ("rsLoRA" if config.get("use_rslora") is True else "LoRA")
     return kind
+
+
+def _refuse_empty(files: TensorFiles, weights: Path) -> None:
+    if not files.tensors:
+        raise AdapterError(
+            f"{weights} holds no tensors: nothing of the adapter was saved. Training with DeepSpeed ZeRO-3 or FSDP "
+            "does this if the weights are not gathered before they are saved."
+        )
+    if all(0 in info.shape for info in files.tensors.values()):
+        raise AdapterError(
+            f"All tensors in {weights} are empty (shape (0,)): DeepSpeed ZeRO-3 saves them so if they are not gathered "
+            "first. Set stage3_gather_16bit_weights_on_model_save, or recover them by zero_to_fp32.py."
+        )
+
+
+def _evaluation(directory: Path) -> dict[str, Any]:
+    file = directory / "evaluation.json"
+    try:
+        return read_json(file) if file.is_file() else {}
+    except AdapterError:
+        return {}  # it only describes: an adapter is shown without
 
 
 def is_causal(adapter: Adapter) -> bool:
     """Return whether an adapter belongs to a causal language model, which continues texts.
 
-    Its config says so (`task_type`), else that of its base model; False where that is not on this machine.
+    Its config says so (`task_type`), else that of its base model; False if that is not on this machine.
     """
     if task_type := adapter.config.get("task_type"):
         return task_type == "CAUSAL_LM"
     named = adapter.config.get("architectures")
     if named is None:
-        from analysis.models.base_weights import locate_base
-
         try:
             named = read_json(locate_base(adapter.base) / "config.json").get("architectures")
         except AdapterError:

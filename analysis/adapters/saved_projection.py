@@ -15,16 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter, Projection, grid, matrix_table
-from analysis.adapters.adapter_file import read_task
-from analysis.adapters.recognise import PROJECTION_FILE
-from analysis.common.bounded_files import check_header, read_json
+from analysis.adapters.paths import PROJECTION_CONFIG, PROJECTION_FILE
+from analysis.adapters.recognise import Recognised
 from analysis.common.errors import AdapterError
+from analysis.common.tensor_files import TensorFiles
 
-CONFIG_FILE = "projection.json"
+_PARTS = ("M", "sigma", "scale", "shape", "signature")
 _EPS = 2.0**-10  # of float16
 
 
@@ -47,15 +46,14 @@ class SavedProjection(Adapter):
             AdapterError: Where there is no such matrix, or its numbers are damaged.
         """
         row = self._row(name)
-        M, outside, sigma = _read_matrix(self.path / PROJECTION_FILE, name, (int(row["out"]), int(row["in"])))
+        M, outside, sigma = _read_matrix(self.files, name, (int(row["out"]), int(row["in"])))
         said = self.config["matrices"][name]
         projection = Projection(outside, said["trained"], said["rank_bound"], said["floor"])
         return self._assemble(row, sigma, *grid(len(M)), M.ravel(), projection)
 
     def signature(self, name: str) -> np.ndarray:
         """Return the signature of a matrix's singular vectors: (2, n, 2) float16."""
-        with _opened(self.path / PROJECTION_FILE) as file:
-            return file.get_tensor(f"{name}.signature")
+        return self.files.read_numpy(f"{name}.signature")
 
 
 def save_projection(directory: Path, adapter: Adapter, names: Iterable[str]) -> None:
@@ -94,37 +92,38 @@ def save_projection(directory: Path, adapter: Adapter, names: Iterable[str]) -> 
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / PROJECTION_FILE)
     config = {"kind": adapter.kind, "method": adapter.method, "base": adapter.base, "matrices": said}
-    (directory / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    (directory / PROJECTION_CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
-def open_saved(path: Path) -> SavedProjection:
+def open_saved(found: Recognised) -> SavedProjection:
     """Open a projection that `save_projection` wrote.
 
     Raises:
-        AdapterError: Where it is damaged.
+        AdapterError: If it is damaged.
     """
-    config, file = read_json(path / CONFIG_FILE), path / PROJECTION_FILE
-    matrices = config.get("matrices")
+    matrices = found.config.get("matrices")
     if not isinstance(matrices, dict) or not matrices or not all(_is_described(one) for one in matrices.values()):
-        raise AdapterError(f"{path / CONFIG_FILE} does not describe its matrices; save the projection again.")
-    kind, method = (str(config.get(field, "another method"))[:80] for field in ("kind", "method"))
+        raise AdapterError(
+            f"{found.path / PROJECTION_CONFIG} does not describe its matrices; save the projection again."
+        )
+    kind, method = (str(found.config.get(field, "another method"))[:80] for field in ("kind", "method"))
     sizes = {}
     for name, said in matrices.items():
-        out, in_ = _shape(file, name)
+        out, in_ = _shape(found.files, name)
         n = min(out, in_)
         sizes[name] = {
             "out": out, "in": in_, "n": n, "m": n, "k": n * n, "pattern": "projected",
             "pattern_label": f"{method}, projected", "off_diag": None, "trained": said["trained"],
         }  # fmt: skip
-    base = config.get("base")
     return SavedProjection(
-        path=path,
-        config=config,
-        base=base if isinstance(base, str) and base else None,
-        task=read_task(path),
+        path=found.path,
+        config=found.config,
+        base=found.base,
+        task=found.task,
         method=method,
         matrices=matrix_table(sizes),
         kind=kind,
+        files=found.files,
     )
 
 
@@ -138,21 +137,15 @@ def _is_described(said: object) -> bool:
     )
 
 
-def _shape(file: Path, name: str) -> tuple[int, int]:
+def _shape(files: TensorFiles, name: str) -> tuple[int, int]:
     """Return (out, in) of one matrix, after the sizes of its tensors have been checked against it."""
-    with _opened(file) as opened:
-        keys = set(opened.keys())
-        try:
-            sizes = {
-                part: (opened.get_slice(f"{name}.{part}").get_shape(), opened.get_slice(f"{name}.{part}").get_dtype())
-                for part in ("M", "sigma", "scale", "shape", "signature", "outside")
-                if f"{name}.{part}" in keys
-            }
-            if sizes["shape"] != ([2], "I64"):
-                raise AdapterError(f"{name}.shape in {file} must be two whole numbers; save the projection again.")
-            out, in_ = opened.get_tensor(f"{name}.shape").tolist()
-        except (KeyError, SafetensorError) as error:
-            raise AdapterError(f"{name} is incomplete in {file} ({error}); save the projection again.") from error
+    infos = {part: files.tensors.get(f"{name}.{part}") for part in (*_PARTS, "outside")}
+    sizes = {part: (list(info.shape), info.dtype) for part, info in infos.items() if info is not None}
+    if missing := [part for part in _PARTS if part not in sizes]:
+        raise AdapterError(f"{name}.{missing[0]} is missing in {files.files[0]}; save the projection again.")
+    if sizes["shape"] != ([2], "I64"):
+        raise AdapterError(f"{name}.shape in {files.files[0]} must be two whole numbers; save the projection again.")
+    out, in_ = files.read_numpy(f"{name}.shape").tolist()
     n = min(out, in_)
     expected = {
         "M": ([n, n], "F16"), "sigma": ([n], "F32"), "scale": ([1], "F64"), "shape": ([2], "I64"),
@@ -161,35 +154,24 @@ def _shape(file: Path, name: str) -> tuple[int, int]:
     if out != in_:
         expected["outside"] = ([n * (n + 1) // 2], "F16")
     if n < 1 or max(out, in_) > 2**24 or sizes != expected:
-        raise AdapterError(f"The tensors of {name} in {file} do not fit a weight of {out}×{in_}.")
+        raise AdapterError(f"The tensors of {name} in {files.files[0]} do not fit a weight of {out}×{in_}.")
     return out, in_
 
 
-def _read_matrix(file: Path, name: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+def _read_matrix(
+    files: TensorFiles, name: str, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     n, tall = min(shape), shape[0] > shape[1]
-    if _shape(file, name) != shape:
-        raise AdapterError(f"{file} has changed since it was opened; open it again.")
-    with _opened(file) as opened:
-        scale, M, sigma = (opened.get_tensor(f"{name}.{part}").astype(np.float64) for part in ("scale", "M", "sigma"))
-        outside = None
-        if shape[0] != shape[1]:
-            outside = np.zeros((n, n))
-            outside[np.triu_indices(n)] = opened.get_tensor(f"{name}.outside").astype(np.float64) * scale
-            outside = outside if tall else outside.T
+    scale, M, sigma = (files.read_numpy(f"{name}.{part}").astype(np.float64) for part in ("scale", "M", "sigma"))
+    outside = None
+    if shape[0] != shape[1]:
+        outside = np.zeros((n, n))
+        outside[np.triu_indices(n)] = files.read_numpy(f"{name}.outside").astype(np.float64) * scale
+        outside = outside if tall else outside.T
     M = M * scale
     for numbers in (M, sigma, *([] if outside is None else [outside])):
         if not np.isfinite(numbers).all():
-            raise AdapterError(f"{name} in {file} has NaN or infinite entries; it is damaged.")
+            raise AdapterError(f"{name} in {files.files[0]} has NaN or infinite entries; it is damaged.")
     if sigma.min() < 0 or (np.diff(sigma) > 1e-6 * sigma[0]).any():
-        raise AdapterError(f"{name}.sigma in {file} must be singular values, none negative, descending.")
+        raise AdapterError(f"{name}.sigma in {files.files[0]} must be singular values, none negative, descending.")
     return M, outside, sigma
-
-
-def _opened(file: Path) -> safe_open:
-    if not file.is_file():
-        raise AdapterError(f"{file} is missing; copy the whole directory.")
-    check_header(file)
-    try:
-        return safe_open(file, framework="numpy")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise AdapterError(f"{file} is damaged or cut short ({error}); copy it again.") from error

@@ -98,7 +98,7 @@ def with_base(path: Path, base: str, directory: Path) -> Path:
             continue
         if file.name in ("adapter_config.json", "config.json", "projection.json"):
             field = {"adapter_config.json": "base_model_name_or_path", "config.json": "_name_or_path"}
-            config = read_json(file) | {field.get(file.name, "base"): base}
+            config = read_json(file) | {field.get(file.name, "base"): base, "revision": None}
             (directory / file.name).write_text(json.dumps(config), encoding="utf-8")
         else:
             os.symlink(file.resolve(), directory / file.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +13,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from analysis.adapters.adapter import Adapter
+from analysis.adapters.adapter import Adapter, LeftOut
+from analysis.common.errors import AdapterError
 from analysis.measures.summary import summarize_adapter, totals
 
 _PERCENT, _ONE = "{:.1%}".format, "{:.1f}".format
+_MOST_LEFT_OUT = 10  # modules left out are named up to here
 # column -> (heading, format)
 _COLUMNS = {
     "label": ("matrix", str),
@@ -41,12 +44,17 @@ def inspect(adapter: Adapter, *, as_json: bool, html: Path | None) -> None:
     """
     with Progress(console=Console(stderr=True), transient=True) as progress:
         line = progress.add_task(adapter.path.name, total=len(adapter.names))
-        table = summarize_adapter(adapter, lambda done, total, name: progress.update(line, completed=done))
+        left_out = list(adapter.left_out)
+        table = summarize_adapter(
+            adapter, lambda done, total, name: progress.update(line, completed=done), left_out=left_out
+        )
+    if table.empty and left_out:
+        raise AdapterError(left_out[0].reason)
     if as_json:
-        json.dump(_document(adapter, table), sys.stdout, indent=1, ensure_ascii=False)
+        json.dump(_document(adapter, table, left_out), sys.stdout, indent=1, ensure_ascii=False)
         print()
     else:
-        _print(adapter, table)
+        _print(adapter, table, left_out)
     if html is not None:
         _write_figures(adapter, table, html)
 
@@ -75,13 +83,21 @@ def facts(adapter: Adapter) -> dict[str, object]:
     }
 
 
-def _document(adapter: Adapter, table: pd.DataFrame) -> dict:
+def _document(adapter: Adapter, table: pd.DataFrame, left_out: list[LeftOut]) -> dict:
     whole = {} if table.empty else json.loads(totals(table).to_json(double_precision=12))
     rows = json.loads(table.to_json(orient="records", double_precision=12))
-    return facts(adapter) | {"totals": whole, "measures": rows}
+    left = {"left_out": [asdict(one) for one in left_out], "left_out_share": _share(adapter, left_out)}
+    return facts(adapter) | left | {"totals": whole, "measures": rows}
 
 
-def _print(adapter: Adapter, table: pd.DataFrame) -> None:
+def _share(adapter: Adapter, left_out: list[LeftOut]) -> float:
+    """Return the share of the update's trained parameters that is in modules left out."""
+    known = {row["name"]: row["trained"] for row in adapter.matrices.to_dict("records")}
+    every = sum(known.values()) + sum(one.trained for one in left_out if one.name not in known)
+    return sum(one.trained for one in left_out) / every if every else 0.0
+
+
+def _print(adapter: Adapter, table: pd.DataFrame, left_out: list[LeftOut]) -> None:
     console, known = Console(), facts(adapter)
     said = {
         "adapter": adapter.path.name,
@@ -92,6 +108,15 @@ def _print(adapter: Adapter, table: pd.DataFrame) -> None:
     }
     for name, value in said.items():
         console.print(f"{name:>8}  {value}", highlight=False, markup=False, soft_wrap=True)
+    if left_out:
+        many = f"{len(left_out)} modules" if len(left_out) > 1 else "1 module"
+        console.print(
+            f"left out  {many}, with {_share(adapter, left_out):.1%} of the trained parameters", highlight=False
+        )
+        for one in left_out[:_MOST_LEFT_OUT]:
+            console.print(f"          {one.name}: {one.reason}", highlight=False, markup=False, soft_wrap=True)
+        if len(left_out) > _MOST_LEFT_OUT:
+            console.print(f"          … and {len(left_out) - _MOST_LEFT_OUT} more; --json lists all", highlight=False)
     if table.empty:
         return
     shown = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))

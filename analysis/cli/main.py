@@ -185,13 +185,16 @@ def compare(
     first: Annotated[Path, typer.Argument(help="Directory of an adapter.")],
     second: Annotated[Path, typer.Argument(help="Directory of another one, of the same base.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    base: Annotated[
+        str | None, typer.Option(help="Id or path of the base model of both, in place of the one that they name.")
+    ] = None,
     figure: Annotated[Path | None, typer.Option(help="HTML file to write the maps of likeness to.")] = None,
 ) -> None:
     """Compare two adapters matrix by matrix: size, cosine and shared directions, each beside its chance level."""
     from analysis.adapters.opening import open_adapter
     from analysis.cli import compare as body
 
-    body.compare(open_adapter(first), open_adapter(second), as_json=as_json, figure=figure)
+    body.compare(open_adapter(first, base), open_adapter(second, base), as_json=as_json, figure=figure)
 
 
 @app.command()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from analysis.common.bounded_files import read_json
 from analysis.common.errors import AdapterError
-from analysis.common.tensor_files import TensorFiles
+from analysis.common.tensor_files import PICKLES, TensorFiles
 
 _INDEX_SUFFIX = ".index.json"
-_PICKLES = (".bin", ".pt", ".pth")
-_INSIDE = ("state_dict", "model_state_dict", "model", "module")  # where trainers put a model's state
 
 
 class Checkpoint:
@@ -25,12 +21,10 @@ class Checkpoint:
         shapes: Shape of each tensor, by name.
     """
 
-    def __init__(self, path: Path, files: TensorFiles, unpickled: dict[str, torch.Tensor]) -> None:
+    def __init__(self, path: Path, files: TensorFiles) -> None:
         self.path = path
         self.shapes = {name: info.shape for name, info in files.tensors.items()}
-        self.shapes |= {name: tuple(tensor.shape) for name, tensor in unpickled.items()}
         self._files = files
-        self._unpickled = unpickled
 
     def read(self, name: str) -> torch.Tensor:
         """Read one tensor, in its own type.
@@ -38,7 +32,7 @@ class Checkpoint:
         Raises:
             AdapterError: Where it is damaged.
         """
-        return self._unpickled[name].detach() if name in self._unpickled else self._files.read_any(name)
+        return self._files.read_any(name)
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -49,24 +43,20 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         AdapterError: Where there is none, or it is damaged.
     """
-    path, unpickled = Path(path), {}
-    files = _files(path)
-    for file in files:
-        if file.suffix != ".safetensors":
-            unpickled |= _unpickled(file)
-    return Checkpoint(path, TensorFiles(file for file in files if file.suffix == ".safetensors"), unpickled)
+    path = Path(path)
+    return Checkpoint(path, TensorFiles(_files(path)))
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_file():
-        if path.suffix == ".safetensors" or path.suffix in _PICKLES:
+        if path.suffix == ".safetensors" or path.suffix in PICKLES:
             return [path]
         raise AdapterError(f"{path} is neither a safetensors file nor a PyTorch file (.bin, .pt, .pth).")
     if not path.is_dir():
         raise AdapterError(f"There is no file or directory {path}.")
     for index in sorted(path.glob(f"*{_INDEX_SUFFIX}")):
         return _shards(path, index)
-    for suffix in (".safetensors", *_PICKLES):
+    for suffix in (".safetensors", *PICKLES):
         files = [file for file in sorted(path.glob(f"*{suffix}")) if not _is_training_state(file)]
         if len(files) > 1:
             names = ", ".join(file.name for file in files[:4])
@@ -89,31 +79,6 @@ def _shards(directory: Path, index: Path) -> list[Path]:
         raise AdapterError(f"{index} has no weight_map of tensor names to files; copy or save the model again.")
     files = [directory / name for name in sorted(set(shards.values()))]
     for file in files:
-        if file.parent != directory or not file.is_file() or file.suffix not in (".safetensors", *_PICKLES):
+        if file.parent != directory or not file.is_file() or file.suffix not in (".safetensors", *PICKLES):
             raise AdapterError(f"{index} names the shard {file.name!r}, which is not beside it; copy all files.")
     return files
-
-
-def _unpickled(file: Path) -> dict[str, torch.Tensor]:
-    content = None
-    for mapped in (True, False):  # PyTorch's older format cannot be mapped
-        try:
-            content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-            break
-        except (RuntimeError, ValueError) as error:
-            reason = error
-        except (OSError, EOFError, KeyError, pickle.UnpicklingError) as error:
-            reason = error
-            break
-    if content is None:
-        sentence = str(reason).strip().split("\n")[0]
-        raise AdapterError(
-            f"{file} cannot be read as tensors alone ({sentence}), and nothing else in a pickle is ever run; "
-            "save the model's state as safetensors."
-        )
-    for key in _INSIDE:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content:
-        raise AdapterError(f"{file} holds no tensors by name; save the model's state_dict().")
-    return {name: t for name, t in content.items() if isinstance(name, str) and isinstance(t, torch.Tensor)}

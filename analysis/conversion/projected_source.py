@@ -10,7 +10,7 @@ from peft import PeftModel, get_peft_model
 from peft.utils.other import ModulesToSaveWrapper
 
 from analysis.adapters.adapter import Adapter
-from analysis.adapters.adapter_file import WEIGHTS_FILE
+from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.conversion.base_model import BaseModel, load_base_model
 from analysis.conversion.checkpoint import open_checkpoint
 from analysis.conversion.source import PREFIX

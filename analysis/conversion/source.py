@@ -12,8 +12,8 @@ from peft.utils.other import ModulesToSaveWrapper
 from safetensors import SafetensorError
 
 from analysis.adapters.adapter import Adapter
-from analysis.adapters.adapter_file import WEIGHTS_FILE
 from analysis.adapters.opening import open_adapter
+from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.common.errors import AdapterError
 from analysis.conversion.base_model import BaseModel, load_base_model
 from analysis.conversion.checkpoint import open_checkpoint

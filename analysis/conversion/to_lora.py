@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from analysis.adapters.adapter_file import WEIGHTS_FILE
+from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import sparse, svd
 from analysis.conversion import Steps

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from analysis.adapters.adapter_file import WEIGHTS_FILE
+from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.conversion.patterns import Entries, common_pattern, stored_order
 from analysis.conversion.source import PREFIX
 from svft import SvftConfig

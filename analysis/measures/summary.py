@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from analysis.adapters.adapter import AdaptedMatrix, Adapter
+from analysis.adapters.adapter import AdaptedMatrix, Adapter, LeftOut
+from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import DIRECT_SIZE
 from analysis.measures.coefficients import energy_shares, entries_for_energy, noise_like
 from analysis.measures.ranks import effective_rank, rank_bounds, stable_rank
@@ -99,7 +100,10 @@ def _largest(values: pd.Series) -> float:
 
 
 def summarize_adapter(
-    adapter: Adapter, progress: Progress | None = None, should_stop: Callable[[], bool] | None = None
+    adapter: Adapter,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    left_out: list[LeftOut] | None = None,
 ) -> pd.DataFrame:
     """Return one row of measures per adapted matrix, in the adapter's order.
 
@@ -107,6 +111,7 @@ def summarize_adapter(
         adapter: An open adapter.
         progress: Told of each matrix.
         should_stop: Asked before each matrix; once it says True, the rows so far are returned.
+        left_out: Takes the matrices whose numbers are damaged; without it, the first one raises.
 
     Columns:
         name, layer, kind, label, out, in, n, m, k, pattern_label: As in `Adapter.matrices`.
@@ -128,7 +133,7 @@ def summarize_adapter(
         noise_moved, noise_turned, noise_intruders: The same for Gaussian noise of the same energy on the same Ω
             (Int64; NA for m > 1024, where it would double the time: see `coefficients.noise_like`).
     """
-    rows = [summarize(matrix) for matrix in _each(adapter, progress, should_stop)]
+    rows = [summarize(matrix) for matrix in _each(adapter, progress, should_stop, left_out)]
     return summary_table(rows)
 
 
@@ -166,7 +171,10 @@ def over_adapter(
 
 
 def _each(
-    adapter: Adapter, progress: Progress | None, should_stop: Callable[[], bool] | None
+    adapter: Adapter,
+    progress: Progress | None,
+    should_stop: Callable[[], bool] | None,
+    left_out: list[LeftOut] | None = None,
 ) -> Iterator[AdaptedMatrix]:
     total = len(adapter.names)
     for done, name in enumerate(adapter.names):
@@ -174,7 +182,12 @@ def _each(
             return
         if progress is not None:
             progress(done, total, name)
-        yield adapter.matrix(name)
+        try:
+            yield adapter.matrix(name)
+        except AdapterError as error:  # one with damaged numbers does not hide the others
+            if left_out is None:
+                raise
+            left_out.append(LeftOut(name, str(error), int(adapter.matrices["trained"][done])))
     if progress is not None:
         progress(total, total, "")
 

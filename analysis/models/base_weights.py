@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.common.bounded_files import read_json
 from analysis.common.errors import AdapterError
 from analysis.common.settings import may_open
-from analysis.common.tensor_files import TensorFiles, model_files
+from analysis.common.tensor_files import FLOATS, TensorFiles, model_files
+from analysis.models.experts import INTERLEAVED, FusedExperts, Slot, fused_experts, other_names, split_expert
 from analysis.models.modules import module_name
 from analysis.models.packages import PACKAGED_BASES, resolve_base
 
@@ -25,20 +26,24 @@ class BaseWeights:
 
     Attributes:
         directory: Where its files are.
-        transposed: Whether its files keep the weights of linear layers transposed (GPT-2's Conv1D).
+        config: Its config.json.
+        files: Its tensors.
+        experts: Fused experts, by the name of the module that holds them.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Read the headers of its files.
+    def __init__(
+        self, directory: Path, config: dict[str, Any] | None = None, files: TensorFiles | None = None
+    ) -> None:
+        """Read the config and the headers of its files, unless they were read already.
 
         Raises:
-            AdapterError: Where they are missing or damaged.
+            AdapterError: If they are missing or damaged.
         """
         self.directory = directory
-        said = read_json(directory / "config.json").get("model_type")
-        family = said if isinstance(said, str) else None
-        self.transposed = family in _TRANSPOSED
-        self.files = TensorFiles(model_files(directory))
+        self.config = read_json(directory / "config.json") if config is None else config
+        family = self.family
+        self.files = TensorFiles(model_files(directory)) if files is None else files
+        self.experts = fused_experts(self.files.tensors, family)
         # Adapters and files disagree on what a name begins with ("bert.encoder…" or "encoder…"): names are compared
         # from their end, back to the list of blocks at least.
         self._names: dict[str, list[tuple[list[str], str]]] = defaultdict(list)
@@ -46,6 +51,12 @@ class BaseWeights:
             stem, _, part = key.rpartition(".")
             for name in {key, f"{module_name(stem, family)}.{part}"}:
                 self._names[_tail(name)].append((name.split("."), key))
+
+    @property
+    def family(self) -> str | None:
+        """The model_type that its config names."""
+        said = self.config.get("model_type")
+        return said if isinstance(said, str) else None
 
     def find(self, module: str) -> str | None:
         """Return the name of the tensor that is the weight of `module`, None where there is none, or more than one."""
@@ -65,49 +76,108 @@ class BaseWeights:
                 keys.add(key)
         return keys.pop() if len(keys) == 1 else None
 
+    def slot(self, module: str) -> Slot | None:
+        """Return where the weight of a module is in the files, None if there is none, or more than one.
+
+        A projection of one expert ("…experts.17.up_proj") is found under all its names, and in fused tensors.
+        """
+        for name in (module, *other_names(module)):
+            if key := self.find(name):
+                return Slot(key, transposed=self.is_transposed(name))
+        if split := split_expert(module):
+            container, expert, part = split
+            fused = self._fused_in_files(container)
+            if fused is not None and expert < fused.count:
+                return fused.slot(expert, part)
+        return None
+
+    def fused(self, container: str) -> FusedExperts | None:
+        """Return how the model keeps the experts of a module, though its files may keep them one by one."""
+        if found := self._fused_in_files(container):
+            return found
+        count = 0
+        while self.slot(f"{container}.{count}.down_proj"):
+            count += 1
+        if not count:
+            return None
+        up, down = (self.shape(f"{container}.0.{part}") for part in ("up_proj", "down_proj"))
+        return FusedExperts(container, count, False, self.family in INTERLEAVED, (2 * up[0], up[1]), down, "")
+
+    def _fused_in_files(self, container: str) -> FusedExperts | None:
+        key = self.find_tensor(f"{container}.down_proj") or self.find_tensor(f"{container}.down_proj.weight")
+        return self.experts.get(key.removesuffix(".weight").rpartition(".")[0]) if key else None
+
+    def is_transposed(self, module: str) -> bool:
+        """Whether the files keep the weight of a module as (in, out), which Conv1D does."""
+        return self.family in _TRANSPOSED
+
     def shape(self, module: str) -> tuple[int, int]:
         """Return (out, in) of the weight of a linear layer, from the header.
 
         Raises:
-            AdapterError: Where the base has no such linear layer.
+            AdapterError: If the base has no such linear layer.
         """
-        key = self.find(module)
-        if key is None:
+        slot = self.slot(module)
+        if slot is None:
+            raise AdapterError(self._why_missing(module))
+        info = self.files.tensors[slot.key]
+        shape = slot.shape(info.shape)
+        if info.dtype not in FLOATS:
             raise AdapterError(
-                f"The base model in {self.directory} has no weight for {module}; name the base model that the "
-                "adapter was trained on."
+                f"{module} is stored as {info.dtype} in the base model, so it is quantized and cannot be compared; "
+                "choose the same base model in float32, bfloat16 or float16."
             )
-        shape = self.files.tensors[key].shape
         if len(shape) != 2:
             raise AdapterError(
-                f"{module} has a weight of shape {shape}: only linear layers have singular vectors to project into, "
-                "no convolutions and no fused experts."
+                f"{module} has a weight of shape {shape} in the base model, which is not that of a linear layer: "
+                f"{_what_has(len(shape))} has no singular vectors to project into."
             )
-        return shape[::-1] if self.transposed else shape
+        return shape
 
     def weight(self, module: str) -> torch.Tensor:
         """Read the weight of a linear layer: (out, in), in the type that it is stored in.
 
         Raises:
-            AdapterError: Where the base has no such linear layer, or its numbers are damaged.
+            AdapterError: If the base has no such linear layer, or its numbers are damaged.
         """
         self.shape(module)
-        weight = self.files.read(self.find(module))
-        return (weight.mT if self.transposed else weight).contiguous()
+        slot = self.slot(module)
+        return slot.cut(self.files.read(slot.key, slot.expert))
 
     def dtype(self, module: str) -> str:
         """Return the type of the stored weight, "F32", "BF16" or the like."""
-        return self.files.tensors[self.find(module)].dtype
+        return self.files.tensors[self.slot(module).key].dtype
+
+    def _why_missing(self, module: str) -> str:
+        """Say why the files have no weight for a module."""
+        quantized = self.config.get("quantization_config")
+        if isinstance(quantized, dict):
+            how = str(quantized.get("quant_method", "an unnamed method"))
+            return (
+                f"The base model in {self.directory} is quantized ({how}), so it holds no weight for {module} that "
+                "could be compared; choose the same base model in float32, bfloat16 or float16."
+            )
+        return (
+            f"The base model in {self.directory} has no weight for {module}; name the base model that the adapter was "
+            "trained on."
+        )
 
 
-def locate_base(base: str | None) -> Path:
+def _what_has(axes: int) -> str:
+    return {1: "a vector", 3: "a convolution, or fused experts,", 4: "a convolution", 5: "a convolution"}.get(
+        axes, "such a tensor"
+    )
+
+
+def locate_base(base: str | None, revision: str | None = None) -> Path:
     """Return the directory with the files of a base model that is on this machine; nothing is downloaded.
 
     Args:
         base: Id of a packaged model, a local directory, or the id of a model in the Hub's local cache.
+        revision: Branch, tag or commit of a model in that cache; None for its main branch.
 
     Raises:
-        AdapterError: Where it is not here, or a public server may not open it.
+        AdapterError: If it is not here, or a public server may not open it.
     """
     if not base:
         raise AdapterError("The adapter names no base model; choose the one that it was trained on.")
@@ -120,19 +190,24 @@ def locate_base(base: str | None) -> Path:
         local = False
     if local and may_open(path):
         return path
-    if cached := _in_hub_cache(base):
+    if cached := _in_hub_cache(base, revision):
         return cached
+    if revision:
+        raise AdapterError(
+            f"The base model {base!r} is not on this machine in the revision {revision!r} that the adapter was trained "
+            "on: download that revision first, or choose a base model yourself."
+        )
     raise AdapterError(
         f"The base model {base!r} is not on this machine: choose the base model of this adapter, or download it first."
     )
 
 
-def _in_hub_cache(base: str) -> Path | None:
+def _in_hub_cache(base: str, revision: str | None) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(snapshot_download(base, local_files_only=True))
+        return Path(snapshot_download(base, revision=revision, local_files_only=True))
     except (HFValidationError, OSError, ValueError):
         return None
 

@@ -14,8 +14,8 @@ import pandas as pd
 from safetensors.numpy import load_file, save_file
 
 from analysis.adapters.adapter import Adapter
-from analysis.adapters.adapter_file import WEIGHTS_FILE
 from analysis.adapters.opening import open_adapter
+from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.common.bootstrap import interval, resampled_means
 from analysis.common.errors import AdapterError, UserError
 from analysis.measures.edits import Edit

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 import svft  # noqa: F401  (registers SVFT with PEFT)
 from analysis.adapters.adapter import Adapter
-from analysis.adapters.adapter_file import CONFIG_FILE
+from analysis.adapters.paths import CONFIG_FILE
 from analysis.common.compat import keep_boft_from_compiling
 from analysis.common.errors import AdapterError
 from analysis.models.base_weights import locate_base

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 import streamlit as st
 
 from analysis.adapters.adapter import Adapter
-from analysis.adapters.adapter_file import CONFIG_FILE
+from analysis.adapters.paths import CONFIG_FILE
 from analysis.common.errors import UserError
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.prediction_bars import prediction_bars

@@ -80,7 +80,9 @@ def _dialog() -> None:
 
 
 def _open(path: Path, base: str | None) -> None:
-    if recognise(path) == AUTHORS:
+    found = recognise(path)
+    path = found.path
+    if found.kind == AUTHORS:
         locate_base(base)  # a sentence, where it is not here or not named
         output = uploads.new_directory() / path.name
         st.session_state[_WORK] = _Work(
@@ -89,7 +91,7 @@ def _open(path: Path, base: str | None) -> None:
         return
     if base is not None:
         path = with_base(path, base, uploads.new_directory() / path.name)
-    open_adapter(path)  # what is wrong with it is said here, and not on the page
+    open_adapter(found if base is None else path)  # what is wrong with it is said here, and not on the page
     st.session_state["open-requested"] = str(path)
     dialogs.close()
     st.rerun()

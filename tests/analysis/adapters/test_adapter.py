@@ -10,8 +10,8 @@ from peft import get_peft_model
 from safetensors.numpy import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification
 
-from analysis.adapters.adapter_file import WEIGHTS_FILE
 from analysis.adapters.opening import open_adapter
+from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.common.errors import AdapterError
 from analysis.measures.spectrum import new_singular_values
 from analysis.training.methods import METHODS
@@ -211,7 +211,7 @@ def damage(directory, part, change):
         ("coefficients", lambda t: t[:-1], "differ in length"),
         ("coefficients", lambda t: t[:0], "svft_coefficients is empty"),
         ("coefficients", lambda t: t[None], "must be a vector"),
-        ("coefficients", lambda t: t.astype(np.int32), "must be a vector of type F32"),
+        ("coefficients", lambda t: t.astype(np.int32), "must be a vector of type F64 or F32"),
         ("indices", lambda t: t.astype(np.float32), "must be a vector of type I32"),
         ("coefficients", lambda t: np.where(np.arange(len(t)) == 3, np.nan, t).astype(np.float32), "NaN or infinite"),
         ("coefficients", lambda t: np.where(np.arange(len(t)) == 3, np.inf, t).astype(np.float32), "NaN or infinite"),
@@ -236,8 +236,11 @@ def test_a_damaged_matrix_is_named(tmp_path, part, change, sentence):
 def test_a_number_of_entries_that_fills_no_band_is_refused(tmp_path, pattern):
     write_adapter(tmp_path, pattern, 1)
     damage(tmp_path, "coefficients", lambda t: np.ones(len(t) + 1, np.float32))
+    adapter = open_adapter(tmp_path)
+    assert [one.name for one in adapter.left_out] == [QUERY]
+    assert len(adapter.names) == len(BERT) - 1
     with pytest.raises(AdapterError, match="do not fit the pattern"):
-        open_adapter(tmp_path)
+        adapter.matrix(QUERY)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +253,7 @@ def test_a_number_of_entries_that_fills_no_band_is_refused(tmp_path, pattern):
         ({"off_diag": "two"}, "off_diag must be an integer"),
         ({"budget": 1.5}, "budget must be an integer"),
         ({"overrides": ["query"]}, "overrides must be an object"),
-        ({"overrides": {"(": {}}}, "no regular expression"),
+        ({"overrides": {"(": {}}}, "not a regular expression"),
     ],
 )
 def test_a_config_that_is_not_ours_is_refused(tmp_path, config, sentence):
@@ -262,7 +265,7 @@ def test_a_config_that_is_not_ours_is_refused(tmp_path, config, sentence):
 
 
 def test_what_is_no_adapter_gets_a_sentence(tmp_path):
-    with pytest.raises(AdapterError, match="not a directory"):
+    with pytest.raises(AdapterError, match="no file or directory"):
         open_adapter(tmp_path / "nowhere")
     with pytest.raises(AdapterError, match=r"has no adapter_config.json"):
         open_adapter(tmp_path)
@@ -286,7 +289,7 @@ def test_missing_pickled_and_cut_weights_get_a_sentence(tmp_path):
     with pytest.raises(AdapterError, match=f"has no {WEIGHTS_FILE}"):
         open_adapter(tmp_path)
     (tmp_path / "adapter_model.bin").write_bytes(b"anything")
-    with pytest.raises(AdapterError, match="is a pickle"):
+    with pytest.raises(AdapterError, match="cannot be read as tensors alone"):
         open_adapter(tmp_path)
 
 

@@ -48,7 +48,7 @@ def test_the_update_is_merged_minus_pristine(tmp_path, family, kind):
     expected = logits(adapted, inputs)
     by_hand = copy.deepcopy(pristine)
     for name in adapter.names:
-        add(by_hand.get_submodule(name), adapter.source.update(name, adapter.weights).dense(), adapter.weights)
+        add(by_hand.get_submodule(name), adapter.source.update(name, adapter.weights).dense(), adapter.weights, name)
     assert not torch.allclose(logits(pristine, inputs), expected, atol=1e-2)
     torch.testing.assert_close(logits(by_hand, inputs), expected, atol=2e-4, rtol=1e-4)
 
@@ -56,8 +56,8 @@ def test_the_update_is_merged_minus_pristine(tmp_path, family, kind):
         assert_reproduces(adapter, name)
 
 
-def add(module, update, weights: BaseWeights) -> None:
-    module.weight.data += (update.mT if weights.transposed else update).float()
+def add(module, update, weights: BaseWeights, name: str) -> None:
+    module.weight.data += (update.mT if weights.is_transposed(name) else update).float()
 
 
 def assert_reproduces(adapter, name) -> None:

@@ -21,6 +21,16 @@ def _side(value: Any, out: int, in_: int) -> bool:
     return _whole(value, max(out, in_))
 
 
+def _rank(value: Any, out: int, in_: int) -> bool:
+    """A rank: PEFT takes one above both sides of a small weight too."""
+    return _whole(value, max(out, in_, 1024))
+
+
+def _any_rank(value: Any, out: int, in_: int) -> bool:
+    """LoKr's rank: one above the sides of its blocks says that they are kept whole, and sizes nothing."""
+    return _whole(value, 2**31)
+
+
 def _size(value: Any, out: int, in_: int) -> bool:
     return _whole(value, out * in_)
 
@@ -57,19 +67,19 @@ def _mask(value: Any, out: int, in_: int) -> bool:
 # peft_type -> field -> whether a value is allowed for a weight (out, in).
 FIELDS: dict[str, dict[str, Callable[[Any, int, int], bool]]] = {
     "LORA": {
-        "r": _side, "lora_alpha": _number, "use_rslora": _flag, "use_dora": _flag, "lora_bias": _flag,
-        "rank_pattern": _pattern_of(_side), "alpha_pattern": _pattern_of(_number), "init_lora_weights": _text,
+        "r": _rank, "lora_alpha": _number, "use_rslora": _flag, "use_dora": _flag, "lora_bias": _flag,
+        "rank_pattern": _pattern_of(_rank), "alpha_pattern": _pattern_of(_number), "init_lora_weights": _text,
     },
     "ADALORA": {
-        "init_r": _side, "target_r": _side, "r": _side, "lora_alpha": _number, "rank_pattern": _pattern_of(_mask),
+        "init_r": _rank, "target_r": _rank, "r": _rank, "lora_alpha": _number, "rank_pattern": _pattern_of(_mask),
         "total_step": _size, "tinit": _seed, "tfinal": _seed, "deltaT": _seed,
     },
-    "VERA": {"r": _side, "projection_prng_key": _seed, "save_projection": _flag},
+    "VERA": {"r": _rank, "projection_prng_key": _seed, "save_projection": _flag},
     "LOHA": {
-        "r": _side, "alpha": _number, "rank_pattern": _pattern_of(_side), "alpha_pattern": _pattern_of(_number),
+        "r": _rank, "alpha": _number, "rank_pattern": _pattern_of(_rank), "alpha_pattern": _pattern_of(_number),
     },
     "LOKR": {
-        "r": _side, "alpha": _number, "rank_pattern": _pattern_of(_side), "alpha_pattern": _pattern_of(_number),
+        "r": _any_rank, "alpha": _number, "rank_pattern": _pattern_of(_any_rank), "alpha_pattern": _pattern_of(_number),
         "decompose_both": _flag, "decompose_factor": _side,
     },
     "OFT": {
@@ -84,9 +94,9 @@ FIELDS: dict[str, dict[str, Callable[[Any, int, int], bool]]] = {
         "n_frequency": _size, "scaling": _number, "random_loc_seed": _seed,
         "n_frequency_pattern": _pattern_of(_size),
     },
-    "SHIRA": {"r": _side, "mask_type": _text, "random_seed": _seed},
+    "SHIRA": {"r": _rank, "mask_type": _text, "random_seed": _seed},
     "RANDLORA": {
-        "r": _side, "randlora_alpha": _number, "projection_prng_key": _seed, "save_projection": _flag,
+        "r": _rank, "randlora_alpha": _number, "projection_prng_key": _seed, "save_projection": _flag,
         "sparse": _flag, "very_sparse": _flag,
     },
 }  # fmt: skip
@@ -94,15 +104,24 @@ FIELDS: dict[str, dict[str, Callable[[Any, int, int], bool]]] = {
 # What changes which update a file stands for, in a way that is not followed here.
 _REFUSED = {
     "layer_replication": "it repeats layers of the base",
-    "target_parameters": "it adapts fused parameters, which have no singular vectors of their own",
     "arrow_config": "it routes between several adapters",
     "use_qalora": "it adapts a quantized base",
     "use_bdlora": "its factors are block-diagonal",
     "monteclora_config": "its update is drawn at random",
     "alora_invocation_tokens": "it applies from certain tokens on, not everywhere",
+    "kasa_config": "KaSA cuts small singular values off the base, and has a trained diagonal between its factors",
+    "velora_config": "VeLoRA changes how the factors are trained and applied",
+    "enable_lora": "it adapts some of the fused query, key and value only (PEFT before 0.3), which PEFT dropped since",
 }
-# Starts of LoRA whose files can only be read beside what they were started from.
-_UNKNOWN_STARTS = ("corda", "loftq", "lora_ga")
+_PLAIN_STARTS = ("true", "false", "none", "gaussian", "eva", "orthogonal", "mica")  # which leave the base as it is
+_FOLLOWED_STARTS = ("pissa", "olora")  # which change the base, by what follows from the base alone
+# Starts that change the base by what is not in the files.
+_UNKNOWN_STARTS = {
+    "pissa_niter": "PiSSA by iterations starts from a randomized SVD, which is another one each time",
+    "corda": "CorDA takes its start, out of the base, from a covariance of data",
+    "loftq": "LoftQ replaces the base by a quantized one",
+    "lora_ga": "LoRA-GA takes its start, out of the base, from gradients on data",
+}
 
 
 def chosen_fields(config: dict, shape: tuple[int, int], where: str) -> dict[str, Any]:
@@ -114,12 +133,8 @@ def chosen_fields(config: dict, shape: tuple[int, int], where: str) -> dict[str,
     for field, reason in _REFUSED.items():
         if config.get(field):
             raise AdapterError(f"{where} sets {field}: {reason}, so its update cannot be projected.")
-    start = str(config.get("init_lora_weights")).lower()
-    if start.startswith(_UNKNOWN_STARTS):
-        raise AdapterError(
-            f"{where} has init_lora_weights={start!r}, which changes the base by data that is not in the files; "
-            "convert it to a plain LoRA with PEFT's save_pretrained(path_initial_model_for_weight_conversion=…)."
-        )
+    if config["peft_type"] == "LORA":
+        _check_start(config, where)
     chosen = {}
     for field, allowed in FIELDS[config["peft_type"]].items():
         if field not in config:
@@ -130,17 +145,33 @@ def chosen_fields(config: dict, shape: tuple[int, int], where: str) -> dict[str,
         if not allowed(value, *shape):
             raise AdapterError(f"{where} has {field}={_short(value)}, which does not fit a weight of shape {shape}.")
         chosen[field] = value
+    if str(chosen.get("init_lora_weights")).lower() not in _FOLLOWED_STARTS:
+        chosen.pop("init_lora_weights", None)  # what the file holds replaces the start
     return chosen
+
+
+def _check_start(config: dict, where: str) -> None:
+    """Raise an AdapterError if the start of a LoRA is not determined by its files and its base."""
+    start = str(config.get("init_lora_weights")).lower()
+    if start in (*_PLAIN_STARTS, *_FOLLOWED_STARTS):
+        return
+    reason = next((reason for name, reason in _UNKNOWN_STARTS.items() if start.startswith(name)), None)
+    reason = reason or "it is not known here whether this start changes the base"
+    raise AdapterError(
+        f"{where} has init_lora_weights={_short(start)}: {reason}. So the update cannot be told from the files; save "
+        "the adapter as a plain LoRA, with PEFT's save_pretrained(path_initial_model_for_weight_conversion=…)."
+    )
 
 
 def is_harmless(expression: Any) -> bool:
     """Whether a regular expression of a stranger can be matched against a module's name in no time.
 
-    Names, alternatives and a few wildcards; nothing repeats a group, which is what can take for ever.
+    Names, alternatives, optional groups and a few wildcards; nothing repeats a group, which is what can take for ever.
     """
     if not isinstance(expression, str) or len(expression) > 500:
         return False
-    if len(re.findall(r"[*+{?]", expression)) > 4 or re.search(r"\)[*+{?]", expression):
+    optional = expression.count("?")
+    if len(re.findall(r"[*+{]", expression)) > 4 or optional > 8 or re.search(r"\)[*+{]", expression):
         return False
     try:
         re.compile(expression)

@@ -15,11 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.adapters.adapter_file import CONFIG_FILE, WEIGHTS_FILE, read_config
-from analysis.adapters.peft_config import chosen_fields
+from analysis.adapters.adapter import LeftOut
+from analysis.adapters.paths import CONFIG_FILE
+from analysis.adapters.peft.config import chosen_fields
+from analysis.adapters.peft.experts import ExpertLora, expert_container
+from analysis.adapters.peft.tensors import ADAPTER_PREFIX, FIXED, PARTS, SHARED, sort_tensors
+from analysis.adapters.recognise import Recognised
 from analysis.common.errors import AdapterError
-from analysis.common.tensor_files import TensorFiles
 from analysis.models.base_weights import BaseWeights
+from analysis.models.experts import split_expert
 
 if TYPE_CHECKING:
     import torch
@@ -27,80 +31,106 @@ if TYPE_CHECKING:
 
     from analysis.adapters.projection import Update
 
-_PREFIX = "base_model.model."
-# First part of the name of a tensor that belongs to the adapter of one module.
-_PARTS = ("lora_", "vera_lambda_", "hada_", "lokr_", "oft_", "boft_", "fourierft_", "shira_", "randlora_")
-_EMBEDDING = ("lora_embedding_A", "lora_embedding_B")  # of an embedding, which is no linear layer
-_SHARED = ("vera_A", "vera_B", "randlora_A", "randlora_B")  # one for all modules
-_FIXED = ("shira_indices",)  # in the file, but not trained
 _ADAPTER = "default"
+_SIZES = {"BOFT": ("boft_block_size", "b"), "FOURIERFT": ("n_frequency", "n"), "ADALORA": ("target_r", "r")}
 
 
 class PeftAdapter:
-    """An adapter directory of PEFT's; see `projected_adapter.UpdateSource`."""
+    """An adapter of PEFT's; see `projected_adapter.UpdateSource`."""
 
-    def __init__(self, path: Path, kind: str) -> None:
-        """Read its config and the header of its file.
-
-        Raises:
-            AdapterError: Where they are damaged.
-        """
-        self.path = path
-        self.kind = kind
-        self.config = read_config(path)
-        self.files = TensorFiles([path / WEIGHTS_FILE])
-        base = self.config.get("base_model_name_or_path")
-        self.base = base if isinstance(base, str) and base else None
-        self._tensors: dict[str, list[str]] = defaultdict(list)  # module -> names of its tensors
-        self._shared: list[str] = []
-        self.head = {}
-        for name, info in self.files.tensors.items():
-            module, part = _module_and_part(name)
-            if name.rpartition(".")[2] in _SHARED:
-                self._shared.append(name)
-            elif part is not None:
-                self._tensors[module].append(name)
-            else:
-                self.head[name] = info.shape
-        self.modules = {module: self._trained(names) for module, names in self._tensors.items()}
+    def __init__(self, found: Recognised) -> None:
+        """Sort the tensors of its file by the modules that they adapt."""
+        self.config, self.files, self.kind = found.config, found.files, found.kind
+        self._config_file = str(found.path / CONFIG_FILE)
+        tensors = sort_tensors(found.files, found.config["peft_type"])
+        self.head, self.left_out = tensors.head, tensors.left_out
+        self._tensors, self._shared, self._copies = tensors.modules, tensors.shared, tensors.copies
+        self._experts: dict[str, ExpertLora] = {}
         self._largest = (0, 0)  # sides of the largest weights, which size what all modules share
-        self.method = " ".join([kind, *self._size()])
+        self.method = " ".join([self.kind, *self._size()])
+
+    def modules(self, weights: BaseWeights) -> dict[str, int]:
+        """Return the adapted modules, each projection of each expert by itself -> number of parameters trained."""
+        found = {}
+        experts: dict[str, list[str]] = defaultdict(list)  # container -> PEFT's wrappers of its parameters
+        for module, names in self._tensors.items():
+            if container := expert_container(module, weights):
+                experts[container].append(module)
+            else:
+                found[module] = self._trained(names)
+        for container, wrappers in experts.items():
+            pairs = [self._tensors[wrapper] for wrapper in wrappers]
+            try:
+                lora = ExpertLora(container, pairs, self.files, self.config, weights)
+            except AdapterError as error:
+                trained = sum(map(self._trained, pairs))
+                self.left_out.append(LeftOut(container, str(error), trained))
+                continue
+            self._experts |= dict.fromkeys(lora.trained, lora)
+            found |= lora.trained
+        return found
 
     def check(self, module: str, shape: tuple[int, int]) -> None:
-        """Raise an AdapterError where the config does not fit a weight of this shape; called for every module."""
-        chosen_fields(self.config, shape, str(self.path / CONFIG_FILE))
-        self._largest = tuple(map(max, self._largest, shape))
+        """Raise an AdapterError if the config does not fit a weight of this shape; called for every module."""
+        chosen_fields(self.config, shape, self._config_file)
+        if module in self._experts:
+            return
         for name in self._tensors[module]:
-            size = self.files.bytes_of(name)
-            if size > 64 * 4 * max(shape) * max(shape):
-                raise AdapterError(f"{name} in {self.path / WEIGHTS_FILE} is far larger than its weight {shape}.")
+            if self.files.bytes_of(name) > 64 * 4 * max(shape) * max(shape):
+                raise AdapterError(f"{name} in {self.files.files[0]} is far larger than its weight {shape}.")
+        if self.config["peft_type"] in ("LORA", "ADALORA"):
+            self._check_factors(module, shape)
+        self._largest = tuple(map(max, self._largest, shape))
 
     def update(self, module: str, weights: BaseWeights) -> Update:
         """Return the update of one weight: factors for plain LoRA, else the merged weight minus the pristine one."""
+        if module in self._experts:
+            _, expert, part = split_expert(module)
+            return self._experts[module].update(expert, part)
         weight = weights.weight(module).float()
-        shape = tuple(weight.shape)
+        self._check_copy(module, weight)
+        shape, transposed = tuple(weight.shape), weights.is_transposed(module)
         tensors = {name: self._read(name) for name in self._tensors[module]}
         for name in self._shared:  # filed under the model, or under any one of the modules
             part = name.rpartition(".")[2]
-            tensors |= dict.fromkeys((f"base_model.{part}", f"{_PREFIX}{module}.{part}"), self._read(name))
-        with _as_sentence(module, self.path):
-            model, layer = self._build(module, weight, transposed=weights.transposed)
+            tensors |= dict.fromkeys((f"base_model.{part}", f"{ADAPTER_PREFIX}{module}.{part}"), self._read(name))
+        with _as_sentence(module, self.files.files[0]):
+            model, layer = self._build(module, weight, transposed=transposed)
             self._load(model, tensors)
-            return _difference(
-                layer, weight, self.kind, transposed=weights.transposed, bound=self._bound(layer, shape)
-            )
+            return _difference(layer, weight, self.kind, transposed=transposed, bound=self._bound(layer, shape))
 
     # -- details --
 
     def _read(self, name: str) -> torch.Tensor:
-        return self.files.read_any(name) if name.endswith(_FIXED) else self.files.read(name)
+        return self.files.read_any(name) if name.endswith(FIXED) else self.files.read(name)
+
+    def _check_factors(self, module: str, shape: tuple[int, int]) -> None:
+        """Raise an AdapterError if the factors of LoRA are not those of a weight of this shape."""
+        sides = {}
+        for name in self._tensors[module]:
+            part, stored = name.split(".")[-2], self.files.tensors[name].shape
+            if part in ("lora_A", "lora_B") and len(stored) == 2:
+                sides[part] = stored
+        if len(sides) == 2 and (sides["lora_B"][0], sides["lora_A"][1]) != shape:
+            adapted = (sides["lora_B"][0], sides["lora_A"][1])
+            raise AdapterError(
+                f"{module} is adapted as a weight of shape {adapted}, and is {shape} in the base model: choose the "
+                "base model that the adapter was trained on."
+            )
+
+    def _check_copy(self, module: str, weight: torch.Tensor) -> None:
+        """Raise an AdapterError if the file has another weight for the module than the base, which is then unknown."""
+        if module in self._copies and not self.files.read(self._copies[module]).float().equal(weight):
+            raise AdapterError(
+                f"{self._copies[module]} in {self.files.files[0]} is not the weight of the base model, so the update "
+                "beside it is not all that changed."
+            )
 
     def _trained(self, names: list[str]) -> int:
-        return sum(math.prod(self.files.tensors[name].shape) for name in names if not name.endswith(_FIXED))
+        return sum(math.prod(self.files.tensors[name].shape) for name in names if not name.endswith(FIXED))
 
     def _size(self) -> Iterator[str]:
-        fields = {"BOFT": ("boft_block_size", "b"), "FOURIERFT": ("n_frequency", "n"), "ADALORA": ("target_r", "r")}
-        field, letter = fields.get(self.config["peft_type"], ("r", "r"))
+        field, letter = _SIZES.get(self.config["peft_type"], ("r", "r"))
         size = self.config.get(field)
         if isinstance(size, int) and size > 0:
             yield f"{letter}={size}"
@@ -115,7 +145,7 @@ class PeftAdapter:
 
         keep_boft_from_compiling()
         shape = tuple(weight.shape)
-        fields = chosen_fields(self.config, shape, str(self.path / CONFIG_FILE))
+        fields = chosen_fields(self.config, shape, self._config_file)
         if self.config["peft_type"] == "ADALORA":
             fields = _adalora_fields(fields, module)
         root = nn.Module()
@@ -135,17 +165,18 @@ class PeftAdapter:
         from peft import set_peft_model_state_dict
 
         own = {
-            (name if name.startswith("base_model.") else _PREFIX + name): tensor.float() if tensor.is_floating_point()
+            (name if name.startswith("base_model.") else ADAPTER_PREFIX + name): tensor.float() if tensor.is_floating_point()
             else tensor
             for name, tensor in tensors.items()
         }  # fmt: skip
         result = set_peft_model_state_dict(model, own, adapter_name=_ADAPTER)
-        unknown = [key for key in result.unexpected_keys if not set(_SHARED) & set(key.split("."))]
+        unknown = [key for key in result.unexpected_keys if not set(SHARED) & set(key.split("."))]
         if unknown:
             raise AdapterError(f"PEFT knows no tensor {unknown[0]} of this kind of adapter")
+        parts = set(PARTS[self.config["peft_type"]])
         missing = [
             key for key in result.missing_keys
-            if f".{_ADAPTER}" in key and ".largest." not in key and _module_and_part(key)[1] is not None
+            if f".{_ADAPTER}" in key and ".largest." not in key and parts & set(key.split("."))
         ]  # fmt: skip
         if missing:
             raise AdapterError(f"{missing[0].replace(f'.{_ADAPTER}', '')} is missing")
@@ -178,15 +209,6 @@ def _difference(layer: nn.Module, weight: torch.Tensor, kind: str, *, transposed
     if kind in ("PiSSA", "OLoRA"):  # whose base is rounded when the start is taken out of it
         floor = max(weight.shape) * 2.0**-23 * float(torch.linalg.matrix_norm(weight, 2))
     return Update(update, None, bound, floor)
-
-
-def _module_and_part(name: str) -> tuple[str, str | None]:
-    """Return the module that a tensor adapts, and which part of its adapter it is; None where it is no part of one."""
-    pieces = name.removeprefix(_PREFIX).split(".")
-    for place, piece in enumerate(pieces):
-        if place and piece.startswith(_PARTS) and piece not in _EMBEDDING and piece not in _SHARED:
-            return ".".join(pieces[:place]), piece
-    return name, None
 
 
 def _adalora_fields(fields: dict[str, Any], module: str) -> dict[str, Any]:
@@ -222,7 +244,7 @@ def _plant(root: nn.Module, name: str, layer: nn.Module) -> None:
 
 
 @contextmanager
-def _as_sentence(module: str, path: Path) -> Iterator[None]:
+def _as_sentence(module: str, file: Path) -> Iterator[None]:
     """Turn whatever PEFT raises about a stranger's files into a sentence, and keep its draws to itself."""
     import torch
 
@@ -231,4 +253,4 @@ def _as_sentence(module: str, path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except Exception as error:  # PEFT raises almost every type there is
-        raise AdapterError(f"The adapter of {module} in {path} cannot be applied: {error}.") from error
+        raise AdapterError(f"The adapter of {module} in {file} cannot be applied: {error}.") from error

@@ -1,0 +1,129 @@
+"""LoRA on fused experts (`target_parameters`): one pair of factors a fused tensor, taken apart into experts.
+
+PEFT keeps the factors of E experts in one A (r·E, in), expert by expert, and one B (out, r·E), in which the experts
+take turns: ΔW of expert e is s·B[:, e::E]·A[e·r:(e+1)·r]. Earlier versions took a fused tensor (E, out, in) for
+(E, in, out); then the product is the transposed update.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from analysis.common.errors import AdapterError
+from analysis.common.tensor_files import TensorFiles
+from analysis.models.base_weights import BaseWeights
+from analysis.models.experts import PARTS
+
+if TYPE_CHECKING:
+    from analysis.adapters.projection import Update
+
+_BOTH = ("gate_proj", "up_proj")  # fused into one tensor, which PEFT adapts as one
+
+
+def expert_container(module: str, weights: BaseWeights) -> str | None:
+    """Return the module of experts that PEFT's wrappers of its parameters belong to, None for any other module."""
+    while module.endswith(".base_layer"):  # one wrapper a parameter, one around the other
+        module = module.removesuffix(".base_layer")
+    return module if weights.slot(f"{module}.0.down_proj") is not None else None
+
+
+class ExpertLora:
+    """LoRA on the experts of one layer.
+
+    Attributes:
+        trained: Name of each projection of each expert -> number of parameters trained for it.
+    """
+
+    def __init__(
+        self,
+        container: str,
+        pairs: Iterable[list[str]],
+        files: TensorFiles,
+        config: dict[str, Any],
+        weights: BaseWeights,
+    ) -> None:
+        """Find out from the shapes which factors belong to which projections.
+
+        Args:
+            container: Name of the module of experts.
+            pairs: Names of the tensors of each wrapper.
+            files: The adapter's.
+            config: The adapter's.
+            weights: The base model's.
+
+        Raises:
+            AdapterError: If the shapes leave that open.
+        """
+        self.container, self._files, self._config = container, files, config
+        self._fused = weights.fused(container)
+        self._count = self._fused.count
+        self._factors: dict[str, tuple[str, str, bool]] = {}  # fused projection -> A, B, whether B·A is transposed
+        readings = [self._readings(names) for names in pairs]
+        for own in sorted(readings, key=len):
+            left = [one for one in own if one[0] not in self._factors]
+            turned = {one[1][2] for one in self._factors.items()}
+            left = [one for one in left if not turned or one[3] in turned] or left
+            if len(left) != 1:
+                raise AdapterError(
+                    f"The factors of {container} fit {'more than one' if left else 'none'} of its fused parameters, "
+                    "so it is open which one they adapt."
+                )
+            fused, A, B, is_turned = left[0]
+            self._factors[fused] = (A, B, is_turned)
+        self.trained = {
+            f"{container}.{expert}.{part}": self._trained(part)
+            for expert in range(self._count)
+            for part in PARTS
+            if _fused_name(part) in self._factors
+        }
+
+    def update(self, expert: int, part: str) -> Update:
+        """Return the update of one projection of one expert."""
+        from peft.utils.other import get_pattern_key
+
+        from analysis.adapters.projection import Update
+
+        A_name, B_name, is_turned = self._factors[_fused_name(part)]
+        A, B = self._files.read(A_name).double(), self._files.read(B_name).double()
+        r = len(A) // self._count
+        patterns = self._config.get("alpha_pattern") or {}
+        alpha = patterns.get(get_pattern_key(patterns, self.container), self._config.get("lora_alpha", 8))
+        scale = alpha / (math.sqrt(r) if self._config.get("use_rslora") else r)
+        left, right = B[:, expert :: self._count], A[expert * r : (expert + 1) * r]
+        if is_turned:
+            left, right = right.mT, left.mT
+        outputs = self._fused.outputs(part)
+        left = left if outputs is None else left[outputs]
+        return Update(scale * left, right, min(r, left.shape[0], right.shape[1]))
+
+    def _readings(self, names: list[str]) -> list[tuple[str, str, str, bool]]:
+        """Return (fused projection, A, B, whether B·A is transposed) of every way that the shapes allow."""
+        by_part = {part: name for name in names for part in ("lora_A", "lora_B") if part in name.split(".")}
+        if set(by_part) != {"lora_A", "lora_B"} or len(names) != 2:
+            raise AdapterError(f"The adapter of {self.container} must have lora_A and lora_B, and nothing else.")
+        A, B = by_part["lora_A"], by_part["lora_B"]
+        (rows, in_), (out, cols) = self._files.tensors[A].shape, self._files.tensors[B].shape
+        if rows != cols or rows % self._count:
+            raise AdapterError(
+                f"The factors of {self.container} have {rows} and {cols} directions, which do not fit "
+                f"{self._count} experts."
+            )
+        found = []
+        for fused, shape in (("gate_up_proj", self._fused.gate_up), ("down_proj", self._fused.down)):
+            if (out, in_) == shape:
+                found.append((fused, A, B, False))
+            elif (in_, out) == shape:
+                found.append((fused, A, B, True))
+        return found
+
+    def _trained(self, part: str) -> int:
+        """Return the parameters trained for one projection of one expert; gate and up share theirs."""
+        A, B, _ = self._factors[_fused_name(part)]
+        both = sum(math.prod(self._files.tensors[name].shape) for name in (A, B)) // self._count
+        return both if part == "down_proj" else both // 2 if part == "up_proj" else both - both // 2
+
+
+def _fused_name(part: str) -> str:
+    return "gate_up_proj" if part in _BOTH else "down_proj"

@@ -1,0 +1,113 @@
+"""The tensors in an adapter file of PEFT's, sorted by what they belong to. From headers alone; no torch."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from analysis.adapters.adapter import LeftOut
+from analysis.common.tensor_files import TensorFiles
+
+ADAPTER_PREFIX = "base_model.model."
+SHARED = ("vera_A", "vera_B", "randlora_A", "randlora_B")  # one for all modules
+FIXED = ("shira_indices",)  # in the file, but not trained
+_EMBEDDING = ("lora_embedding_A", "lora_embedding_B")  # of an embedding, which is not a linear layer
+# peft_type -> what the adapter of one module consists of. Anything else beside these changes what they mean.
+PARTS = {
+    "LORA": ("lora_A", "lora_B", "lora_magnitude_vector", *_EMBEDDING),
+    "ADALORA": ("lora_A", "lora_B", "lora_E"),
+    "VERA": ("vera_lambda_b", "vera_lambda_d"),
+    "LOHA": ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"),
+    "LOKR": ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
+    "OFT": ("oft_R",),
+    "BOFT": ("boft_R", "boft_s"),
+    "FOURIERFT": ("fourierft_spectrum",),
+    "SHIRA": ("shira_weight", "shira_indices"),
+    "RANDLORA": ("randlora_lambda", "randlora_gamma"),
+}
+_BIASES = ("bias", "base_layer.bias")  # trained beside the update, and not part of it
+_COPIES = ("weight", "base_layer.weight")  # PEFT saves the weights of embeddings that it adapts
+
+
+@dataclass
+class SortedTensors:
+    """The tensors of a file by what they belong to.
+
+    Attributes:
+        modules: Adapted modules, by name in the base model -> names of the tensors of their adapters.
+        shared: Tensors that all modules share.
+        copies: Adapted modules whose own weight is in the file as well -> its name.
+        head: Shapes of what was trained whole: the task head, embeddings, biases, token deltas.
+        left_out: Modules whose tensors do not say what their update is.
+    """
+
+    modules: dict[str, list[str]] = field(default_factory=dict)
+    shared: list[str] = field(default_factory=list)
+    copies: dict[str, str] = field(default_factory=dict)
+    head: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def sort_tensors(files: TensorFiles, peft_type: str) -> SortedTensors:
+    """Sort the tensors of an adapter's file."""
+    parts = PARTS[peft_type]
+    modules: dict[str, list[str]] = defaultdict(list)
+    found, others = SortedTensors(), []
+    for name in files.tensors:
+        pieces = name.removeprefix(ADAPTER_PREFIX).split(".")
+        place = next((place for place, piece in enumerate(pieces) if place and piece in parts), None)
+        if pieces[-1] in SHARED:
+            found.shared.append(name)
+        elif place is not None and pieces[place + 1 :] in ([], ["weight"], ["bias"]):
+            modules[".".join(pieces[:place])].append(name)
+        else:
+            others.append(name)
+    unknown: dict[str, str] = {}  # module -> the first tensor in it that is not understood
+    for name in others:
+        module, rest = _inside(name.removeprefix(ADAPTER_PREFIX), modules)
+        if module is None or rest in _BIASES:
+            found.head[name] = files.tensors[name].shape
+        elif rest in _COPIES:
+            found.copies[module] = name
+        else:
+            unknown.setdefault(module, name)
+            modules[module].append(name)
+    for module, names in modules.items():
+        if reason := _why_left_out(files, names, unknown.get(module), peft_type):
+            trained = sum(math.prod(files.tensors[name].shape) for name in names)
+            found.left_out.append(LeftOut(module, reason, trained))
+        else:
+            found.modules[module] = names
+    return found
+
+
+def _inside(name: str, modules: dict[str, list[str]]) -> tuple[str | None, str]:
+    """Return the adapted module that a tensor lies in, and the rest of its name."""
+    pieces = name.split(".")
+    for end in range(len(pieces) - 1, 0, -1):
+        module = ".".join(pieces[:end])
+        if module in modules:
+            return module, ".".join(pieces[end:])
+    return None, name
+
+
+def _why_left_out(files: TensorFiles, names: list[str], unknown: str | None, peft_type: str) -> str | None:
+    """Say why the update of one module cannot be told from its tensors; None if it can."""
+    file = files.files[0]
+    if unknown is not None:
+        return (
+            f"{file} has the tensor {unknown}, which is not part of an adapter of the type {peft_type}: what the "
+            "update is, depends on it in a way that is not known here."
+        )
+    empty = next((name for name in names if 0 in files.tensors[name].shape), None)
+    if empty is not None:
+        return (
+            f"{empty} in {file} is empty (shape {files.tensors[empty].shape}): DeepSpeed ZeRO-3 saves tensors so if "
+            "they are not gathered first."
+        )
+    if any(part in name.split(".") for name in names for part in _EMBEDDING):
+        return "It is an embedding: its rows are looked up, so it is not a linear layer with singular vectors."
+    if any(len(files.tensors[name].shape) > 2 and ".lora_" in name for name in names):
+        return "It is a convolution, not a linear layer, so it has no singular vectors to project into."
+    return None
