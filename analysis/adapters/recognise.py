@@ -156,8 +156,8 @@ def _refuse_empty(files: TensorFiles, weights: Path) -> None:
         )
     if all(0 in info.shape for info in files.tensors.values()):
         raise AdapterError(
-            f"All tensors in {weights} are empty (shape (0,)): DeepSpeed ZeRO-3 saves them so if they are not gathered "
-            "first. Set stage3_gather_16bit_weights_on_model_save, or recover them by zero_to_fp32.py."
+            f"All tensors in {weights} are empty (shape (0,)): DeepSpeed ZeRO-3 saves them so if they are not "
+            "gathered first. Set stage3_gather_16bit_weights_on_model_save, or recover them by zero_to_fp32.py."
         )
 
 

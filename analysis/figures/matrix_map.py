@@ -37,7 +37,7 @@ class Places(NamedTuple):
 
 def map_places(table: pd.DataFrame) -> Places:
     """Return the cells of a table with ``label`` and ``kind``."""
-    places = table["label"].str.rsplit(" · ", n=1).str[0].str.removeprefix("Layer ")
+    places = table["label"].str.split(" · ", n=1).str[0].str.removeprefix("Layer ")
     layers = list(places.unique())
     kinds = [kind for kind in KINDS if kind in set(table["kind"])]
     kinds += [kind for kind in table["kind"].unique() if kind not in KINDS]

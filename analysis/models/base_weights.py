@@ -194,8 +194,8 @@ def locate_base(base: str | None, revision: str | None = None) -> Path:
         return cached
     if revision:
         raise AdapterError(
-            f"The base model {base!r} is not on this machine in the revision {revision!r} that the adapter was trained "
-            "on: download that revision first, or choose a base model yourself."
+            f"The base model {base!r} is not on this machine in the revision {revision!r} that the adapter was "
+            "trained on: download that revision first, or choose a base model yourself."
         )
     raise AdapterError(
         f"The base model {base!r} is not on this machine: choose the base model of this adapter, or download it first."

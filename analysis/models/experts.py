@@ -1,8 +1,8 @@
 """Fused experts: one tensor with the weights of all experts of a layer, seen as one matrix an expert and projection.
 
 transformers keeps the experts of a mixture-of-experts layer in two tensors, `gate_up_proj` and `down_proj`, of three
-axes: expert, and the two sides of a weight. Most families keep (out, in), some (in, out); gate and up lie one after the
-other, in gpt-oss in turns. Here each is a matrix of its own, under the name that it has where experts are modules:
+axes: expert, and the two sides of a weight. Most families keep (out, in), some (in, out); gate and up lie one after
+the other, in gpt-oss in turns. Here each is a matrix of its own, under the name that it has where experts are modules:
 "…experts.17.up_proj".
 """
 

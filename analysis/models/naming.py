@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis.models.experts import split_expert
+
 # The order in which kinds are shown everywhere. Fused and unknown ones come after them.
 KINDS = ("query", "key", "value", "attention out", "MLP gate", "MLP up", "MLP down")
 
@@ -35,8 +37,9 @@ class Place:
     Attributes:
         name: Path of the module in the base model.
         layer: Index of the layer as in the path (from 0), or None where the path has no index.
-        kind: One of `KINDS`, a fused or other one. Unique within a layer: "query (decoder)" where it must be.
-        label: What people read, "Layer 2 · value". Unique within one adapter.
+        kind: One of `KINDS`, a fused or other one. Unique within a layer ("query (decoder)" if it must be), but for
+            experts, which share one: "expert up".
+        label: What people read, "Layer 2 · value", "Layer 2 · expert 17 · up". Unique within one adapter.
     """
 
     name: str
@@ -51,12 +54,26 @@ def places(names: Sequence[str]) -> list[Place]:
     Args:
         names: Distinct module paths, without PEFT's prefix.
     """
-    found = [(name, _layer(name), kind) for name, kind in zip(names, _distinct_kinds(names))]
-    kinds = list(KINDS) + sorted({kind for _, _, kind in found} - set(KINDS), key=_kind_order)
-    found.sort(key=lambda place: (-1 if place[1] is None else place[1], kinds.index(place[2])))
-    return [
-        Place(name, layer, kind, kind if layer is None else f"Layer {layer} · {kind}") for name, layer, kind in found
-    ]
+    experts = {name: found for name in names if (found := _expert(name))}
+    others = [name for name in names if name not in experts]
+    kinds = dict(zip(others, _distinct_kinds(others))) | {
+        name: f"expert {part}" for name, (_, part) in experts.items()
+    }
+    ordered = list(KINDS) + sorted(set(kinds.values()) - set(KINDS), key=_kind_order)
+    rank = {kind: place for place, kind in enumerate(ordered)}
+    found = []
+    for name, kind in kinds.items():
+        layer, (expert, part) = _layer(name), experts.get(name, (-1, ""))
+        what = f"expert {expert} · {part}" if part else kind
+        place = Place(name, layer, kind, what if layer is None else f"Layer {layer} · {what}")
+        found.append(((-1 if layer is None else layer, rank[kind], expert), place))
+    return [place for _, place in sorted(found, key=lambda one: one[0])]
+
+
+def _expert(name: str) -> tuple[int, str] | None:
+    """Return number and projection ("up") of a module that is a projection of one expert."""
+    split = split_expert(name)
+    return None if split is None or "experts" not in split[0] else (split[1], split[2].removesuffix("_proj"))
 
 
 def _kind_order(kind: str) -> tuple[int, str]:

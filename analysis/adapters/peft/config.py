@@ -79,8 +79,9 @@ FIELDS: dict[str, dict[str, Callable[[Any, int, int], bool]]] = {
         "r": _rank, "alpha": _number, "rank_pattern": _pattern_of(_rank), "alpha_pattern": _pattern_of(_number),
     },
     "LOKR": {
-        "r": _any_rank, "alpha": _number, "rank_pattern": _pattern_of(_any_rank), "alpha_pattern": _pattern_of(_number),
-        "decompose_both": _flag, "decompose_factor": _side,
+        "r": _any_rank, "alpha": _number, "rank_pattern": _pattern_of(_any_rank),
+        "alpha_pattern": _pattern_of(_number), "decompose_both": _flag,
+        "decompose_factor": _side,
     },
     "OFT": {
         "r": _side, "oft_block_size": _side, "coft": _flag, "eps": _number, "block_share": _flag,

@@ -164,11 +164,10 @@ class PeftAdapter:
     def _load(self, model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
         from peft import set_peft_model_state_dict
 
-        own = {
-            (name if name.startswith("base_model.") else ADAPTER_PREFIX + name): tensor.float() if tensor.is_floating_point()
-            else tensor
-            for name, tensor in tensors.items()
-        }  # fmt: skip
+        own = {}
+        for name, tensor in tensors.items():
+            full = name if name.startswith("base_model.") else ADAPTER_PREFIX + name
+            own[full] = tensor.float() if tensor.is_floating_point() else tensor
         result = set_peft_model_state_dict(model, own, adapter_name=_ADAPTER)
         unknown = [key for key in result.unexpected_keys if not set(SHARED) & set(key.split("."))]
         if unknown:
