@@ -193,6 +193,7 @@ class Adapter:
         head: Shapes of the other tensors in the file (the task head and what was trained with it), by name.
         kind: "SVFT", "LoRA", "DoRA", …, "full fine-tuning", "head only": recognised from the files.
         files: Its tensors.
+        revision: Of the base model: what the config pins, unless another base was chosen.
         left_out: What it trains beside its matrices and its head, and why that is not shown.
     """
 
@@ -205,6 +206,7 @@ class Adapter:
     head: dict[str, tuple[int, ...]] = field(default_factory=dict)
     kind: str = "SVFT"
     files: TensorFiles | None = None
+    revision: str | None = None
     left_out: tuple[LeftOut, ...] = ()
 
     @property

@@ -65,6 +65,7 @@ def _open_svft(found: Recognised, base: str | None) -> Adapter:
         head={name: info.shape for name, info in sorted(found.files.tensors.items()) if ".svft_" not in name},
         kind="SVFT" if sizes else "head only",
         files=found.files,
+        revision=None if base else found.revision,
         left_out=tuple(left_out),
     )
 
@@ -72,8 +73,7 @@ def _open_svft(found: Recognised, base: str | None) -> Adapter:
 def _open_projected(found: Recognised, base: str | None) -> Adapter:
     """Open an adapter whose matrices are projected into the basis of its base model."""
     source = _source(found)
-    directory = locate_base(base) if base else locate_base(found.base, found.revision)
-    weights = BaseWeights(directory)
+    weights = BaseWeights(locate_base(base) if base else locate_base(found.base, found.revision))
     sizes: dict[str, dict[str, Any]] = {}
     left_out = list(source.left_out)
     for name, trained in source.modules(weights).items():
@@ -105,6 +105,7 @@ def _open_projected(found: Recognised, base: str | None) -> Adapter:
         head=source.head,
         kind=found.kind,
         files=found.files,
+        revision=None if base else found.revision,
         left_out=tuple(left_out),
         source=source,
         weights=weights,

@@ -179,7 +179,7 @@ def is_causal(adapter: Adapter) -> bool:
     named = adapter.config.get("architectures")
     if named is None:
         try:
-            named = read_json(locate_base(adapter.base) / "config.json").get("architectures")
+            named = read_json(locate_base(adapter.base, adapter.revision) / "config.json").get("architectures")
         except AdapterError:
             return False
     return isinstance(named, list) and any(str(one).endswith(("ForCausalLM", "LMHeadModel")) for one in named)

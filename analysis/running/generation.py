@@ -114,7 +114,7 @@ def load_writer(adapter: Adapter) -> Writer:
         AdapterError: Where it cannot be loaded, its base is not here, or this server applies no uploads.
     """
     require_trusted(adapter.path)
-    base = str(locate_base(adapter.base))
+    base = str(locate_base(adapter.base, adapter.revision))
     keep_boft_from_compiling()
     try:
         with refusals(), quiet():

@@ -1,8 +1,7 @@
 """Ranks of what fine-tuning changed: the update ΔW of every adapted matrix of a trained model, whatever the method.
 
-Where a method gives ΔW as a product (SVFT, LoRA, VeRA), its singular values come from the factors. Elsewhere ΔW is
-the new weight minus the pristine one, in float64, and what is below the rounding of W counts as rounding. Nothing is
-merged: merging and unmerging would drift the weights.
+SVFT gives the singular values of ΔW by its coefficients, and LoRA by its factors. Elsewhere ΔW is the new weight minus
+the pristine one, in float64, and what is below the rounding of W counts as rounding.
 """
 
 from __future__ import annotations
@@ -13,14 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from peft.tuners.boft.layer import BOFTLayer
-from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.tuners.vera import VeraLayer
 from scipy.linalg import eigvalsh
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
+from analysis.adapters.peft.layer_update import layer_update, stored_weight
 from analysis.common.linear_algebra import singular_values, sparse
 from analysis.measures.ranks import effective_rank, rounding, stable_rank
 from analysis.models.loading import block_linears, load_base
@@ -91,7 +88,7 @@ def _spectra(model: nn.Module, spec: TrainingSpec) -> Iterator[tuple[str, np.nda
             pristine = load_base(spec.base, list(model.config.id2label.values()))
         for name in choose_targets(block_linears(model), spec.target_modules):
             before, after = (_matrix(m.get_submodule(name)) for m in (pristine, model))
-            yield name, *_of_difference(after, before)
+            yield name, *_of_difference(after - before, before)
         return
     base = model.get_base_model()
     layers = {name: module for name, module in base.named_modules() if isinstance(module, BaseTunerLayer)}
@@ -113,27 +110,13 @@ def _of_layer(layer: BaseTunerLayer, adapter: str) -> tuple[np.ndarray, float]:
         m = len(layer.svft_sigma[adapter])
         values = singular_values(sparse(rows, cols, M, m)) if np.isfinite(M).all() else np.full(m, np.nan)
         return values, rounding((layer.out_features, layer.in_features)) * values[0]
-    if isinstance(layer, VeraLayer):
-        B = _array(layer.vera_B[adapter])[: layer.out_features] * _array(layer.vera_lambda_b[adapter])[:, None]
-        A = _array(layer.vera_A[adapter])[:, : layer.in_features] * _array(layer.vera_lambda_d[adapter])[:, None]
-        return _of_product(B, A)
-    before = _matrix(layer.get_base_layer())
-    if isinstance(layer, LoraLayer):
-        B = layer.scaling[adapter] * _array(layer.lora_B[adapter].weight)
-        A = _array(layer.lora_A[adapter].weight)
-        if adapter not in layer.lora_magnitude_vector:
-            return _of_product(B, A)
-        # DoRA: the rows of W + BA, brought to the trained norms.
-        after = before + B @ A
-        norms = _array(layer.lora_magnitude_vector[adapter].weight)
-        return _of_difference(after * (norms / np.linalg.norm(after, axis=1))[:, None], before)
-    if isinstance(layer, BOFTLayer):
-        # Each block of inputs is rotated, and each output is scaled.
-        rotations = _array(layer.cayley_batch(layer.boft_R[adapter].detach().double().flatten(0, 1)))
-        blocks = before.reshape(len(before), *rotations.shape[:2])
-        after = np.einsum("odj,dij->odi", blocks, rotations, optimize=True).reshape(before.shape)
-        return _of_difference(after * _array(layer.boft_s[adapter]), before)
-    raise TypeError(f"There is no rule for the update of a {type(layer).__name__}.")
+    update = layer_update(layer, adapter)
+    if update.right is not None:
+        return _of_product(_array(update.left), _array(update.right))
+    if isinstance(layer, VeraLayer):  # a product too, so nothing of it is rounding of W
+        values = _dense_singular_values(_array(update.left))
+        return values, rounding(tuple(update.left.shape)) * values[0]
+    return _of_difference(_array(update.left), _matrix(layer))
 
 
 def _of_product(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, float]:
@@ -143,11 +126,11 @@ def _of_product(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, float]:
     return values, rounding((len(B), A.shape[1])) * values[0]
 
 
-def _of_difference(after: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return (singular values, threshold) of after − before; rounding is that of `before` (out, in)."""
+def _of_difference(update: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return (singular values, threshold) of ΔW, the change of `before` (out, in), whose rounding counts as none."""
     gram = before @ before.T if len(before) < before.shape[1] else before.T @ before
     largest = np.sqrt(eigvalsh(gram, subset_by_index=[len(gram) - 1] * 2)[0])
-    return _dense_singular_values(after - before), rounding(before.shape) * largest
+    return _dense_singular_values(update), rounding(before.shape) * largest
 
 
 def _dense_singular_values(A: np.ndarray) -> np.ndarray:
@@ -156,9 +139,8 @@ def _dense_singular_values(A: np.ndarray) -> np.ndarray:
 
 
 def _matrix(layer: nn.Module) -> np.ndarray:
-    """Return W (out, in) in float64, whatever layout the layer keeps it in."""
-    weight = _array(layer.weight)
-    return weight.T if isinstance(layer, Conv1D) else weight
+    """Return W (out, in) in float64."""
+    return _array(stored_weight(layer))
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

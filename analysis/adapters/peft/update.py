@@ -1,8 +1,7 @@
 """The update of one weight by an adapter of PEFT's: merged minus pristine, computed by PEFT itself.
 
 PEFT gets a model of one linear layer with its weight, under its full name, so that patterns of names mean what they
-mean in the whole model. `get_delta_weight` is not asked: it leaves out DoRA's magnitude, and PiSSA and OLoRA change
-the base when they are built.
+mean in the whole model.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ class PeftAdapter:
         with _as_sentence(module, self.files.files[0]):
             model, layer = self._build(module, weight, transposed=transposed)
             self._load(model, tensors)
-            return _difference(layer, weight, self.kind, transposed=transposed, bound=self._bound(layer, shape))
+            return _update(layer, weight, self.kind, self._bound(layer, shape))
 
     # -- details --
 
@@ -189,25 +189,17 @@ class PeftAdapter:
         return min(*shape, rank) if rank else min(shape)
 
 
-def _difference(layer: nn.Module, weight: torch.Tensor, kind: str, *, transposed: bool, bound: int) -> Update:
+def _update(layer: nn.Module, weight: torch.Tensor, kind: str, bound: int) -> Update:
     import torch
 
-    from analysis.adapters.projection import Update
+    from analysis.adapters.peft.layer_update import layer_update
 
-    if kind in ("LoRA", "rsLoRA"):
-        scale = layer.scaling[_ADAPTER]
-        left, right = (getattr(layer, part)[_ADAPTER].weight.detach().double() for part in ("lora_B", "lora_A"))
-        return Update(scale * left, right, bound)
-    layer.double()
-    layer.merge(adapter_names=[_ADAPTER])
-    merged = layer.get_base_layer().weight.detach()
-    update = (merged.mT if transposed else merged) - weight.double()
-    if not torch.isfinite(update).all():
+    changed = kind in ("PiSSA", "OLoRA")  # whose base is rounded when the start is taken out of it
+    update = layer_update(layer, _ADAPTER, weight if changed else None)
+    if not torch.isfinite(update.left).all():
         raise AdapterError("its update has NaN or infinite entries; its training diverged")
-    floor = None
-    if kind in ("PiSSA", "OLoRA"):  # whose base is rounded when the start is taken out of it
-        floor = max(weight.shape) * 2.0**-23 * float(torch.linalg.matrix_norm(weight, 2))
-    return Update(update, None, bound, floor)
+    floor = max(weight.shape) * 2.0**-23 * float(torch.linalg.matrix_norm(weight, 2)) if changed else None
+    return replace(update, rank_bound=bound, floor=floor)
 
 
 def _adalora_fields(fields: dict[str, Any], module: str) -> dict[str, Any]:
