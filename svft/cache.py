@@ -138,7 +138,7 @@ def _write(path: Path, found: Decomposition) -> None:
             os.replace(aside, path.with_suffix(".safetensors"))
         finally:
             Path(aside).unlink(missing_ok=True)
-        _evict()
+        _make_room(path.with_suffix(".safetensors").stat().st_size)
     except OSError as error:
         warnings.warn(f"The decomposition could not be cached in {path.parent}: {error}.", stacklevel=3)
 
@@ -152,11 +152,23 @@ def _checksum(*tensors: torch.Tensor) -> str:
     return str(checksum)
 
 
-def _evict() -> None:
-    files = cache_files()
-    excess = sum(map(_size, files)) - cache_limit()
-    for file in files:
-        if excess <= 0:
-            break
-        excess -= _size(file)
-        file.unlink(missing_ok=True)
+# Bytes that may still be written before the directory is measured again, by directory and limit: measuring it after
+# each of N files would take time in proportion to N².
+_room: dict[tuple[Path, int], float] = {}
+
+
+def _make_room(size: int) -> None:
+    """Delete the least recently used files if the cache may be above its limit, now that `size` bytes were added."""
+    key = (cache_directory(), cache_limit())
+    _room[key] = _room.get(key, 0) - size
+    if _room[key] >= 0:
+        return
+    files, limit = cache_files(), key[1]
+    total = sum(map(_size, files))
+    if total > limit:
+        for file in files:
+            if total <= limit * 15 / 16:  # room for the next ones
+                break
+            total -= _size(file)
+            file.unlink(missing_ok=True)
+    _room[key] = (limit - total) / 8  # other processes write, too

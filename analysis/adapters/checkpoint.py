@@ -73,12 +73,12 @@ class FineTuned:
                 "choose the base model that this checkpoint was trained from."
             )
 
-    def update(self, module: str, weights: BaseWeights) -> Update:
+    def update(self, module: str, weights: BaseWeights, weight: torch.Tensor | None = None) -> Update:
         """Return W' − W of one matrix, in float64; what is below the rounding of the coarser one is rounding."""
         from analysis.adapters.projection import Update
 
         slot = self._slots[module]
-        before = weights.weight(module)
+        before = weights.weight(module) if weight is None else weight
         update = slot.cut(self.files.read(slot.key, slot.expert)).double() - before.double()
         eps = max(EPS[self.files.tensors[slot.key].dtype], EPS[weights.dtype(module)])
         return Update(update, None, min(before.shape), _rounding(before.double(), eps))

@@ -75,8 +75,9 @@ def _open_projected(found: Recognised, base: str | None) -> Adapter:
     source = _source(found)
     weights = BaseWeights(locate_base(base) if base else locate_base(found.base, found.revision))
     sizes: dict[str, dict[str, Any]] = {}
+    modules = source.modules(weights)
     left_out = list(source.left_out)
-    for name, trained in source.modules(weights).items():
+    for name, trained in modules.items():
         try:
             shape = weights.shape(name)
             source.check(name, shape)

@@ -12,6 +12,8 @@ from analysis.common.tensor_files import TensorFiles
 from analysis.models.base_weights import BaseWeights
 
 if TYPE_CHECKING:
+    import torch
+
     from analysis.adapters.projection import Update
 
 
@@ -36,8 +38,8 @@ class UpdateSource(Protocol):
     left_out: list[LeftOut]
     files: TensorFiles
 
-    def update(self, module: str, weights: BaseWeights) -> Update:
-        """Return the update of one weight: merged minus pristine."""
+    def update(self, module: str, weights: BaseWeights, weight: torch.Tensor | None = None) -> Update:
+        """Return the update of one weight, merged minus pristine; `weight` is that weight, if it was read before."""
         ...
 
     def check(self, module: str, shape: tuple[int, int]) -> None:
@@ -75,8 +77,9 @@ class ProjectedAdapter(Adapter):
         from analysis.adapters.projection import project  # torch: not before the first matrix
         from svft.cache import decompose
 
-        update = self.source.update(name, self.weights)
-        basis = decompose(self.weights.weight(name), name=name)
+        weight = self.weights.weight(name)
+        update = self.source.update(name, self.weights, weight)
+        basis = decompose(weight, name=name)
         M, outside = project(update, basis)
         alignment = (basis.U.mT @ basis.V).abs().numpy() if outside is None else None
         projection = Projection(outside, int(row["trained"]), update.rank_bound, update.floor, alignment)

@@ -82,12 +82,12 @@ class PeftAdapter:
             self._check_factors(module, shape)
         self._largest = tuple(map(max, self._largest, shape))
 
-    def update(self, module: str, weights: BaseWeights) -> Update:
+    def update(self, module: str, weights: BaseWeights, weight: torch.Tensor | None = None) -> Update:
         """Return the update of one weight: factors for plain LoRA, else the merged weight minus the pristine one."""
         if module in self._experts:
             _, expert, part = split_expert(module)
             return self._experts[module].update(expert, part)
-        weight = weights.weight(module).float()
+        weight = (weights.weight(module) if weight is None else weight).float()
         self._check_copy(module, weight)
         shape, transposed = tuple(weight.shape), weights.is_transposed(module)
         tensors = {name: self._read(name) for name in self._tensors[module]}

@@ -1,0 +1,136 @@
+"""Experts: each projection of each expert is a matrix, whether a file keeps experts fused or one by one."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import (
+    GptOssConfig,
+    GptOssForCausalLM,
+    Llama4ForCausalLM,
+    Llama4TextConfig,
+    MixtralConfig,
+    MixtralForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
+
+from analysis.adapters.opening import open_adapter
+from tests.analysis.adapters.peft_models import save_base
+
+_SMALL = {
+    "vocab_size": 32, "hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "pad_token_id": 0, "head_dim": 8,
+}  # fmt: skip
+FAMILIES = {
+    "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**_SMALL, num_local_experts=3)),
+    "qwen3_moe": lambda: Qwen3MoeForCausalLM(
+        Qwen3MoeConfig(**_SMALL, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=8)
+    ),
+    "gpt_oss": lambda: GptOssForCausalLM(GptOssConfig(**_SMALL, num_local_experts=3, num_experts_per_tok=2)),
+    "llama4": lambda: Llama4ForCausalLM(
+        Llama4TextConfig(**_SMALL, intermediate_size_mlp=12, num_local_experts=3, num_experts_per_tok=1)
+    ),
+}  # fmt: skip
+PARTS = ("gate_proj", "up_proj", "down_proj")
+
+
+def make(family: str) -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return FAMILIES[family]().eval()
+
+
+def experts_of(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    return {name: module for name, module in model.named_modules() if hasattr(module, "gate_up_proj")}
+
+
+def matrices(module: torch.nn.Module, family: str) -> dict[tuple[int, str], np.ndarray]:
+    """Every projection of every expert, (out, in), as the forward pass of its family takes it apart."""
+    both, down = (getattr(module, name).detach().double() for name in ("gate_up_proj", "down_proj"))
+    if family in ("gpt_oss", "llama4"):
+        both, down = both.mT, down.mT
+    half = both.shape[1] // 2
+    gate, up = (both[:, ::2], both[:, 1::2]) if family == "gpt_oss" else (both[:, :half], both[:, half:])
+    found = {}
+    for part, stacked in zip(PARTS, (gate, up, down)):
+        for expert, matrix in enumerate(stacked):
+            found[expert, part] = matrix.numpy()
+    return found
+
+
+def updates(pristine: torch.nn.Module, trained: torch.nn.Module, family: str) -> dict[str, np.ndarray]:
+    found = {}
+    for (name, before), after in zip(experts_of(pristine).items(), experts_of(trained).values(), strict=True):
+        old, new = matrices(before, family), matrices(after, family)
+        found |= {f"{name}.{expert}.{part}": new[expert, part] - old[expert, part] for expert, part in old}
+    return found
+
+
+def assert_are_those_of(adapter, expected: dict[str, np.ndarray]) -> None:
+    ours = {name.split("layers.", 1)[1]: name for name in adapter.names if ".experts." in name}
+    assert len(ours) == len(expected) == 2 * 3 * 3
+    for name, update in expected.items():
+        own = ours[name.split("layers.", 1)[1]]
+        np.testing.assert_allclose(adapter.dense_update(own), update, atol=1e-5 * np.linalg.norm(update))
+        matrix = adapter.matrix(own)
+        assert matrix.update_norm == pytest.approx(np.linalg.norm(update), rel=1e-5)
+        expert, part = own.split(".")[-2:]
+        assert matrix.label.endswith(f"expert {expert} · {part.removesuffix('_proj')}")
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_on_fused_experts_is_merged_minus_pristine(tmp_path, family, fused):
+    pristine = make(family)
+    save_base(pristine, tmp_path / "base")
+    if fused:  # transformers takes the experts of some families apart when it saves them
+        save_file({k: v.clone() for k, v in pristine.state_dict().items()}, tmp_path / "base" / "model.safetensors")
+    targets = [f"{name}.{part}" for name in experts_of(pristine) for part in ("gate_up_proj", "down_proj")]
+    config = LoraConfig(r=2, lora_alpha=3, target_modules=["q_proj"], target_parameters=targets)
+    adapted = get_peft_model(copy.deepcopy(pristine), config)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data += torch.randn(parameter.shape, generator=generator)
+    trained = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
+    adapted.save_pretrained(str(tmp_path / "adapter"), save_embedding_layers=False)
+    adapter = open_adapter(tmp_path / "adapter", base=str(tmp_path / "base"))
+    assert adapter.trainable == trained
+    assert not adapter.left_out
+    assert_are_those_of(adapter, updates(pristine, adapted.merge_and_unload(), family))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_fine_tuned_model_shows_every_expert(tmp_path, family):
+    pristine = make(family)
+    tuned = copy.deepcopy(pristine)
+    generator = torch.Generator().manual_seed(2)
+    for parameter in tuned.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    save_base(pristine, tmp_path / "base")
+    save_base(tuned, tmp_path / "tuned")
+    adapter = open_adapter(tmp_path / "tuned", base=str(tmp_path / "base"))
+    assert_are_those_of(adapter, updates(pristine, tuned, family))
+    assert not any("experts" in name for name in adapter.head if "bias" not in name)
+
+
+def test_factors_that_fit_no_fused_parameter_are_left_out_by_name(tmp_path):
+    pristine = make("qwen3_moe")
+    save_base(pristine, tmp_path / "base")
+    config = LoraConfig(r=2, target_modules=["q_proj"], target_parameters=["experts.down_proj"])
+    get_peft_model(pristine, config).save_pretrained(str(tmp_path / "adapter"), save_embedding_layers=False)
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    key = next(name for name in tensors if "layers.1.mlp.experts" in name and "lora_A" in name)
+    tensors[key] = torch.zeros(6, 5)
+    save_file(tensors, file)
+    adapter = open_adapter(tmp_path / "adapter", base=str(tmp_path / "base"))
+    assert [one.name for one in adapter.left_out] == ["model.layers.1.mlp.experts"]
+    assert "fit none of its fused parameters" in adapter.left_out[0].reason
+    assert len(adapter.names) == 2 + 3
