@@ -14,8 +14,6 @@ from transformers import (
     GptOssForCausalLM,
     Llama4ForCausalLM,
     Llama4TextConfig,
-    MixtralConfig,
-    MixtralForCausalLM,
     Qwen3MoeConfig,
     Qwen3MoeForCausalLM,
 )
@@ -28,7 +26,6 @@ _SMALL = {
     "num_key_value_heads": 1, "pad_token_id": 0, "head_dim": 8,
 }  # fmt: skip
 FAMILIES = {
-    "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**_SMALL, num_local_experts=3)),
     "qwen3_moe": lambda: Qwen3MoeForCausalLM(
         Qwen3MoeConfig(**_SMALL, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=8)
     ),
