@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -242,6 +243,19 @@ class Adapter:
         row = self._row(name)
         sigma, values, flat = read_matrix(self.files, name, self.config, row)
         return self._assemble(row, sigma, *np.divmod(flat, len(sigma)), values)
+
+    def attempt(self, name: str) -> AdaptedMatrix | LeftOut:
+        """Read one adapted matrix, or say why its numbers cannot be read."""
+        try:
+            return self.matrix(name)
+        except AdapterError as error:
+            return LeftOut(name, str(error), int(self._row(name)["trained"]))
+
+    def readable(self) -> Iterator[AdaptedMatrix]:
+        """Read one matrix after another, without those whose numbers are damaged."""
+        for name in self.names:
+            if isinstance(matrix := self.attempt(name), AdaptedMatrix):
+                yield matrix
 
     def _row(self, name: str) -> dict:
         """Return the row of `matrices` of a name, as a dictionary; an AdapterError where there is none."""

@@ -26,7 +26,7 @@ def relative_norms(adapter: Adapter) -> pd.DataFrame:
         name, layer, kind, label: As in `Adapter.matrices`.
         relative_norm: ‖ΔW‖_F / ‖W‖_F; NaN where a truncated basis hides the tail of W.
     """
-    return norm_table(adapter, {name: relative_norm(adapter.matrix(name)) for name in adapter.names})
+    return norm_table(adapter, {matrix.name: relative_norm(matrix) for matrix in adapter.readable()})
 
 
 def norm_table(adapter: Adapter, found: dict[str, float]) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def wall(adapter: Adapter) -> pd.DataFrame:
         value: Mᵢᵢ where the whole adapter is plain; else √Σⱼ Mᵢⱼ², the size of row i of M.
     """
     signed = is_plain(adapter)
-    return pd.concat([wall_row(matrix, signed) for matrix in map(adapter.matrix, adapter.names)], ignore_index=True)
+    return pd.concat([wall_row(matrix, signed) for matrix in adapter.readable()], ignore_index=True)
 
 
 def wall_row(matrix: AdaptedMatrix, signed: bool) -> pd.DataFrame:

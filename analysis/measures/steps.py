@@ -23,15 +23,14 @@ def summary_steps(path: str) -> Iterator[Any]:
     """Yield the number of adapted matrices, then `summary.summarize` of one after another."""
     adapter = open_adapter(path)
     yield len(adapter.names)
-    for name in adapter.names:
-        yield summarize(adapter.matrix(name))
+    yield from map(summarize, adapter.readable())
 
 
 def overview_steps(path: str) -> Iterator[Any]:
     """Yield the number of adapted matrices, then (name, ‖ΔW‖/‖W‖, its part of the wall) of one after another."""
     adapter = open_adapter(path)
     yield len(adapter.names)
-    for matrix in map(adapter.matrix, adapter.names):
+    for matrix in adapter.readable():
         yield matrix.name, relative_norm(matrix), wall_row(matrix, signed=False)
 
 

@@ -182,12 +182,13 @@ def _each(
             return
         if progress is not None:
             progress(done, total, name)
-        try:
-            yield adapter.matrix(name)
-        except AdapterError as error:  # one with damaged numbers does not hide the others
-            if left_out is None:
-                raise
-            left_out.append(LeftOut(name, str(error), int(adapter.matrices["trained"][done])))
+        matrix = adapter.attempt(name)
+        if isinstance(matrix, AdaptedMatrix):
+            yield matrix
+        elif left_out is None:
+            raise AdapterError(matrix.reason)
+        else:
+            left_out.append(matrix)
     if progress is not None:
         progress(total, total, "")
 

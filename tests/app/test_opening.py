@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -126,3 +127,25 @@ def test_a_language_model_continues_a_text_without_its_adapter_and_with_it(langu
     without, with_adapter = (one.value.split() for one in test.text[-2:])
     assert len(without) == len(with_adapter) == 15  # the model reads 16 tokens
     assert without != with_adapter
+
+
+def test_one_odd_and_one_damaged_module_hide_nothing_but_themselves(lora, tmp_path):
+    path = tmp_path / "odd"
+    shutil.copytree(lora, path)
+    tensors = load_file(path / "adapter_model.safetensors")
+    square = next(name for name in tensors if "value.lora_B" in name)
+    tensors[square][0, 0] = np.nan
+    other = square.replace("value", "key")
+    tensors |= {other: torch.zeros(0), other.replace("lora_B", "lora_A"): torch.zeros(0)}
+    save_file(tensors, path / "adapter_model.safetensors")
+    test = explore(adapter=str(path), matrix="Layer 2 · MLP up")
+    assert not test.exception
+    assert not test.error
+    assert [one.label.split(",")[0] for one in test.expander if "left out" in one.label] == ["1 module is left out"]
+    words = " ".join(text.value for text in test.text)
+    assert "encoder.layer.2.attention.self.key" in words
+    assert "ZeRO-3" in words
+    damaged = explore(adapter=str(path), matrix="Layer 2 · value")
+    assert not damaged.exception
+    assert all("NaN" in error.value for error in damaged.error)
+    assert damaged.error
