@@ -25,7 +25,7 @@ _COLUMNS = {
 
 
 def run_benchmark(rounds: int, output: Path | None) -> None:
-    """Print every table of `analysis.planning.benchmark`, and write them as JSON to `output` where it is given."""
+    """Print every table of `analysis.planning.benchmark`, and write them as JSON to `output` if it is given."""
     console = Console()
     console.print(
         f"{torch.get_num_threads()} threads, torch {torch.__version__}; medians of {rounds} interleaved rounds"

@@ -46,7 +46,7 @@ def print_budget(
     """Print each method at the size nearest to a budget, and the memory that training it takes.
 
     Raises:
-        ArchitectureError, BaseModelError, SizeError: Where that cannot be planned, in one sentence.
+        ArchitectureError, BaseModelError, SizeError: If that cannot be planned, in one sentence.
     """
     given = {"rank": rank, "off_diag": off_diag, "budget": budget}
     if sum(value is not None for value in given.values()) > 1:
@@ -111,7 +111,7 @@ def _print(
             f"{row['rank']:,.0f}",
             _gigabytes(peaks[row["method"]]),
         )
-    shown.add_row(METHODS["full"].title, f"{architecture.parameters:,}", "100 %", "", "", _gigabytes(peaks["full"]))
+    shown.add_row(METHODS["full"].title, f"{architecture.parameters:,}", "100%", "", "", _gigabytes(peaks["full"]))
     console.print(shown)
     by_kind = _table("trainable", *(row["method"] for row in sized))
     for kind in architecture.kinds:

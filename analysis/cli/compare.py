@@ -36,10 +36,10 @@ _READING = (
 
 
 def compare(a: Adapter, b: Adapter, *, as_json: bool, figure: Path | None) -> None:
-    """Print how alike two adapters are, matrix by matrix, and write the maps to `figure` where it is given.
+    """Print how alike two adapters are, matrix by matrix, and write the maps to `figure` if it is given.
 
     Raises:
-        AdapterError: Where they have no matrix in common.
+        AdapterError: If they have no matrix in common.
     """
     common = shared(a, b)
     table = compare_adapters(a, b)

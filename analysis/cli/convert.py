@@ -43,7 +43,7 @@ def convert(path: Path, to: str, output: Path, *, as_json: bool, **options: obje
         options: Of `conversion_steps`.
 
     Raises:
-        ValueError: With one sentence, where it cannot be converted.
+        ValueError: With one sentence, if it cannot be converted.
     """
     with Progress(console=Console(stderr=True), transient=True) as progress:
         line = progress.add_task(f"{path.name} to {to}", total=None)

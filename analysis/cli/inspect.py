@@ -37,10 +37,10 @@ _COLUMNS = {
 
 
 def inspect(adapter: Adapter, *, as_json: bool, html: Path | None) -> None:
-    """Print what an adapter is, and the measures of each matrix; write the main figures to `html` where it is given.
+    """Print what an adapter is, and the measures of each matrix; write the main figures to `html` if it is given.
 
     Raises:
-        AdapterError: Where its numbers are damaged.
+        AdapterError: If its numbers are damaged.
     """
     with Progress(console=Console(stderr=True), transient=True) as progress:
         line = progress.add_task(adapter.path.name, total=len(adapter.names))
@@ -63,7 +63,7 @@ def facts(adapter: Adapter) -> dict[str, object]:
     """Return what the adapter's files say of it as a whole.
 
     Keys:
-        path, kind, method, base, task: As in `Adapter`; task is None where it names none.
+        path, kind, method, base, task: As in `Adapter`; task is None if it names none.
         matrices: Number of adapted matrices.
         trained: Trained parameters, the head not counted.
         head: Number of parameters of the head and of what else is saved whole.

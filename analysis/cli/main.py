@@ -54,7 +54,7 @@ def train(
     measured = train_to(TrainingSpec(**options), output)
     typer.echo(
         f"{measured.accuracy:.1%} of {measured.n_test} test examples right "
-        f"(95 % interval {measured.low:.1%} to {measured.high:.1%}); written to {output}"
+        f"(95% interval {measured.low:.1%} to {measured.high:.1%}); written to {output}"
     )
 
 

@@ -28,7 +28,7 @@ def print_results(paths: Sequence[Path], markdown: bool) -> None:
         markdown: Whether to print Markdown tables, as in the README.
 
     Raises:
-        UserError: Where a file holds no study, or one on data that are not here.
+        UserError: If a file holds no study, or one on data that are not here.
     """
     for study in [read_study_file(path) for path in paths] or committed_studies().values():
         title = get_task(study.study.task).title

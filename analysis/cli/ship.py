@@ -49,7 +49,7 @@ _LARGE = 200_000  # trained parameters from which an adapter ships in float16
 
 @dataclass(frozen=True)
 class _Measured:
-    """One run: right or wrong for each test example, (n,) bool, and its evaluation with the dial where it ships."""
+    """One run: right or wrong for each test example, (n,) bool, and its evaluation with the dial if it ships."""
 
     right: np.ndarray
     evaluation: Evaluation

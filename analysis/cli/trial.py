@@ -66,7 +66,7 @@ def read_study_file(path: Path) -> StudyFile:
     """Return the study in a file, with its results.
 
     Raises:
-        UserError: Where the file is missing or holds no study.
+        UserError: If the file is missing or holds no study.
     """
     try:
         return read_study(path.read_bytes())
@@ -75,7 +75,7 @@ def read_study_file(path: Path) -> StudyFile:
 
 
 def finish(store: Store, id: str, output: Path | None) -> None:
-    """Print the results of a study by method and size, and write its file where one is asked for."""
+    """Print the results of a study by method and size, and write its file if one is asked for."""
     console = Console()
     for record in store.trials(id):
         if record.state == "failed":
@@ -98,7 +98,7 @@ def parse_methods(text: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]
     """Return (names, sizes by name) of methods as on the command line: ``plain,lora=1,lora=8``.
 
     Raises:
-        UserError: Where a size is no whole number.
+        UserError: If a size is not a whole number.
     """
     names: list[str] = []
     sizes: dict[str, tuple[int, ...]] = {}
@@ -151,7 +151,7 @@ def sweep_table(store: Store, id: str) -> pd.DataFrame:
         method: Method and size for people.
         rate, seeds: What was tried.
         accuracy: On the whole validation split, mean over the seeds.
-        low, high: 95 % Wilson interval of the examples of all seeds together.
+        low, high: 95% Wilson interval of the examples of all seeds together.
         best: Whether no other rate of the method was better.
     """
     results = store.results(id)
@@ -171,7 +171,7 @@ def sweep_table(store: Store, id: str) -> pd.DataFrame:
 
 def print_sweep(table: pd.DataFrame) -> None:
     """Print a sweep, the best rate of each method marked."""
-    shown = Table("method", "learning rate", "accuracy on validation", "95 % interval", "")
+    shown = Table("method", "learning rate", "accuracy on validation", "95% interval", "")
     for row in table.itertuples():
         interval = f"{row.low:.1%} to {row.high:.1%}"
         shown.add_row(row.method, f"{row.rate:g}", f"{row.accuracy:.1%}", interval, "best" if row.best else "")

@@ -17,10 +17,10 @@ def resampled_means(answers: np.ndarray, seed: int = 0) -> np.ndarray:
     examples alone.
 
     The variance of the draws counts what is particular to one seed on one example three times, which makes intervals
-    wide, and what a seed does to all examples (S − 1)/S times, which makes them narrow where seeds are few and differ
-    much. In simulations of two methods on 800 examples, 95 % intervals of their difference held the truth in 94 to
-    100 % of cases with 5 seeds and 90 to 100 % with 3 as long as accuracies scattered by up to 2 points between seeds;
-    with 4 points, in 87 and 82 %.
+    wide, and what a seed does to all examples (S − 1)/S times, which makes them narrow if seeds are few and differ
+    much. In simulations of two methods on 800 examples, 95% intervals of their difference held the truth in 94 to
+    100% of cases with 5 seeds and 90 to 100% with 3 as long as accuracies scattered by up to 2 points between seeds;
+    with 4 points, in 87 and 82%.
 
     Args:
         answers: (…, seeds, n), numbers of small integers: right or wrong, or their differences.

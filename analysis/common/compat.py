@@ -6,7 +6,7 @@ from __future__ import annotations
 def keep_boft_from_compiling() -> None:
     """Make PEFT build, and load, BOFT layers without its CUDA extension, in this process.
 
-    Otherwise the first layer compiles it, with output on the terminal and warnings where that fails. It is there for
+    Otherwise the first layer compiles it, with output on the terminal and warnings if that fails. It is there for
     several butterfly factors, of which we use one, and does not take CPU tensors.
     """
     from peft.tuners.boft import layer

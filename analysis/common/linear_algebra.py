@@ -2,9 +2,9 @@
 
 What makes them quick, without giving up exactness:
 - Entries connect rows and columns. Parts that nothing connects are decomposed apart; a part of size one (all of them,
-  where the matrix is diagonal) needs no arithmetic, so a diagonal update shows rotation zero to the last bit.
+  if the matrix is diagonal) needs no arithmetic, so a diagonal update shows rotation zero to the last bit.
 - Parts above `DIRECT_SIZE` go through the eigenvalues of AᵀA in float64, which are good to about 1e-7·σ₁ (as a float32
-  SVD would be, at a third of the time), by a band solver where A is a narrow band.
+  SVD would be, at a third of the time), by a band solver if A is a narrow band.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def _is_on(variable: str) -> bool:
 
 
 def _whole(variable: str) -> int | None:
-    """Return a whole number greater than 0, None where none is set."""
+    """Return a whole number greater than 0, None if none is set."""
     value = os.environ.get(variable, "")
     return int(value) if value.isdecimal() and int(value) else None
 

@@ -22,7 +22,7 @@ def collect(steps: Steps, progress: Callable[[int, int], None] | None = None) ->
         progress: Told (done, total) before each matrix and after the last.
 
     Raises:
-        ValueError: With one sentence, where something cannot be converted.
+        ValueError: With one sentence, if something cannot be converted.
     """
     total, rows = next(steps), []
     while True:

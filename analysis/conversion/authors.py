@@ -1,7 +1,7 @@
 """Checkpoints of the paper's authors' code, as adapters of this project: the same function, to rounding.
 
-Where the layers' basis is the base's own, whole or truncated, the result is an SVFT adapter that carries this basis.
-Where it is not orthonormal (filled up with random vectors, or rounded to half precision), or where more than the
+If the layers' basis is the base's own, whole or truncated, the result is an SVFT adapter that carries this basis.
+If it is not orthonormal (filled up with random vectors, or rounded to half precision), or if more than the
 adapted matrices and a head was trained, no M tells the update: the result is the whole fine-tuned model, whose update
 against the base is then a projected one.
 """
@@ -40,7 +40,7 @@ def convert_authors_checkpoint(path: str | Path, base: str, output: str | Path) 
     Args:
         path: File or directory of the checkpoint.
         base: Id or path of the base model.
-        output: Where to write an SVFT adapter, or, where that cannot be (see this module), the whole model.
+        output: Where to write an SVFT adapter or, if that is impossible (see this module), the whole model.
 
     Columns:
         name: Module.
@@ -53,8 +53,8 @@ def convert_authors_checkpoint(path: str | Path, base: str, output: str | Path) 
         base_error: `AuthorsLayer.base_error`.
 
     Raises:
-        AdapterError: Where the checkpoint is damaged, or belongs to another base.
-        BaseModelError: Where the base cannot be loaded.
+        AdapterError: If the checkpoint is damaged, or belongs to another base.
+        BaseModelError: If the base cannot be loaded.
     """
     return collect(authors_steps(path, base, output))
 
@@ -123,7 +123,7 @@ def _trained_beside(checkpoint: Checkpoint, rest: dict[str, str], found: BaseMod
     """Return the tensors, by name in the base model, that are not the base's own.
 
     Raises:
-        AdapterError: Where the checkpoint holds numbers that the base model has no place for.
+        AdapterError: If the checkpoint holds numbers that the base model has no place for.
     """
     own, others = found.model.state_dict(), {}
     ignored = [*(found.model._keys_to_ignore_on_load_unexpected or []), r"inv_freq$", r"position_ids$"]
@@ -146,7 +146,7 @@ def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def _modules_to_save(others: dict[str, torch.Tensor], found: BaseModel) -> list[str] | None:
-    """Return the modules that hold these tensors, and the head; None where more than a head was trained."""
+    """Return the modules that hold these tensors, and the head; None if more than a head was trained."""
     modules = {name for name, _ in found.model.named_children() if name in HEADS}
     for name in others:
         parts = name.split(".")
@@ -160,7 +160,7 @@ def _modules_to_save(others: dict[str, torch.Tensor], found: BaseModel) -> list[
 def _head(
     checkpoint: Checkpoint, rest: dict[str, str], modules: list[str], found: BaseModel
 ) -> dict[str, torch.Tensor]:
-    """Return every tensor of these modules: the checkpoint's, or the base's where the checkpoint has none."""
+    """Return every tensor of these modules: the checkpoint's, or the base's if the checkpoint has none."""
     inside = tuple(f"{module}." for module in modules)
     own = {name: tensor for name, tensor in found.model.state_dict().items() if name.startswith(inside)}
     if absent := sorted(found.new.intersection(own) - set(rest)):
@@ -177,7 +177,7 @@ def _check_base(layer: AuthorsLayer, weight: torch.Tensor, base: str) -> float:
     """Return the layer's `base_error`.
 
     Raises:
-        AdapterError: Where it was trained on another weight.
+        AdapterError: If it was trained on another weight.
     """
     shape = (layer.u.shape[0], layer.v.shape[1])
     if shape != tuple(weight.shape):
@@ -192,7 +192,7 @@ def _check_base(layer: AuthorsLayer, weight: torch.Tensor, base: str) -> float:
 
 
 def _as_svft(layer: AuthorsLayer, weight: torch.Tensor) -> SvftMatrix | None:
-    """Return the layer as M in an orthonormal basis of all n directions of the weight, None where it has none."""
+    """Return the layer as M in an orthonormal basis of all n directions of the weight, None if it has none."""
     W, m, n = weight.double(), len(layer.sigma), min(weight.shape)
     if m > n or not layer.is_orthonormal():
         return None
@@ -221,7 +221,7 @@ def _tail(
     left, tail, right = torch.linalg.svd(wide, full_matrices=False)
     sides = []
     for kept, found in ((U, left), (V, right.T)):
-        # Where W has no full rank, some of the vectors are arbitrary: Householder's Q completes the kept ones.
+        # If W has no full rank, some of the vectors are arbitrary: Householder's Q completes the kept ones.
         Q, R = torch.linalg.qr(torch.cat([kept.to(wide), found[:, :count]], 1))
         sides.append((Q * torch.where(R.diagonal() < 0, -1.0, 1.0))[:, kept.shape[1] :].float())
     return sides[0], tail[:count].float(), sides[1]

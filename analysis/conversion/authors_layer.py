@@ -18,7 +18,7 @@ from analysis.conversion.checkpoint import Checkpoint
 MARK = ".svft_layer."
 ORTHONORMAL = 1e-4  # largest |uᵀu − 1| that float32 singular vectors have; half precision and fillings are far above
 BASE_TOLERANCE = 1e-3  # ‖W − uΣv‖/‖W‖ that rounding explains
-HALF_TOLERANCE = 5e-2  # where u, v and Σ were stored in half precision
+HALF_TOLERANCE = 5e-2  # if u, v and Σ were stored in half precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class AuthorsLayer:
     Attributes:
         name: Path of the module that it stands for.
         u: (out, m).
-        sigma: (m,), 0 where the state has none.
+        sigma: (m,), 0 if the state has none.
         v: (m, in).
         rows: i of each entry of S, (k,) int64, distinct positions.
         cols: j of each entry, (k,) int64.
@@ -68,7 +68,7 @@ class AuthorsLayer:
     def base_error(self, W: torch.Tensor) -> float:
         """Return ‖Wvᵀ − uΣ‖_F + ‖uᵀW − Σv‖_F over the kept directions, as a part of their ‖W‖_F.
 
-        It vanishes where the kept directions are singular vectors of the weight W (out, in), whole or truncated, and
+        It vanishes if the kept directions are singular vectors of the weight W (out, in), whole or truncated, and
         is of order 1 for any other weight.
         """
         kept = self.sigma > 0
@@ -101,10 +101,10 @@ def read_layer(checkpoint: Checkpoint, name: str, limit: int | None = None) -> A
     Args:
         checkpoint: An open checkpoint.
         name: One of `layer_names`.
-        limit: Largest side of any tensor, where the weight that it belongs to is known.
+        limit: Largest side of any tensor, if the weight that it belongs to is known.
 
     Raises:
-        AdapterError: Where it is incomplete, damaged or contradicts itself.
+        AdapterError: If it is incomplete, damaged or contradicts itself.
     """
     where = f"The layer state of {name} in {checkpoint.path}"
     shapes = {part: checkpoint.shapes.get(name + MARK + part) for part in ("u", "v", "s_pre", "s", "gate")}

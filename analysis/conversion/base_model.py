@@ -17,7 +17,7 @@ from analysis.models.base_weights import locate_base
 from analysis.models.loading import quiet
 from analysis.models.packages import resolve_base
 
-# PEFT's name of a task -> transformers' class for it; what comes first wins where several fit alike.
+# PEFT's name of a task -> transformers' class for it; what comes first wins if several fit alike.
 AUTO_CLASSES = {
     "SEQ_CLS": "AutoModelForSequenceClassification",
     "IMAGE_CLS": "AutoModelForImageClassification",  # PEFT has no such task
@@ -38,7 +38,7 @@ class BaseModel:
     Attributes:
         name: Id or path, as adapters record it.
         model: In evaluation mode.
-        task_type: PEFT's name of what it is for; None where PEFT has none (images).
+        task_type: PEFT's name of what it is for; None if PEFT has none (images).
         new: Names of the parameters that the base's files do not hold: a head that was drawn at random.
     """
 
@@ -64,13 +64,13 @@ def load_base_model(
         shapes: Names of parameters or modules that must be found in the model, with the shapes of parameters (the
             empty tuple for modules). A head's shape gives the number of classes.
         also: Further names that may be found there, and help to choose the class.
-        task_type: PEFT's name of the task, which decides where several classes fit alike.
-        labels: Names of the classes, where they are known.
+        task_type: PEFT's name of the task, which decides if several classes fit alike.
+        labels: Names of the classes, if they are known.
         dtype: Type to load it in; "auto" is that of its files.
 
     Raises:
-        BaseModelError: Where it cannot be loaded, or no class has the names.
-        AdapterError: On a public server, where it may not be opened.
+        BaseModelError: If it cannot be loaded, or no class has the names.
+        AdapterError: On a public server, if it may not be opened.
     """
     if is_public():
         locate_base(base)  # refuses paths that strangers may not name, and downloads nothing
@@ -134,7 +134,7 @@ def _choose(
 
 
 def _skeleton(task: str, config: PreTrainedConfig) -> nn.Module | None:
-    """Return the model without numbers, None where the family has no such class."""
+    """Return the model without numbers, None if the family has no such class."""
     auto = getattr(transformers, AUTO_CLASSES[task])
     if type(config) not in auto._model_mapping:
         return None
@@ -146,8 +146,8 @@ def weight_matrix(module: nn.Module) -> torch.Tensor:
     """Return W (out, in) of a linear layer, whatever layout it keeps it in; a view, not a copy.
 
     Raises:
-        BaseModelError: Where the module is none.
+        BaseModelError: If the module is not one.
     """
     if not isinstance(module, (nn.Linear, Conv1D)):
-        raise BaseModelError(f"A {type(module).__name__} is adapted, where only linear layers can be converted.")
+        raise BaseModelError(f"A {type(module).__name__} is adapted, but only linear layers can be converted.")
     return module.weight.detach().T if isinstance(module, Conv1D) else module.weight.detach()

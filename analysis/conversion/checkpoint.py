@@ -30,7 +30,7 @@ class Checkpoint:
         """Read one tensor, in its own type.
 
         Raises:
-            AdapterError: Where it is damaged.
+            AdapterError: If it is damaged.
         """
         return self._files.read_any(name)
 
@@ -38,10 +38,10 @@ class Checkpoint:
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open the checkpoint at `path`, a file or a directory that holds one; its tensors are read on demand.
 
-    A pickle is read with torch's `weights_only`, which runs nothing, and mapped into memory where its format allows.
+    A pickle is read with torch's `weights_only`, which runs nothing, and mapped into memory if its format allows.
 
     Raises:
-        AdapterError: Where there is none, or it is damaged.
+        AdapterError: If there is none, or it is damaged.
     """
     path = Path(path)
     return Checkpoint(path, TensorFiles(_files(path)))

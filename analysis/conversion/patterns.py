@@ -24,14 +24,14 @@ class Entries:
     values: torch.Tensor
 
     def ordered(self, flat: torch.Tensor) -> torch.Tensor:
-        """Return the values in the order of other flat indices; 0 where there is no entry."""
+        """Return the values in the order of other flat indices; 0 if there is no entry."""
         dense = torch.zeros(self.n * self.n, dtype=self.values.dtype)
         dense[self.flat] = self.values
         return dense[flat]
 
     @property
     def off_diag(self) -> int | None:
-        """Half-width of the band that these entries fill, 0 for the diagonal; None where they fill none."""
+        """Half-width of the band that these entries fill, 0 for the diagonal; None if they fill none."""
         d = nearest_off_diag(self.n, len(self.flat))
         full = pattern_size(self.n, d) == len(self.flat)
         return d if full and torch.equal(self.flat.sort().values, banded_indices(self.n, d).sort().values) else None

@@ -1,4 +1,4 @@
-"""Any adapter that is no SVFT adapter, or a whole fine-tuned model, ready to be brought into a pattern."""
+"""Any adapter that is not an SVFT adapter, or a whole fine-tuned model, ready to be brought into a pattern."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ProjectedSource:
 
     @property
     def task_type(self) -> str | None:
-        """PEFT's name of what the model is for; None where it needs a head that the files do not hold."""
+        """PEFT's name of what the model is for; None if it needs a head that the files do not hold."""
         drawn = {name for name in self.base.new if _head_module(name) is not None}
         return None if drawn - set(self.head) else self.base.task_type
 
@@ -65,7 +65,7 @@ def load_projected(adapter: Adapter, base: str | None = None) -> ProjectedSource
     Of a whole fine-tuned model only the matrices and the head are carried over, for SVFT has no place for the rest.
 
     Raises:
-        BaseModelError: Where the base cannot be loaded.
+        BaseModelError: If the base cannot be loaded.
     """
     file = Path(adapter.path) / WEIGHTS_FILE
     checkpoint = open_checkpoint(file if file.is_file() else adapter.path)

@@ -119,18 +119,18 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
 
     Args:
         path: Directory of the adapter.
-        base: Id or path of the base where it is not the one that the adapter names.
+        base: Id or path of the base if it is not the one that the adapter names.
         adapter_name: What PEFT shall call it.
 
     Raises:
-        AdapterError: Where it is no SVFT adapter, or a damaged one.
-        BaseModelError: Where the base cannot be loaded.
-        UserError: Where the base is not the one that the adapter was trained on.
+        AdapterError: If it is not an SVFT adapter, or is damaged.
+        BaseModelError: If the base cannot be loaded.
+        UserError: If the base is not the one that the adapter was trained on.
     """
     adapter = open_adapter(path)
     base = base or adapter.base
     if adapter.config.get("peft_type") != "SVFT" or not adapter.names:
-        raise AdapterError(f"{path} is no SVFT adapter with coefficients: there is no M to convert.")
+        raise AdapterError(f"{path} is not an SVFT adapter with coefficients: there is no M to convert.")
     if base is None:
         raise AdapterError(f"{path} names no base model: say which one it belongs to.")
     measured = read_evaluation(adapter.path)

@@ -34,7 +34,7 @@ def conversion_steps(
         path: Directory of an adapter or of a whole fine-tuned model; directory or file of an authors' checkpoint.
         to: One of `TARGETS`. An authors' checkpoint converts to svft, without a pattern.
         output: Directory that is empty or not there yet.
-        base: Id or path of the base where `path` does not name it.
+        base: Id or path of the base if `path` does not name it.
         rank: Of LoRA.
         pattern: Of SVFT: one of `to_svft.pattern_choices`.
         off_diag: Half-width d that sizes the pattern; or
@@ -45,7 +45,7 @@ def conversion_steps(
         Steps, for `analysis.conversion.collect`.
 
     Raises:
-        AdapterError: Where this cannot be asked for.
+        AdapterError: If this cannot be asked for.
     """
     if to not in TARGETS:
         raise AdapterError(f"There is no conversion to {to!r}; choose {', '.join(TARGETS)}.")

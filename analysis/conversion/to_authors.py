@@ -28,9 +28,9 @@ def authors_state_steps(path: str | Path, output: str | Path, base: str | None =
         W, relative).
 
     Raises:
-        AdapterError: Where the adapter cannot be read, or its basis is not that of the base's weights.
-        BaseModelError: Where the base cannot be loaded.
-        UserError: Where the base is not the adapter's.
+        AdapterError: If the adapter cannot be read, or its basis is not that of the base's weights.
+        BaseModelError: If the base cannot be loaded.
+        UserError: If the base is not the adapter's.
     """
     source, output = load_source(path, base), Path(output)
     yield len(source.adapter.names)

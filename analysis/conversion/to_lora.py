@@ -35,9 +35,9 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
         written, at most `rank`), and `source.loss`.
 
     Raises:
-        AdapterError: Where the adapter cannot be read, or no matrix has as many directions as `rank`.
-        BaseModelError: Where the base cannot be loaded.
-        UserError: Where the base is not the adapter's.
+        AdapterError: If the adapter cannot be read, or no matrix has as many directions as `rank`.
+        BaseModelError: If the base cannot be loaded.
+        UserError: If the base is not the adapter's.
     """
     source, output = load_source(path, base), Path(output)
     largest = int(source.adapter.matrices["n"].max())
@@ -103,7 +103,7 @@ def factors(source: Source, name: str, rank: int) -> tuple[torch.Tensor, torch.T
 
 
 def _targets(source: Source) -> list[str]:
-    """Return the last parts of the modules' names, which is what servers expect, where they name no others as well."""
+    """Return the last parts of the modules' names, which is what servers expect, if they name no others as well."""
     names = set(source.adapter.names)
     ends = {name.rpartition(".")[2] for name in names}
     modules = source.model.get_base_model().named_modules()

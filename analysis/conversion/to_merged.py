@@ -21,10 +21,10 @@ def merged_steps(path: str | Path, output: str | Path, base: str | None = None) 
         weight_norm (‖W‖_F), relative_norm.
 
     Raises:
-        AdapterError: Where the adapter cannot be read.
-        BaseModelError: Where the base cannot be loaded.
-        UserError: Where the base is not the adapter's.
-        ValueError: Where a merged weight would not be finite.
+        AdapterError: If the adapter cannot be read.
+        BaseModelError: If the base cannot be loaded.
+        UserError: If the base is not the adapter's.
+        ValueError: If a merged weight would not be finite.
     """
     source, output = load_source(path, base), Path(output)
     yield len(source.adapter.names)
@@ -47,7 +47,7 @@ def merged_steps(path: str | Path, output: str | Path, base: str | None = None) 
 
 
 def _copy_preprocessing(base: str, output: Path) -> None:
-    """Put the base's tokenizer, or what it does to images, beside the model, where the base has one."""
+    """Put the base's tokenizer, or what it does to images, beside the model, if the base has one."""
     try:
         load_tokenizer(base).save_pretrained(str(output))
     except BaseModelError:

@@ -46,16 +46,16 @@ def svft_steps(
         off_diag: Half-width d of the band, which sizes the other patterns too; or
         budget: Entries of the whole adapter, shared as `SvftConfig` shares them.
         seed: Of the random pattern.
-        base: Id or path of the base where it is not the one that the adapter names.
+        base: Id or path of the base if it is not the one that the adapter names.
 
     Yields:
         The number of matrices, then for each a row: name, layer, kind, label, out, in, k, chance_share (of the energy
         in the basis, what k places drawn at random keep on average: k/n²) and `source.loss`.
 
     Raises:
-        AdapterError: Where the adapter cannot be read, or pattern and size do not fit.
-        BaseModelError: Where the base cannot be loaded.
-        UserError: Where the base is not the adapter's.
+        AdapterError: If the adapter cannot be read, or pattern and size do not fit.
+        BaseModelError: If the base cannot be loaded.
+        UserError: If the base is not the adapter's.
     """
     if pattern not in pattern_choices():
         raise AdapterError(f"There is no pattern {pattern!r} to convert to; choose {', '.join(pattern_choices())}.")

@@ -54,7 +54,7 @@ def write_svft(
     """Write an adapter with an embedded basis, and return the name of its pattern.
 
     Args:
-        output: Directory, made where it is not there.
+        output: Directory, made if it is not there.
         matrices: By module name.
         base: Id or path of the base model.
         task_type: PEFT's, or None.

@@ -53,7 +53,7 @@ def accuracy_budget(
             test examples alone, which its hover text says. It may be empty.
         theme: Light or dark.
         committed: The same of the study that stands behind: pale intervals.
-        front: Labels on the front (`analysis.trials.results.front`), of `own`, or of `committed` where that is empty.
+        front: Labels on the front (`analysis.trials.results.front`), of `own`, or of `committed` if that is empty.
         measure: "accuracy", or "recovered" for recovered performance, as far as it is defined.
     """
     own = _drawn(own, measure)
@@ -113,7 +113,7 @@ def _drawn(table: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     table = table.dropna(subset=[value])
     columns = {"value": table[value], "low": table[low], "high": table[high]}
     hover = [
-        f"{row.label}<br>{row.parameters:,} parameters<br>{_TITLES[measure]} {_percent(v)} (95 % interval "
+        f"{row.label}<br>{row.parameters:,} parameters<br>{_TITLES[measure]} {_percent(v)} (95% interval "
         f"{_percent(lo)} to {_percent(hi)})<br>"
         f"{'1 seed: of the test examples alone' if row.seeds == 1 else f'{row.seeds} seeds'}"
         for row, v, lo, hi in zip(table.itertuples(), *columns.values())
@@ -151,7 +151,7 @@ def _caption(main: pd.DataFrame, front: Sequence[str], measure: Measure) -> str:
 
 
 def _side_by_side(table: pd.DataFrame) -> dict[str, float]:
-    """Return the place of each label: its parameters, a little off where others have about the same."""
+    """Return the place of each label: its parameters, a little off if others have about the same."""
     exponents = np.log10(table.drop_duplicates("label").set_index("label")["parameters"].astype(float)).sort_values(
         kind="stable"
     )

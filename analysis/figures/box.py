@@ -18,7 +18,7 @@ class Box(NamedTuple):
 
 
 def _clamp(low: float, high: float, n: int, side: int) -> tuple[int, int]:
-    """Return a run of at most `side` indices within 0 … n, about the middle of low … high where that is longer."""
+    """Return a run of at most `side` indices within 0 … n, about the middle of low … high if that is longer."""
     start, stop = round(min(low, high)), round(max(low, high)) + 1
     if stop - start > side:
         start = (start + stop - side) // 2
@@ -28,7 +28,7 @@ def _clamp(low: float, high: float, n: int, side: int) -> tuple[int, int]:
 
 
 def box_around(i: int, j: int, n: int, side: int = 16) -> Box:
-    """Return the box of `side` cells about the entry (i, j) of an n×n matrix, moved inside where it sticks out."""
+    """Return the box of `side` cells about the entry (i, j) of an n×n matrix, moved inside if it sticks out."""
     side = min(side, SIDE, n)
     row = min(max(i - side // 2, 0), n - side)
     col = min(max(j - side // 2, 0), n - side)
@@ -38,7 +38,7 @@ def box_around(i: int, j: int, n: int, side: int = 16) -> Box:
 def box_from_square(x: Sequence[float], y: Sequence[float], n: int, side: int = SIDE) -> Box:
     """Return the box of a rectangle drawn in `coefficient_square` (x is j, y is i), as Streamlit reports it.
 
-    Its middle `side` rows and columns, where it is larger.
+    Its middle `side` rows and columns, if it is larger.
     """
     return Box(*_clamp(min(y), max(y), n, side), *_clamp(min(x), max(x), n, side))
 
@@ -46,7 +46,7 @@ def box_from_square(x: Sequence[float], y: Sequence[float], n: int, side: int = 
 def box_from_strip(x: Sequence[float], y: Sequence[float], n: int, side: int = SIDE) -> Box:
     """Return the box of a rectangle drawn in `coefficient_strip` (x is i, y is j − i), as Streamlit reports it.
 
-    Its middle `side` rows and columns, where it is larger.
+    Its middle `side` rows and columns, if it is larger.
     """
     row_start, row_stop = _clamp(min(x), max(x), n, side)
     return Box(row_start, row_stop, *_clamp(row_start + min(y), row_stop - 1 + max(y), n, side))

@@ -55,7 +55,7 @@ class Scale(NamedTuple):
 
 
 def color_scale(values: np.ndarray, *, signed: bool, theme: Theme, limit: float | None = None) -> Scale:
-    """Return the scale of `values`, diverging where `signed`; `limit` sets its end, else the 99th percentile."""
+    """Return the scale of `values`, diverging if `signed`; `limit` sets its end, else the 99th percentile."""
     magnitude = np.abs(values[np.isfinite(values)])
     limit = _limit(magnitude) if limit is None else limit
     return Scale(

@@ -46,7 +46,7 @@ def class_growth(table: pd.DataFrame, *, label: str, reference: str, method: str
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
     figure.add_scatter(name="low", x=table["runs"], y=table["pooled_low"], **edge)
     figure.add_scatter(
-        name="95 % interval of all runs so far",
+        name="95% interval of all runs so far",
         x=table["runs"],
         y=table["pooled_high"],
         fill="tonexty",

@@ -44,7 +44,7 @@ def coefficient_square(
     Returns:
         A figure whose "select" points carry ``customdata = [i, j, value]``, value as `mode` shows it; a box
         drawn in it goes to `box_from_square`. Up to 5,000 entries each is one square; beyond that they are
-        binned and a bin shows the strongest. The axes end with the trained directions where `rank`
+        binned and a bin shows the strongest. The axes end with the trained directions if `rank`
         restricts them.
     """
     i, j = entries["i"].to_numpy(), entries["j"].to_numpy()

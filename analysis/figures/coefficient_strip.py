@@ -40,7 +40,7 @@ def coefficient_strip(
     Returns:
         A figure whose "select" points carry ``customdata = [i, j, value]``, value as `mode` shows it; a box
         drawn in it goes to `box_from_strip`. Beyond 512 columns (and offsets) neighbours share a cell, which
-        shows the strongest. The axis ends with the trained directions where `rank` restricts them.
+        shows the strongest. The axis ends with the trained directions if `rank` restricts them.
     """
     i, offset = entries["i"].to_numpy(), entries["offset"].to_numpy()
     values = shown_values(entries, mode)

@@ -31,11 +31,11 @@ def coefficient_wall(
     Args:
         wall: The table of `measures.overview.wall`: one row a cell, with ``name``, ``label``, ``index`` (i, the left
             singular direction) and ``value``. Matrices are drawn from top to bottom in the order in which they come.
-        signed: True where each value is one coefficient (the plain pattern: Mᵢᵢ), drawn on the diverging scale. False
-            where it sums up a row of M (other patterns: √Σⱼ Mᵢⱼ²), drawn from zero.
+        signed: True if each value is one coefficient (the plain pattern: Mᵢᵢ), drawn on the diverging scale. False
+            if it sums up a row of M (other patterns: √Σⱼ Mᵢⱼ²), drawn from zero.
         theme: Light or dark.
         selected: ``name`` of the matrix to outline.
-        height: In pixels, more where there are many matrices. Where a row gets at least 13 pixels each is
+        height: In pixels, more if there are many matrices. If a row gets at least 13 pixels each is
             labelled, else each layer.
 
     Returns:
@@ -114,7 +114,7 @@ def coefficient_wall(
 
 
 def _row_ticks(matrices: pd.DataFrame, row_height: float) -> tuple[list[float], list[str], str]:
-    """Return where the rows are labelled, with what, and the axis title: each row where it fits, else layers."""
+    """Return where the rows are labelled, with what, and the axis title: each row if it fits, else layers."""
     if row_height > SMALL_FONT_SIZE:
         return list(matrices.index), list(matrices["label"]), "matrix"
     layers = _layer_names(matrices)

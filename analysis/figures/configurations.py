@@ -26,7 +26,7 @@ class Frame(NamedTuple):
 
     Attributes:
         x: Range of the axis of parameters, in decades.
-        y: Range of the other one; in decades where it is logarithmic.
+        y: Range of the other one; in decades if it is logarithmic.
         height: Of the plot area in pixels.
     """
 
@@ -103,7 +103,7 @@ def add_labels(figure: go.Figure, points: pd.DataFrame, *, frame: Frame, theme: 
         theme: Light or dark.
 
     Returns:
-        By how many pixels they stick out of the plot at the right where it is narrow: the margin to leave.
+        By how many pixels they stick out of the plot at the right if it is narrow: the margin to leave.
     """
     points = points.sort_values("x", kind="stable")
     x, y = points["x"].to_numpy(), points["y"].to_numpy()

@@ -28,10 +28,10 @@ def cumulative_energy(
     """
     directions, energy = curve["directions"].to_numpy(), curve["energy_share"].to_numpy()
     whole = int(lora_rank)
-    # Nothing reaches 90 % where the update is zero.
+    # Nothing reaches 90% if the update is zero.
     reading = "The update is zero"
     if energy.any():
-        reading = f"{directions[np.searchsorted(energy, 0.9)]} directions hold 90 % of ΔW's energy"
+        reading = f"{directions[np.searchsorted(energy, 0.9)]} directions hold 90% of ΔW's energy"
     held = float(energy[directions <= whole][-1]) if (directions <= whole).any() and whole else 0.0
     if whole:
         label = f"LoRA of equal parameters: rank ≤ {whole}"

@@ -24,7 +24,7 @@ def dial_curve(
     same head with M off, which is not the model trained with its head only.
 
     Args:
-        curve: One row an α: ``alpha``, ``accuracy``, ``low``, ``high`` (fractions, 95 % interval), ascending.
+        curve: One row an α: ``alpha``, ``accuracy``, ``low``, ``high`` (fractions, 95% interval), ascending.
         alpha: Where the dial stands; the dot lies on the straight line between the neighbouring points.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
@@ -55,7 +55,7 @@ def dial_curve(
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
     figure.add_scatter(name="low", x=alphas, y=curve["low"], **edge)
     figure.add_scatter(
-        name="95 % interval", x=alphas, y=curve["high"], fill="tonexty", fillcolor=fade(color, 0.35), **edge
+        name="95% interval", x=alphas, y=curve["high"], fill="tonexty", fillcolor=fade(color, 0.35), **edge
     )
     figure.add_scatter(
         name="accuracy",

@@ -36,7 +36,7 @@ def edit_curve(
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
     """
-    form = (lambda value: f"{100 * value:g} %") if percent else (lambda value: f"{value:g}".replace("-", "−"))
+    form = (lambda value: f"{100 * value:g}%") if percent else (lambda value: f"{value:g}".replace("-", "−"))
     reading = "nothing is measured yet"
     if len(curve):
         best = curve.loc[curve["accuracy"].idxmax()]
@@ -52,7 +52,7 @@ def edit_curve(
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
     figure.add_scatter(name="low", x=curve["amount"], y=curve["low"], **edge)
     figure.add_scatter(
-        name="95 % interval", x=curve["amount"], y=curve["high"], fill="tonexty", fillcolor=fade(color, 0.35), **edge
+        name="95% interval", x=curve["amount"], y=curve["high"], fill="tonexty", fillcolor=fade(color, 0.35), **edge
     )
     figure.add_scatter(
         name="accuracy",

@@ -18,7 +18,7 @@ def edit_outcomes(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figu
 
     Args:
         table: One row an edit, the first "as trained", the second "M off": ``label``, ``accuracy``, ``low``,
-            ``high`` (fractions), ``guess`` (NaN where nobody guessed).
+            ``high`` (fractions), ``guess`` (NaN if nobody guessed).
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
     """
@@ -39,7 +39,7 @@ def edit_outcomes(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figu
     )
     colors = [theme.muted if place < 2 else method_color(pattern) for place in range(len(table))]
     figure.add_scatter(
-        name="accuracy, 95 % interval",
+        name="accuracy, 95% interval",
         x=table["accuracy"],
         y=places,
         mode="markers",

@@ -17,19 +17,19 @@ def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = Non
 
     Args:
         summary: The table of `analysis.measures.summary.summarize_adapter`: ``name``, ``label``, ``kind``,
-            ``relative_norm`` (NaN where it is unknown: an empty cell that can still be selected).
+            ``relative_norm`` (NaN if it is unknown: an empty cell that can still be selected).
         theme: Light or dark.
         selected: ``name`` of the matrix to outline.
 
     Returns:
-        A figure whose "select" points carry ``customdata = [name, label, relative_norm]``. Where matrices
+        A figure whose "select" points carry ``customdata = [name, label, relative_norm]``. If matrices
         share layer and kind (decoders with cross attention), the cell shows the strongest.
     """
     places = map_places(summary)
     percent = 100 * summary["relative_norm"].to_numpy(float)
     largest = float(np.nanmax(percent, initial=0))
     most = summary["label"].iloc[int(np.nan_to_num(percent).argmax())]
-    reading = f"the largest change is in {most} ({largest:.2g} %)" if largest else "no change is known"
+    reading = f"the largest change is in {most} ({largest:.2g}%)" if largest else "no change is known"
     figure = new_figure(
         theme,
         alt=(

@@ -1,7 +1,7 @@
 """What the figures of running trials share: Altair, because it updates a chart in place.
 
 A chart stays in the page, with its hover, as long as its specification does not change: so axes, scales and colours
-depend on what is planned, and only the data on what has happened. Its zoom stays where Streamlit is told of it, with
+depend on what is planned, and only the data on what has happened. Its zoom stays if Streamlit is told of it, with
 ``st.altair_chart(chart, theme=None, key=…, on_select="rerun", selection_mode=ZOOM)``: it takes back the zoom that it
 does not know of whenever the data change.
 """

@@ -27,7 +27,7 @@ def live_strip(
 ) -> alt.Chart:
     """Draw the trained entries of M as a row of cells at each evaluation so far; it grows downward.
 
-    Entries stand in the order of their offset j − i, and within one offset of i; neighbours share a cell where there
+    Entries stand in the order of their offset j − i, and within one offset of i; neighbours share a cell if there
     are many, which shows the strongest. The colours are symmetric about zero and reach to the 99th percentile of what
     there is so far. The chart can be zoomed and moved along the entries.
 

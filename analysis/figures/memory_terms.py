@@ -53,7 +53,7 @@ def memory_terms(memory: pd.DataFrame, *, theme: Theme) -> go.Figure:
             x=memory[term] / unit,
             y=memory["label"],
             marker={"color": color, "line": {"width": 0}},
-            hovertemplate=f"%{{y}}: {title} %{{x:,.4g}} {name}<extra></extra>",
+            hovertemplate=f"%{{y}}: {title}%{{x:,.4g}} {name}<extra></extra>",
         )
     figure.update_layout(
         barmode="stack",

@@ -61,7 +61,7 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
         above, below = (np.abs(profile[edge] - profile["noise_share"]) for edge in ("noise_high", "noise_low"))
         interval = {"type": "data", "array": above, "arrayminus": below, "width": 5, "thickness": 1.5}
     figure.add_scatter(
-        name="noise of equal k" + (" (95 %)" if interval else ""),
+        name="noise of equal k" + (" (95%)" if interval else ""),
         x=bars.index,
         y=bars["noise_share"],
         error_y=interval,

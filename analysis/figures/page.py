@@ -28,7 +28,7 @@ def write_page(path: Path, title: str, introduction: str, figures: Sequence[go.F
     """Write figures, each with its caption, to one HTML file.
 
     Args:
-        path: Of the file; its directory is made where it is missing.
+        path: Of the file; its directory is made if it is missing.
         title: Plain text.
         introduction: One paragraph of plain text.
         figures: As the functions of this package return them.

@@ -15,7 +15,7 @@ _ROW = 27  # pixels
 def paired_forest(
     own: pd.DataFrame, *, reference: str, theme: Theme, committed: pd.DataFrame | None = None
 ) -> go.Figure:
-    """Draw the paired difference of each configuration from `reference`, with its 95 % interval and a line at 0.
+    """Draw the paired difference of each configuration from `reference`, with its 95% interval and a line at 0.
 
     What to look for: intervals that do not touch the line are differences that can be told from none; their marks are
     filled.

@@ -18,7 +18,7 @@ def rank_budget(summary: pd.DataFrame, *, theme: Theme) -> go.Figure:
     """Draw rank, effective rank and stable rank of ΔW of each configuration by its parameters (both axes log).
 
     What to look for: SVFT reaches a high rank with few parameters, and how much of that rank carries weight: the
-    effective rank lies far below it where few directions hold most of ΔW.
+    effective rank lies far below it if few directions hold most of ΔW.
 
     Args:
         summary: The table of `analysis.trials.results.summarize`; ranks are means over the adapted matrices. Full

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from analysis.figures.cells import bin_width, grid
 from analysis.figures.theme import Theme, method_color, new_figure
 
-_BINS = (24, 48, 96)  # of the pattern along one side: few, so that a diagonal can be seen; more where Ω is scattered
+_BINS = (24, 48, 96)  # of the pattern along one side: few, so that a diagonal can be seen; more if Ω is scattered
 _GAP = 0.42  # between two shapes, in units of M's side
 _LONGEST = 2.5  # a side is drawn at most so many times M's
 
@@ -82,7 +82,7 @@ def shapes_picture(entries: pd.DataFrame, *, shape: tuple[int, int], n: int, pat
         figure.add_annotation(
             x=left + width / 2,
             y=-height / 2,
-            text=f"<b>{name}</b><br>{size[0]}<br>×{size[1]}",  # stacked: neighbours keep apart where it is narrow
+            text=f"<b>{name}</b><br>{size[0]}<br>×{size[1]}",  # stacked: neighbours keep apart if it is narrow
             showarrow=False,
             yanchor="top",
         )

@@ -50,7 +50,7 @@ METHOD_COLORS: dict[str, str] = {
     "top_k": "#CC79A7",
     "chosen": "#8A63D2",
 }
-# Of patterns that others register, in their order, over again where there are more.
+# Of patterns that others register, in their order, over again if there are more.
 FURTHER_COLORS = ("#64881F", "#008B9E")
 CUSTOM_COLOR = "#A6761D"  # a pattern of explicit indices
 # The LoRA family, and what else PEFT has, is one grey, told apart by its markers.

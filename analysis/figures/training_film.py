@@ -12,7 +12,7 @@ from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, method_marker, series_color
 
 _CURVES, _MOST_OF_M = 190, 300  # pixels
-_GAP, _COLORBAR = 56, 44  # between the two, and more where M's colours are explained above it
+_GAP, _COLORBAR = 56, 44  # between the two, and more if M's colours are explained above it
 
 
 def training_film(

@@ -26,7 +26,7 @@ def two_energies(
         theme: Light or dark.
     """
     needed = [_needed(curve) for curve in (first, second)]
-    reading = f"90 % of the energy lie in {needed[0]} directions of {names[0]} and in {needed[1]} of {names[1]}"
+    reading = f"90% of the energy lie in {needed[0]} directions of {names[0]} and in {needed[1]} of {names[1]}"
     figure = new_figure(
         theme,
         alt=f"Cumulative energy of the update over its leading directions, two adapters; {reading}.",
@@ -60,6 +60,6 @@ def two_energies(
 
 
 def _needed(curve: pd.DataFrame) -> int:
-    """Return the number of directions that hold 90 % of the energy, 0 for a zero update."""
+    """Return the number of directions that hold 90% of the energy, 0 for a zero update."""
     held = curve["energy_share"].to_numpy()
     return int(curve["directions"].iloc[np.searchsorted(held, 0.9)]) if held.any() else 0

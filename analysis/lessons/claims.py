@@ -64,8 +64,8 @@ def growth(trials: pd.DataFrame, truth: np.ndarray, label: str, reference: str) 
     Columns:
         runs: How many runs are pooled, from 1.
         seed: Of the run that came last.
-        difference, low, high: Of that run alone, in points, with the 95 % interval of the test examples.
-        pooled, pooled_low, pooled_high: Of all runs so far, with the 95 % interval of seeds and test examples.
+        difference, low, high: Of that run alone, in points, with the 95% interval of the test examples.
+        pooled, pooled_low, pooled_high: Of all runs so far, with the 95% interval of seeds and test examples.
     """
     rows = []
     seeds = Answers(trials, truth).seeds(label, reference) if {label, reference} <= set(trials["label"]) else []

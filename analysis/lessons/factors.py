@@ -17,8 +17,8 @@ def two_dials(on: float, off: float) -> Callable[[Array, Array], Array]:
 
 
 def flipped_signs(every: int) -> Callable[[Array, Array], Array]:
-    """Return the factors sᵢsⱼ by which M must change where each `every`-th pair (uᵢ, vᵢ) has the other sign.
+    """Return the factors sᵢsⱼ by which M must change if each `every`-th pair (uᵢ, vᵢ) has the other sign.
 
-    An SVD is free to flip both vectors of a pair: W stays. But Mᵢⱼ uᵢvⱼᵀ changes sign where one of i and j is flipped.
+    An SVD is free to flip both vectors of a pair: W stays. But Mᵢⱼ uᵢvⱼᵀ changes sign if one of i and j is flipped.
     """
     return lambda i, j: (1 - 2 * (i % every == 0)) * (1 - 2 * (j % every == 0))

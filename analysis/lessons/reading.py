@@ -32,7 +32,7 @@ def against_full(measured: Evaluation | None, summary: pd.DataFrame | None) -> s
     """Return how the adapter compares with full fine-tuning, in accuracy and in the rank of its update.
 
     Args:
-        measured: What was measured of the adapter, None where it brings nothing.
+        measured: What was measured of the adapter, None if it brings nothing.
         summary: `analysis.trials.results.summarize` of the committed study on its task, None without one.
     """
     said = []
@@ -69,9 +69,9 @@ def check_concentration(given: str, few: pd.Series) -> Answer:
     """Return the reply to someone's reading of the curve of concentration."""
     right = concentration_outcome(few)
     said = (
-        f"90 % of the energy is in {few['fraction']:.0%} of the entries, for noise in {few['noise_low']:.0%} to "
+        f"90% of the energy is in {few['fraction']:.0%} of the entries, for noise in {few['noise_low']:.0%} to "
         f"{few['noise_high']:.0%}"
     )
     if given == right:
         return Answer(True, f"Right: {said}.")
-    return Answer(False, f"Read the curve at 90 %, and then the grey band at the same height: {said}.")
+    return Answer(False, f"Read the curve at 90%, and then the grey band at the same height: {said}.")

@@ -16,7 +16,7 @@ from svft.basis import align, signature
 
 
 def update_error(matrix: AdaptedMatrix, factor: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
-    """Return ‖ΔW' − ΔW‖ / ‖ΔW‖ where each entry of M acts with a factor of its own.
+    """Return ‖ΔW' − ΔW‖ / ‖ΔW‖ if each entry of M acts with a factor of its own.
 
     U and V have orthonormal columns, so it is ‖M' − M‖ / ‖M‖.
     """
@@ -52,7 +52,7 @@ def repair(weight: Weight, every: int) -> Repair:
 
 
 def flipped(every: int, repaired: Repair | None) -> Callable:
-    """Return the factors of M's entries where each `every`-th pair is flipped, and repaired if that was found.
+    """Return the factors of M's entries if each `every`-th pair is flipped, and repaired if that was found.
 
     They take (i, j) as numpy arrays or as tensors, and return the like.
     """
@@ -71,13 +71,13 @@ IMMUNE = "plain"
 
 
 def check_immune(given: str) -> Answer:
-    """Return the reply to which pattern is not harmed where whole pairs (uᵢ, vᵢ) are flipped."""
+    """Return the reply to which pattern is not harmed if whole pairs (uᵢ, vᵢ) are flipped."""
     if given == IMMUNE:
         return Answer(
             True, "Right: Mᵢᵢ uᵢvᵢᵀ has both signs twice, (−uᵢ)(−vᵢ)ᵀ = uᵢvᵢᵀ. Any i ≠ j can change its sign."
         )
     return Answer(
         False,
-        f"{given} has entries off the diagonal: Mᵢⱼ uᵢvⱼᵀ changes sign where one of the pairs i and j is flipped. "
+        f"{given} has entries off the diagonal: Mᵢⱼ uᵢvⱼᵀ changes sign if one of the pairs i and j is flipped. "
         "Which pattern has none?",
     )

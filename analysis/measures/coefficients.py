@@ -2,7 +2,7 @@
 
 Chance levels. If the k trained entries were independent Gaussian noise, c of them would hold c/k of the energy on
 average, and their share would follow a Beta(c/2, (k−c)/2) distribution: that gives every `noise_share` and its central
-95 % interval `noise_low` to `noise_high` in closed form. Sorted entries have no such form and are simulated, seeded.
+95% interval `noise_low` to `noise_high` in closed form. Sorted entries have no such form and are simulated, seeded.
 
 The energy of a matrix whose entries are all zero is zero, and so are all its shares.
 
@@ -35,7 +35,7 @@ def entries(matrix: AdaptedMatrix) -> pd.DataFrame:
         offset: j − i.
         value: M[i, j].
         sigma_i, sigma_j: Singular values of the two directions.
-        relative: value / √(max(σ_i, f)·max(σ_j, f)), with the floor f = 1 % of σ₁; zero where W is zero.
+        relative: value / √(max(σ_i, f)·max(σ_j, f)), with the floor f = 1% of σ₁; zero if W is zero.
     """
     sigma_i, sigma_j = matrix.sigma[matrix.rows], matrix.sigma[matrix.cols]
     floor = _FLOOR * matrix.sigma[0]
@@ -61,7 +61,7 @@ def energy_by_offset(matrix: AdaptedMatrix) -> pd.DataFrame:
         energy: Sum of squares of the diagonal's entries.
         share: Its part of the whole energy.
         entries: Number of trained entries on it.
-        noise_share, noise_low, noise_high: The share that Gaussian noise would have, and its 95 % interval.
+        noise_share, noise_low, noise_high: The share that Gaussian noise would have, and its 95% interval.
     """
     offsets, group = np.unique(matrix.cols - matrix.rows, return_inverse=True)
     return _energy(matrix, "offset", offsets, group)
@@ -122,7 +122,7 @@ def _energy(matrix: AdaptedMatrix, column: str, labels: np.ndarray, group: np.nd
 
 
 def _noise_interval(count: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % interval of the share of energy that `count` of k Gaussian entries hold."""
+    """Return the 95% interval of the share of energy that `count` of k Gaussian entries hold."""
     distinct, place = np.unique(count, return_inverse=True)
     inner = (distinct > 0) & (distinct < k)
     levels = []
@@ -140,7 +140,7 @@ def concentration(matrix: AdaptedMatrix) -> pd.DataFrame:
         count: Number of largest entries taken, from 0 to k, at most 201 of them.
         fraction_of_entries: count / k.
         energy_share: Part of the energy that they hold.
-        noise_low, noise_mid, noise_high: The same for noise: 2.5 % quantile, mean, 97.5 % quantile.
+        noise_low, noise_mid, noise_high: The same for noise: 2.5% quantile, mean, 97.5% quantile.
     """
     counts = _counts(matrix.k)
     energy = np.sort(matrix.values**2)[::-1]
@@ -182,11 +182,11 @@ def entries_for_energy(matrix: AdaptedMatrix, share: float = 0.9) -> pd.Series:
     """Return the smallest part of the entries that holds `share` of the energy, beside the same for noise.
 
     Returns:
-        count, fraction (of k), and for noise the fraction's 2.5 % quantile noise_low, mean noise_mid and 97.5 %
+        count, fraction (of k), and for noise the fraction's 2.5% quantile noise_low, mean noise_mid and 97.5%
         quantile noise_high. For a zero update, count and fraction are zero.
 
     Raises:
-        ValueError: Where `share` is not between 0 and 1.
+        ValueError: If `share` is not between 0 and 1.
     """
     if not 0 < share < 1:
         raise ValueError(f"share={share!r} must lie between 0 and 1.")

@@ -3,11 +3,11 @@
 U and V have orthonormal columns, so the inner product of two updates in the thin basis is that of their coefficients,
 ⟨ΔW, ΔW'⟩ = ⟨M, M'⟩, and their leading singular vectors are U and V times those of M. An update of another kind may
 leave the thin basis of a weight that is not square. What it has outside counts: norms, and so cosines, are those of
-the whole update; where both leave the basis, the two are compared as dense matrices.
+the whole update; if both leave the basis, the two are compared as dense matrices.
 
 Chance levels. Two independent updates with Gaussian entries on Ω and Ω' have a cosine of mean 0 and standard deviation
 √(|Ω ∩ Ω'| / (k·k')); an update that is bound to no Ω counts as one with all out·in entries. A random r-dimensional
-subspace of a space of N dimensions overlaps any other one by r/N on average; N is n, or out (in) where an update
+subspace of a space of N dimensions overlaps any other one by r/N on average; N is n, or out (in) if an update
 leaves the basis on that side.
 """
 
@@ -79,7 +79,7 @@ def shared(a: Adapter, b: Adapter) -> Shared:
     """Return which matrices two adapters both adapt.
 
     Raises:
-        AdapterError: Where there is none.
+        AdapterError: If there is none.
     """
     shapes_a, shapes_b = (
         {row["name"]: (row["out"], row["in"]) for row in of.matrices[["name", "out", "in"]].to_dict("records")}
@@ -102,11 +102,11 @@ def shared(a: Adapter, b: Adapter) -> Shared:
 def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float]:
     """Return a matrix of `b` with its coefficients in the basis of `a`, and how far the two bases differ.
 
-    Singular vectors are unique only up to signs: where the two files were written with different ones, the
+    Singular vectors are unique only up to signs: if the two files were written with different ones, the
     coefficients change sign with them.
 
     Returns:
-        The matrix; and the estimated relative error of its ΔW, which is above `TOLERANCE` where the singular vectors
+        The matrix; and the estimated relative error of its ΔW, which is above `TOLERANCE` if the singular vectors
         of the two are not the same (another base, other precision, rotated vectors).
     """
     matrix = b.matrix(name)
@@ -167,7 +167,7 @@ def cosine(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = No
     Args:
         first: The matrix in one adapter.
         second: The matrix in the other.
-        dense: Both updates, (out, in) each: needed where both leave the basis.
+        dense: Both updates, (out, in) each: needed if both leave the basis.
     """
     size = max(first.m, second.m)
     flat_a, flat_b = (matrix.rows * size + matrix.cols for matrix in (first, second))
@@ -188,7 +188,7 @@ def overlap(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = N
     Args:
         first: The matrix in one adapter.
         second: The matrix in the other.
-        dense: Both updates, (out, in) each: needed where both leave the basis.
+        dense: Both updates, (out, in) each: needed if both leave the basis.
         leading: Number of directions.
 
     Returns:
@@ -229,16 +229,16 @@ def compare_adapters(a: Adapter, b: Adapter) -> pd.DataFrame:
 
     Columns:
         name, layer, kind, label, n: The matrix.
-        relative_norm_a, relative_norm_b: ‖ΔW‖_F / ‖W‖_F of each (NaN where a truncated basis hides the tail of W).
-        norm_ratio: ‖ΔW_b‖_F / ‖ΔW_a‖_F; NaN where the first is zero.
+        relative_norm_a, relative_norm_b: ‖ΔW‖_F / ‖W‖_F of each (NaN if a truncated basis hides the tail of W).
+        norm_ratio: ‖ΔW_b‖_F / ‖ΔW_a‖_F; NaN if the first is zero.
         cosine, chance_cosine: See `cosine`.
         directions, overlap_left, chance_left, overlap_right, chance_right: See `overlap`.
-        basis_error: See `in_basis_of`. Where it is above `TOLERANCE`, where both updates leave the basis and one was
+        basis_error: See `in_basis_of`. If it is above `TOLERANCE`, if both updates leave the basis and one was
             saved as a projection, which keeps that part only up to a rotation, or an update is zero, cosine and
             overlaps are not defined (NaN).
 
     Raises:
-        AdapterError: Where no matrix is shared, or one is damaged.
+        AdapterError: If no matrix is shared, or one is damaged.
     """
     return comparison_table(list(comparison_rows(a, b)))
 
@@ -257,7 +257,7 @@ def differences(a: dict, b: dict) -> pd.DataFrame:
 
     Columns:
         measure: Name of a number of `measures.summary.summarize`; what describes the matrix itself is left out.
-        a, b: Its values, NaN where unknown.
+        a, b: Its values, NaN if unknown.
         difference: b − a.
     """
     names = [name for name in a if name not in _PLACE and name in b]

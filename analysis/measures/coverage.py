@@ -3,7 +3,7 @@
 Of all updates U M Vᵀ with M zero outside Ω, the nearest to ΔW has the entries of UᵀΔWV on Ω, so that a pattern covers
 Σ_Ω (UᵀΔWV)² / ‖ΔW‖_F². What lies outside the thin basis (a weight that is not square) no pattern can cover.
 
-A covered share says what a pattern could copy, not how well it trains: a pattern that covers 0.3 % of what full
+A covered share says what a pattern could copy, not how well it trains: a pattern that covers 0.3% of what full
 fine-tuning did can perform as well.
 """
 
@@ -26,12 +26,12 @@ def coverage(matrix: AdaptedMatrix) -> pd.DataFrame:
 
     Columns:
         pattern: "plain", "banded" (d = 0, 1, 2, …), "random", "top_k" (the k largest
-            |uᵢᵀvⱼ|; only where they are known: a projection of a square weight), "best" (the k largest
+            |uᵢᵀvⱼ|; only if they are known: a projection of a square weight), "best" (the k largest
             entries of UᵀΔWV: no pattern of k entries covers more, and nobody knows it before training).
         k: Number of entries.
         share: Share of ‖ΔW‖_F²; for random the expectation over Ω.
         low, high: For random, expectation ∓ 1.96 standard deviations over Ω, within [0, 1]; the share elsewhere.
-        chance: k/(out·in), the share that k entries hold on average where ΔW is Gaussian noise.
+        chance: k/(out·in), the share that k entries hold on average if ΔW is Gaussian noise.
     """
     n, total = matrix.m, matrix.energy or 1.0
     energy = np.zeros((n, n))

@@ -74,7 +74,7 @@ def without_block(matrix: AdaptedMatrix, row_start: int, row_stop: int, col_star
     """Return the values (k,) with zero in rows row_start … row_stop − 1 of columns col_start … col_stop − 1."""
     _check(
         0 <= row_start < row_stop and 0 <= col_start < col_stop,
-        f"Rows {row_start} to {row_stop} and columns {col_start} to {col_stop} are no block: each must end after it "
+        f"Rows {row_start} to {row_stop} and columns {col_start} to {col_stop} are not a block: each must end after it "
         "begins.",
     )
     inside = (matrix.rows >= row_start) & (matrix.rows < row_stop)
@@ -124,7 +124,7 @@ class Edit:
         """Return the matrix with its values changed.
 
         Raises:
-            ValueError: Where the options do not fit the operation.
+            ValueError: If the options do not fit the operation.
         """
         if self.names is not None and matrix.name not in self.names:
             return matrix
@@ -157,7 +157,7 @@ class Card:
     edit: Edit
 
 
-OFF = Edit("scaled", {"alpha": 0.0})  # the same head with M off: what is left where M carries nothing
+OFF = Edit("scaled", {"alpha": 0.0})  # the same head with M off: what is left if M carries nothing
 
 
 def cards(adapter: Adapter) -> list[Card]:
@@ -177,8 +177,8 @@ def cards(adapter: Adapter) -> list[Card]:
             Edit("signs_only"),
         ),
         Card(
-            "Leading 10 % only",
-            "Only changes among the leading 10 % of singular directions stay. If the skill survives, it sits where W "
+            "Leading 10% only",
+            "Only changes among the leading 10% of singular directions stay. If the skill survives, it sits where W "
             "is strongest.",
             Edit("leading_only", {"share": 0.1}),
         ),
@@ -189,8 +189,8 @@ def cards(adapter: Adapter) -> list[Card]:
             Edit("trailing_only", {"share": 0.5}),
         ),
         Card(
-            "Largest 30 % only",
-            "In each matrix the largest 30 % of the values stay, the others become zero. If the skill survives, a "
+            "Largest 30% only",
+            "In each matrix the largest 30% of the values stay, the others become zero. If the skill survives, a "
             "sparser M would do.",
             Edit("largest_only", {"share": 0.3}),
         ),

@@ -24,20 +24,20 @@ def relative_norms(adapter: Adapter) -> pd.DataFrame:
 
     Columns:
         name, layer, kind, label: As in `Adapter.matrices`.
-        relative_norm: ‖ΔW‖_F / ‖W‖_F; NaN where a truncated basis hides the tail of W.
+        relative_norm: ‖ΔW‖_F / ‖W‖_F; NaN if a truncated basis hides the tail of W.
     """
     return norm_table(adapter, {matrix.name: relative_norm(matrix) for matrix in adapter.readable()})
 
 
 def norm_table(adapter: Adapter, found: dict[str, float]) -> pd.DataFrame:
-    """Return the table of `relative_norms` from the norms found so far, by name; NaN where there is none yet."""
+    """Return the table of `relative_norms` from the norms found so far, by name; NaN if there is none yet."""
     table = adapter.matrices[["name", "layer", "kind", "label"]].copy()
     table["relative_norm"] = table["name"].map(found).astype(float)
     return table
 
 
 def relative_norm(matrix: AdaptedMatrix) -> float:
-    """Return ‖ΔW‖_F / ‖W‖_F; NaN where a truncated basis hides the tail of W."""
+    """Return ‖ΔW‖_F / ‖W‖_F; NaN if a truncated basis hides the tail of W."""
     if matrix.truncated:
         return math.nan
     return float(matrix.update_norm / max(np.linalg.norm(matrix.sigma), np.finfo(float).tiny))
@@ -49,14 +49,14 @@ def wall(adapter: Adapter) -> pd.DataFrame:
     Columns:
         name, label, layer: The matrix.
         index: i, the left singular direction.
-        value: Mᵢᵢ where the whole adapter is plain; else √Σⱼ Mᵢⱼ², the size of row i of M.
+        value: Mᵢᵢ if the whole adapter is plain; else √Σⱼ Mᵢⱼ², the size of row i of M.
     """
     signed = is_plain(adapter)
     return pd.concat([wall_row(matrix, signed) for matrix in adapter.readable()], ignore_index=True)
 
 
 def wall_row(matrix: AdaptedMatrix, signed: bool) -> pd.DataFrame:
-    """Return one matrix's part of `wall`; `signed` where it is a diagonal of an adapter of diagonals."""
+    """Return one matrix's part of `wall`; `signed` if it is a diagonal of an adapter of diagonals."""
     if signed:
         value = np.zeros(matrix.m)
         value[matrix.rows] = matrix.values
@@ -85,7 +85,7 @@ def basis_bytes(adapter: Adapter) -> int:
 
 
 def base_parameters(base: str | None) -> int | None:
-    """Return the number of parameters of a base model without a head, from its files' headers; None where not here.
+    """Return the number of parameters of a base model without a head, from its files' headers; None if not here.
 
     Args:
         base: Hub id or local path, as an adapter records it. Nothing is downloaded.

@@ -45,7 +45,7 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
         of: "W", "W+ΔW", "ΔW".
         stable_rank: ‖·‖_F² / ‖·‖₂².
         effective_rank: exp of the entropy of the singular values divided by their sum (Roy & Vetterli 2007).
-        numerical_rank: Number of singular values above the threshold (Int64, NA where unknown).
+        numerical_rank: Number of singular values above the threshold (Int64, NA if unknown).
         threshold: tolerance·σ₁, as used. For m > 1024, values are computed to about 1e-7·σ₁: lower thresholds count
             rounding.
         noise_stable_rank, noise_effective_rank: For ΔW, the same of seeded Gaussian noise on the same Ω; NaN for the
@@ -75,12 +75,12 @@ def rounding(shape: tuple[int, int]) -> float:
 
 
 def stable_rank(values: np.ndarray) -> float:
-    """Return ‖·‖_F² / ‖·‖₂² from singular values in descending order; 0 where all are zero."""
+    """Return ‖·‖_F² / ‖·‖₂² from singular values in descending order; 0 if all are zero."""
     return float(np.square(values / values[0]).sum()) if values[0] > 0 else 0.0
 
 
 def effective_rank(values: np.ndarray) -> float:
-    """Return exp of the entropy of singular values divided by their sum; 0 where all are zero."""
+    """Return exp of the entropy of singular values divided by their sum; 0 if all are zero."""
     shares = values[values > 0] / (values.sum() or 1.0)
     return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
 

@@ -83,12 +83,12 @@ def spectrum(matrix: AdaptedMatrix, turned_cosine: float = TURNED_COSINE) -> pd.
         sigma: Old singular value.
         sigma_new: New singular value of the paired vector.
         delta: sigma_new − sigma.
-        relative_delta: delta / sigma; NaN where sigma is zero.
-        rank_new: Place of the paired vector among the new ones (Int64; NA where a truncated basis leaves it unknown).
+        relative_delta: delta / sigma; NaN if sigma is zero.
+        rank_new: Place of the paired vector among the new ones (Int64; NA if a truncated basis leaves it unknown).
         moved: Whether the place changed (boolean, NA with rank_new). Exchanging values that nearly coincide, old or
             new, is no change.
         cosine_left, cosine_right: |cos| between the paired left (right) vectors.
-        subspace_left, subspace_right: The same where values nearly coincide: the length of the new vector within the
+        subspace_left, subspace_right: The same if values nearly coincide: the length of the new vector within the
             old vectors of nearly equal value, or of the old one within the new ones, whichever is more. Elsewhere
             equal to the cosine.
         turned: Whether the smaller of subspace_left and subspace_right is under `turned_cosine`.
@@ -125,7 +125,7 @@ def spectrum(matrix: AdaptedMatrix, turned_cosine: float = TURNED_COSINE) -> pd.
 def subspace_overlap(matrix: AdaptedMatrix) -> pd.DataFrame:
     """Return how much of the leading r directions is kept, for r = 1 … m.
 
-    Where the basis is truncated, the rows end with the last r whose leading new directions are known.
+    If the basis is truncated, the rows end with the last r whose leading new directions are known.
 
     Columns:
         r: Number of leading directions, old and new.
@@ -152,7 +152,7 @@ def principal_angles(matrix: AdaptedMatrix, r: int) -> pd.DataFrame:
         angle_left_deg, angle_right_deg: In degrees, 0 to 90.
 
     Raises:
-        ValueError: Where r is not between 1 and m, or a truncated basis hides which new directions lead.
+        ValueError: If r is not between 1 and m, or a truncated basis hides which new directions lead.
     """
     known = _known_places(matrix)
     if not 1 <= r <= known:
@@ -168,10 +168,10 @@ def intruders(matrix: AdaptedMatrix, top: int = 10, threshold: float = 0.6) -> p
     """Return the leading new singular vectors and whether they are intruder dimensions (arXiv 2410.21228).
 
     Columns:
-        rank_new: Place among the new vectors, from 0, the `top` leading ones (fewer where m is smaller, or where a
+        rank_new: Place among the new vectors, from 0, the `top` leading ones (fewer if m is smaller, or if a
             truncated basis leaves the order unknown).
         sigma_new: New singular value.
-        max_cosine_left, max_cosine_right: Largest |cos| with any old left (right) vector; where old values nearly
+        max_cosine_left, max_cosine_right: Largest |cos| with any old left (right) vector; if old values nearly
             coincide, with the space that their vectors span.
         intruder: Whether max_cosine_left, the measure of the paper, or max_cosine_right is under `threshold`.
     """

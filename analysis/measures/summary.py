@@ -115,7 +115,7 @@ def summarize_adapter(
 
     Columns:
         name, layer, kind, label, out, in, n, m, k, pattern_label: As in `Adapter.matrices`.
-        weight_norm: ‖W‖_F (NaN where a truncated basis hides the tail of W).
+        weight_norm: ‖W‖_F (NaN if a truncated basis hides the tail of W).
         update_norm: ‖ΔW‖_F.
         relative_norm: ‖ΔW‖_F / ‖W‖_F (NaN as above; 0 for a zero update).
         inside_share: Share of ‖ΔW‖_F² inside the thin basis: 1 for SVFT.
@@ -123,11 +123,11 @@ def summarize_adapter(
         stable_rank, effective_rank, numerical_rank: Of ΔW, see `ranks.ranks`.
         structural_rank, min_k_n, lora_rank: See `ranks.rank_bounds`.
         off_diagonal_share, noise_off_diagonal_share: Energy off the diagonal, and for noise.
-        leading_share, noise_leading_share: Energy in the leading 10 % of directions, and for noise.
-        entries_for_90, noise_entries_for_90: Part of the entries that holds 90 % of the energy, and for noise.
+        leading_share, noise_leading_share: Energy in the leading 10% of directions, and for noise.
+        entries_for_90, noise_entries_for_90: Part of the entries that holds 90% of the energy, and for noise.
         largest_delta_sigma: Δσ of largest size, signed, of paired vectors.
-        largest_relative_delta_sigma: Largest |Δσ/σ|, signed, among σ of at least 1 % of σ₁.
-        moved: Number of directions that changed place (Int64; NA where a truncated basis hides some places).
+        largest_relative_delta_sigma: Largest |Δσ/σ|, signed, among σ of at least 1% of σ₁.
+        moved: Number of directions that changed place (Int64; NA if a truncated basis hides some places).
         turned: Number of directions that turned, see `spectrum.spectrum`.
         intruders: Number of intruder dimensions among the leading 10 new vectors (those of known place).
         noise_moved, noise_turned, noise_intruders: The same for Gaussian noise of the same energy on the same Ω
@@ -203,7 +203,7 @@ def totals(summary: pd.DataFrame) -> pd.Series:
         noise_off_diagonal_share, noise_leading_share: If within each matrix it were spread as by noise.
         numerical_rank, structural_rank: Sums.
         largest_delta_sigma: Δσ of largest size, signed.
-        moved, turned, intruders, noise_moved, noise_turned, noise_intruders: Sums; NA where a summand is.
+        moved, turned, intruders, noise_moved, noise_turned, noise_intruders: Sums; NA if a summand is.
     """
     update, weight = (np.linalg.norm(summary[column]) for column in ("update_norm", "weight_norm"))
     energy = summary["update_norm"] ** 2

@@ -51,7 +51,7 @@ class Architecture:
         """Return kind -> shapes of its matrices, of these kinds or of all.
 
         Raises:
-            ArchitectureError: Where the model has no weights of a kind.
+            ArchitectureError: If the model has no weights of a kind.
         """
         for kind in kinds or ():
             if kind not in self.kinds:
@@ -67,8 +67,8 @@ def open_architecture(model: str) -> Architecture:
         model: A name in `PRESETS`, an id or a path.
 
     Raises:
-        ArchitectureError: Where its configuration cannot be read, or is that of no model that can be built.
-        BaseModelError: Where it cannot be found.
+        ArchitectureError: If its configuration cannot be read, or is that of no model that can be built.
+        BaseModelError: If it cannot be found.
     """
     if model in PRESETS:
         return _build(model, json.dumps(PRESETS[model]))
@@ -95,14 +95,14 @@ def read_architecture(text: str, name: str = "Your model") -> Architecture:
     """Return the architecture that the text of a config.json describes. No code of the model's own is run.
 
     Raises:
-        ArchitectureError: Where it is no configuration of a model that can be built.
+        ArchitectureError: If it is not the configuration of a model that can be built.
     """
     if len(text) > MOST_BYTES:
         raise ArchitectureError(_TOO_LARGE.format(name))
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise ArchitectureError(f"This is no JSON ({error}): a model's config.json is expected.") from error
+        raise ArchitectureError(f"This is not JSON ({error}): a model's config.json is expected.") from error
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise ArchitectureError(
             'A model\'s config.json is expected: a JSON object with "model_type", such as "llama".'
@@ -151,7 +151,7 @@ def config_from_values(values: Mapping[str, Any]) -> Any:
     """Return transformers' configuration object of the values of a config.json.
 
     Raises:
-        ArchitectureError: Where transformers has no such architecture.
+        ArchitectureError: If transformers has no such architecture.
     """
     from transformers import CONFIG_MAPPING, AutoConfig
 

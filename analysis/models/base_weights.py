@@ -59,11 +59,11 @@ class BaseWeights:
         return said if isinstance(said, str) else None
 
     def find(self, module: str) -> str | None:
-        """Return the name of the tensor that is the weight of `module`, None where there is none, or more than one."""
+        """Return the name of the tensor that is the weight of `module`, None if there is none, or more than one."""
         return self.find_tensor(f"{module}.weight")
 
     def find_tensor(self, name: str) -> str | None:
-        """Return what these files call the tensor that others call `name`, None where that is not clear."""
+        """Return what these files call the tensor that others call `name`, None if that is not clear."""
         parts = name.split(".")
         best, keys = 0, set()
         for own, key in self._names.get(_tail(name), []):

@@ -49,7 +49,7 @@ def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
         adapter trained on it.
 
     Raises:
-        BaseModelError: Where the model cannot be found or read.
+        BaseModelError: If the model cannot be found or read.
     """
     with quiet():
         try:
@@ -73,7 +73,7 @@ def build_without_weights(base: str) -> PreTrainedModel:
     """Return `base` as a classifier on torch's meta device: its modules and their shapes, no numbers.
 
     Raises:
-        BaseModelError: Where it cannot be found or read.
+        BaseModelError: If it cannot be found or read.
     """
     config = load_config(base)
     with quiet(), torch.device("meta"):
@@ -83,7 +83,7 @@ def build_without_weights(base: str) -> PreTrainedModel:
 def build_from_config(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Return a model on torch's meta device: its modules and their shapes, no numbers.
 
-    A language model where the configuration names one (`architectures`), else a classifier of images or texts where
+    A language model where the configuration names one (`architectures`), else a classifier of images or texts if
     the family has one, else the bare model.
     """
     with quiet(), torch.device("meta"):
@@ -116,7 +116,7 @@ def load_config(base: str) -> PreTrainedConfig:
     """Load the configuration of `base`.
 
     Raises:
-        BaseModelError: Where it cannot be found or read.
+        BaseModelError: If it cannot be found or read.
     """
     try:
         return AutoConfig.from_pretrained(resolve_base(base))
@@ -134,7 +134,7 @@ def _reads_images(config: PreTrainedConfig) -> bool:
 
 
 def _renew_head(model: PreTrainedModel, new: set[str]) -> None:
-    """Draw the head anew where the file brought one of the same shape."""
+    """Draw the head anew if the file brought one of the same shape."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and is_head(name) and f"{name}.weight" not in new:
             nn.init.normal_(module.weight, std=getattr(model.config, "initializer_range", 0.02))
@@ -152,7 +152,7 @@ def load_encoder(base: str) -> Encoder:
     (images, 1, height, width) float32, normalised as the model's own preprocessor_config.json says.
 
     Raises:
-        BaseModelError: Where its tokenizer or normalisation cannot be found or read; from the encoder itself, where
+        BaseModelError: If its tokenizer or normalisation cannot be found or read; from the encoder itself, if
             it is given texts for images or the reverse.
     """
     return _image_encoder(base) if _reads_images(load_config(base)) else _text_encoder(base)
@@ -193,7 +193,7 @@ def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of `base`, once per process.
 
     Raises:
-        BaseModelError: Where it cannot be found or read.
+        BaseModelError: If it cannot be found or read.
     """
     try:
         return AutoTokenizer.from_pretrained(resolve_base(base))

@@ -39,7 +39,7 @@ def choose_targets(linears: Sequence[str], target_modules: Sequence[str] | None)
         target_modules: None takes all.
 
     Raises:
-        UserError: Where one of them matches no layer.
+        UserError: If one of them matches no layer.
     """
     if target_modules is None:
         return list(linears)
@@ -47,7 +47,7 @@ def choose_targets(linears: Sequence[str], target_modules: Sequence[str] | None)
         if not any(f".{name}".endswith(f".{target}") for name in linears):
             first = [name for name in linears if _block(name) == _block(linears[0])]
             raise UserError(
-                f"target_modules names {target!r}, which is no linear layer inside the blocks of this model; "
+                f"target_modules names {target!r}, which is not a linear layer inside the blocks of this model; "
                 f"the first block has {', '.join(first)}."
             )
     return [name for name in linears if any(f".{name}".endswith(f".{target}") for target in target_modules)]

@@ -96,7 +96,7 @@ def _kind(name: str) -> str:
 
 
 def _distinct_kinds(names: Sequence[str]) -> list[str]:
-    """Return the kind of each module; where two of one layer share it, followed by what tells their paths apart."""
+    """Return the kind of each module; if two of one layer share it, followed by what tells their paths apart."""
     kinds = [_kind(name) for name in names]
     shared = {kind for (_, kind), count in Counter(zip(map(_layer, names), kinds)).items() if count > 1}
     for kind in shared:

@@ -24,8 +24,8 @@ def block_shapes(base: str, target_modules: Sequence[str] | None = None) -> dict
         target_modules: Names, or ends of names, as in `TrainingSpec`; None takes all.
 
     Raises:
-        UserError: Where one of `target_modules` matches no layer.
-        BaseModelError: Where the model cannot be found or read.
+        UserError: If one of `target_modules` matches no layer.
+        BaseModelError: If the model cannot be found or read.
     """
     shapes = _all_shapes(resolve_base(base))
     return {name: shapes[name] for name in choose_targets(list(shapes), target_modules)}
@@ -38,7 +38,7 @@ def _all_shapes(directory: str) -> dict[str, tuple[int, int]]:
 
 
 def _shapes_in_files(directory: Path) -> dict[str, tuple[int, int]]:
-    """Return module -> (out, in), none where the files are not here or are of a family that is not known."""
+    """Return module -> (out, in), none if the files are not here or are of a family that is not known."""
     try:
         family = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("model_type")
         tensors = _tensor_shapes(directory)

@@ -90,7 +90,7 @@ def large_layer(rounds: int, report: Report = lambda _: None) -> pd.DataFrame:
 
     Returns:
         One row per pattern: ``method``, ``trainable``, ``seconds`` (median), ``time_ratio`` (to LoRA r=8),
-        ``peak_bytes``, ``memory_ratio``. Memory includes W, and U and V where the method keeps them.
+        ``peak_bytes``, ``memory_ratio``. Memory includes W, and U and V if the method keeps them.
     """
     out, in_ = LARGE_LAYER
     report(f"decomposing a weight of {in_}×{out}")

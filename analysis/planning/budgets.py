@@ -37,7 +37,7 @@ def budget_table(architecture: Architecture, kinds: Sequence[str] | None, budget
         one size, at any budget.
 
     Raises:
-        ArchitectureError: Where the model has no weights of a kind.
+        ArchitectureError: If the model has no weights of a kind.
     """
     of_kinds = architecture.of_kinds(kinds)
     shapes = [shape for group in of_kinds.values() for shape in group]
@@ -79,7 +79,7 @@ def entries_of(method: str, shapes: Sequence[Shape], size: int | None, budget: i
     """Return the trainable parameters of each matrix; their sum is `count_parameters`.
 
     Raises:
-        SizeError: Where the matrices cannot have that budget.
+        SizeError: If the matrices cannot have that budget.
     """
     if budget is None:
         return [count_parameters(method, [shape], size) for shape in shapes]

@@ -39,7 +39,7 @@ class TrainingMemory:
     """Bytes that training takes, by what they are for; they add up to `peak`.
 
     Attributes:
-        weights: Parameters and buffers of the base model, with a new head where it has one.
+        weights: Parameters and buffers of the base model, with a new head if it has one.
         basis: U and V of SVFT; 0 for others.
         adapter: What the method adds: trained tensors, frozen projections, indices.
         optimizer: AdamW's two moments of each trained parameter.
@@ -81,14 +81,14 @@ def training_memory(
         architecture: The model.
         method: A name in `METHODS`, except custom.
         targets: Full names of the modules to adapt.
-        size: As in `TrainingSpec`; None takes the method's own, where it has no budget.
+        size: As in `TrainingSpec`; None takes the method's own, if it has no budget.
         budget: As in `TrainingSpec`.
         batch: Examples a step.
         length: Tokens an example, without padding; images have the size that the model takes.
         dtype: Of the base's weights.
 
     Raises:
-        ArchitectureError: Where a step depends on numbers, so that it cannot be taken without.
+        ArchitectureError: If a step depends on numbers, so that it cannot be taken without.
     """
     config = config_from_values(architecture.config)
     for token in ("pad_token_id", "decoder_start_token_id"):  # which a step may ask for
@@ -139,7 +139,7 @@ def memory_rows(
 
     Yields:
         ``method``, ``label``, the fields of `TrainingMemory` and ``peak`` in bytes; or a ``note`` in their place,
-        where a step cannot be taken without numbers.
+        if a step cannot be taken without numbers.
     """
     targets = [name for kind in architecture.of_kinds(kinds) for name in architecture.kinds[kind]]
     full = {"method": "full", "label": METHODS["full"].title, "size": None, "count": architecture.parameters}
@@ -288,7 +288,7 @@ class _Allocations(TorchDispatchMode):
 
 
 class _AsOnCpu(TorchFunctionMode):
-    """Go where a CPU would go with numbers, where the meta device goes another way or none.
+    """Take the path that a CPU takes with numbers if the meta device takes another one, or fails.
 
     Attention takes a CPU's fused kernel, which keeps no length×length scores; on the meta device PyTorch would take
     the unfused way. (With dropout a CPU takes that one too.) Whether ids contain padding has the answer no.

@@ -33,7 +33,7 @@ class Published:
 
     Attributes:
         model: A name in `analysis.models.architecture.PRESETS`.
-        method: A name in `METHODS`. Where the paper gives one count for all patterns of a size, it is banded.
+        method: A name in `METHODS`. If the paper gives one count for all patterns of a size, it is banded.
         size: off_diag d or rank r.
         matrices: Letters of `LETTERS`, the matrices that the paper says are adapted.
         figure: As printed, in millions.

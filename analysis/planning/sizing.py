@@ -27,7 +27,7 @@ class Size:
     """A size of one method.
 
     Attributes:
-        size: For `TrainingSpec.size`; None where the method has one size only, or meets `budget` exactly.
+        size: For `TrainingSpec.size`; None if the method has one size only, or meets `budget` exactly.
         budget: For `TrainingSpec.budget`; None except for methods that meet any number exactly.
         count: Trainable parameters, the head not counted.
     """
@@ -57,7 +57,7 @@ def count_parameters(
             them.
 
     Raises:
-        SizeError: Where the matrices cannot have that budget or those indices.
+        SizeError: If the matrices cannot have that budget or those indices.
     """
     if method == "full":
         if whole is None:
@@ -85,7 +85,7 @@ def choose_size(
     custom_indices: Indices | None = None,
     whole: int | None = None,
 ) -> Size:
-    """Return the size of a method whose parameters come nearest to `budget`; the smaller one where two do.
+    """Return the size of a method whose parameters come nearest to `budget`; the smaller one if two do.
 
     Methods of one size (plain, custom, head only, full fine-tuning) have it at any budget.
 
@@ -98,7 +98,7 @@ def choose_size(
         whole: See `count_parameters`.
 
     Raises:
-        SizeError: Where the method has no size within `tolerance`; the sentence has the nearest counts.
+        SizeError: If the method has no size within `tolerance`; the sentence has the nearest counts.
     """
     entry = METHODS[method]
     if entry.size_name is None:
@@ -130,7 +130,7 @@ def budget_range(methods: Iterable[str], shapes: Shapes) -> tuple[int, int]:
     Methods of one size do not count: they take part at any budget.
 
     Raises:
-        SizeError: Where none of them has sizes to choose from.
+        SizeError: If none of them has sizes to choose from.
     """
     groups = Counter(shapes)
     ends = [
@@ -192,7 +192,7 @@ def _count(method: str, groups: Counter, size: int | None = None) -> int:
 
 
 def _registered(method: str, out: int, in_: int, d: int | None) -> int:
-    """Return the entries of a pattern that is not ours: what it is asked for, or what it gives where it is inexact."""
+    """Return the entries of a pattern that is not ours: what it is asked for, or what it gives if it is inexact."""
     from svft.patterns import PATTERNS, effective_pattern  # loaded already: it has this pattern
 
     pattern, n = PATTERNS[effective_pattern(method, (out, in_))], min(out, in_)
@@ -243,7 +243,7 @@ def _too_far(method: str, budget: int, counts: dict[int, int], tolerance: float)
     entry = METHODS[method]
     letter = _LETTERS[entry.size_name]
     named = [f"{count:,}" + ("" if entry.exact else f" ({letter} = {size:,})") for size, count in counts.items()]
-    distance = f"more than {tolerance * 100:g} % from {budget:,}"
+    distance = f"more than {tolerance * 100:g}% from {budget:,}"
     if len(named) == 1:
         end = "smallest" if min(counts.values()) > budget else "largest"
         return f"{entry.title}'s {end} size has {named[0]} parameters, {distance}."

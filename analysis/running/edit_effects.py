@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """An accuracy with its 95 % Wilson interval."""
+    """An accuracy with its 95% Wilson interval."""
 
     value: float
     low: float
@@ -49,7 +49,7 @@ class Effect:
         before: As trained.
         after: Edited.
         difference: after − before, on the same examples.
-        low: Lower end of its 95 % interval, from a paired bootstrap over the examples.
+        low: Lower end of its 95% interval, from a paired bootstrap over the examples.
         high: Upper end.
     """
 
@@ -69,7 +69,7 @@ def effect(before: np.ndarray, after: np.ndarray) -> Effect:
     """Return the effect of an edit from right or wrong on the same examples, (n,) bool each.
 
     Raises:
-        ValueError: Where they are not of one length.
+        ValueError: If they are not of one length.
     """
     if before.shape != after.shape:
         raise ValueError(
@@ -81,7 +81,7 @@ def effect(before: np.ndarray, after: np.ndarray) -> Effect:
 
 
 def effect_curve(amounts: Sequence[float], answers: Sequence[np.ndarray]) -> pd.DataFrame:
-    """Return one row an amount, ascending: amount, accuracy, low, high (95 % Wilson interval)."""
+    """Return one row an amount, ascending: amount, accuracy, low, high (95% Wilson interval)."""
     rows = [
         (amount, one.value, one.low, one.high) for amount, one in zip(amounts, map(Accuracy.of, answers), strict=False)
     ]
@@ -103,7 +103,7 @@ def kept(adapter: Adapter, edit: Edit) -> tuple[float, float]:
 
 
 def why_not(adapter: Adapter) -> str | None:
-    """Return why an adapter cannot be edited and evaluated, as a sentence; None where it can."""
+    """Return why an adapter cannot be edited and evaluated, as a sentence; None if it can."""
     if adapter.projected or not adapter.names:
         return (
             f"An edit changes the trained coefficients of SVFT, and {adapter.path.name} has none: it is "
@@ -124,9 +124,9 @@ def answers(adapter: Adapter, edits: Sequence[Edit | None]) -> Iterator[np.ndarr
         edits: None stands for the adapter as it was trained.
 
     Raises:
-        AdapterError: Where it names no task, or cannot be loaded.
-        TaskError: Where the task's data is not here.
-        BaseModelError: Where its base cannot be loaded.
+        AdapterError: If it names no task, or cannot be loaded.
+        TaskError: If the task's data is not here.
+        BaseModelError: If its base cannot be loaded.
     """
     from analysis.running.inference import correct  # torch takes seconds
     from analysis.running.loading import load_model
@@ -155,7 +155,7 @@ def edit_answers(path: str, *edits: str) -> Iterator[Any]:
 def edited(model: nn.Module, adapter: Adapter | None, edit: Edit | None) -> Iterator[None]:
     """Give the adapter in a PEFT model its edited coefficients inside the block, and its own again after it.
 
-    They go the way that a saved adapter goes, so that what is evaluated is what would be saved: where the file's
+    They go the way that a saved adapter goes, so that what is evaluated is what would be saved: if the file's
     singular vectors have other signs than the model's, they are repaired.
     """
     if edit is None:
@@ -224,8 +224,8 @@ def _measured(adapter: Adapter) -> tuple[Evaluation, Task]:
     """Return the adapter's evaluation and its task.
 
     Raises:
-        AdapterError: Where it brings no evaluation.
-        TaskError: Where the task is not known here.
+        AdapterError: If it brings no evaluation.
+        TaskError: If the task is not known here.
     """
     evaluation = read_evaluation(adapter.path)
     if evaluation is None:

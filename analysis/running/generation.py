@@ -48,15 +48,15 @@ class Writer:
     def write(self, prompt: str, alpha: float = 1.0, tokens: int = TOKENS) -> Iterator[tuple[str, str]]:
         """Yield, after every token, how the text goes on so far: without the adapter, and with it.
 
-        Always the likeliest token (greedy): what differs, the adapter did. One side goes on where the other has ended.
+        Always the likeliest token (greedy): what differs, the adapter did. One side goes on if the other has ended.
 
         Args:
             prompt: The text.
-            alpha: Of the dial; it changes nothing where there is no M to scale.
-            tokens: How many are written at most; fewer where the model says that its text ends, or reads no more.
+            alpha: Of the dial; it changes nothing if there is no M to scale.
+            tokens: How many are written at most; fewer if the model says that its text ends, or reads no more.
 
         Raises:
-            AdapterError: Where the prompt is empty, or longer than the model reads.
+            AdapterError: If the prompt is empty, or longer than the model reads.
         """
         ids = self._tokenizer(prompt, return_tensors="pt")["input_ids"]
         longest = getattr(self._adapted.config, "max_position_embeddings", None) or ids.shape[1] + tokens
@@ -111,7 +111,7 @@ def load_writer(adapter: Adapter) -> Writer:
     """Load a causal language model with its adapter; it takes seconds, so keep what it returns.
 
     Raises:
-        AdapterError: Where it cannot be loaded, its base is not here, or this server applies no uploads.
+        AdapterError: If it cannot be loaded, its base is not here, or this server applies no uploads.
     """
     require_trusted(adapter.path)
     base = str(locate_base(adapter.base, adapter.revision))

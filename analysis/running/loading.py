@@ -23,8 +23,8 @@ def load_model(directory: str | Path) -> tuple[nn.Module, Encoder]:
     """Load the adapter in `directory` onto its base model, in eval mode, with what makes its inputs.
 
     Raises:
-        AdapterError: Where the directory holds no loadable adapter with an `evaluation.json` that names its labels.
-        BaseModelError: Where its base cannot be loaded.
+        AdapterError: If the directory holds no loadable adapter with an `evaluation.json` that names its labels.
+        BaseModelError: If its base cannot be loaded.
     """
     directory = Path(directory)
     require_trusted(directory)
@@ -54,7 +54,7 @@ def read_labels(directory: Path) -> list[str]:
     """Return the names of the classes that an adapter tells apart, in the order of the head's outputs.
 
     Raises:
-        AdapterError: Where it has no `evaluation.json` that names them.
+        AdapterError: If it has no `evaluation.json` that names them.
     """
     evaluation = read_evaluation(directory)
     if evaluation is None:

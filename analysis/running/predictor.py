@@ -63,8 +63,8 @@ def load_predictor(directory: str | Path) -> Predictor:
     """Load the adapter in `directory` onto its base model; it takes seconds, so keep what it returns.
 
     Raises:
-        AdapterError: Where the directory holds no loadable adapter with an `evaluation.json` that names its labels.
-        BaseModelError: Where its base cannot be loaded.
+        AdapterError: If the directory holds no loadable adapter with an `evaluation.json` that names its labels.
+        BaseModelError: If its base cannot be loaded.
     """
     directory = Path(directory)
     labels = read_labels(directory)

@@ -17,7 +17,7 @@ def write_card(directory: str | Path, evaluation: Evaluation) -> None:
 
 
 def model_card(evaluation: Evaluation) -> str:
-    """Return the card: base model, command, seeds, accuracy with its 95 % interval, and what it is compared with."""
+    """Return the card: base model, command, seeds, accuracy with its 95% interval, and what it is compared with."""
     spec = evaluation.spec
     method, size = spec["method"], spec["size"]
     name = f"{method}, size {size}" if size is not None else _TITLES.get(method, method)
@@ -38,7 +38,7 @@ def model_card(evaluation: Evaluation) -> str:
         f"- Training: {evaluation.steps} steps of {spec['batch_size']} on {spec['examples']} examples, AdamW, warm-up "
         f"over the first tenth, then {spec['schedule']}; {_rates(spec)}",
         f"- Accuracy on {evaluation.n_test} test examples: {evaluation.accuracy:.1%} "
-        f"(95 % interval {evaluation.low:.1%} to {evaluation.high:.1%}, Wilson)",
+        f"(95% interval {evaluation.low:.1%} to {evaluation.high:.1%}, Wilson)",
     ]
     if evaluation.accuracies:
         lines += ["", *_comparison(evaluation)]
@@ -71,7 +71,7 @@ def _comparison(evaluation: Evaluation) -> list[str]:
         recovered = "not defined, because full fine-tuning is not clearly above head only"
     else:
         recovered = (
-            f"{evaluation.recovered:.0%} (95 % interval {evaluation.recovered_low:.0%} to "
+            f"{evaluation.recovered:.0%} (95% interval {evaluation.recovered_low:.0%} to "
             f"{evaluation.recovered_high:.0%}, paired bootstrap over seeds and test examples)"
         )
     return [*table, "", f"Recovered performance: {recovered}."]

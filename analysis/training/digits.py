@@ -34,7 +34,7 @@ def other_digits(directory: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_turned_digits(directory: Path) -> Iterable[tuple[np.ndarray, str]]:
-    """Return the task's images, (8, 8) uint8 each, with their labels; none where the file is missing."""
+    """Return the task's images, (8, 8) uint8 each, with their labels; none if the file is missing."""
     if not _file(directory).is_file():
         return []
     images, digits = other_digits(directory)

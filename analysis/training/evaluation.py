@@ -31,9 +31,9 @@ def wilson_interval(correct: int, n: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class RecoveredPerformance:
-    """(method − head only) / (full fine-tuning − head only), as a ratio with its 95 % interval.
+    """(method − head only) / (full fine-tuning − head only), as a ratio with its 95% interval.
 
-    All three are None where it is not defined: full fine-tuning is not clearly above head only.
+    All three are None if it is not defined: full fine-tuning is not clearly above head only.
     """
 
     value: float | None
@@ -52,7 +52,7 @@ def recovered_performance(
     """Return how much of the way from head only to full fine-tuning a method goes.
 
     The interval is a paired bootstrap over seeds and test examples (`resampling.resampled_means`). "Clearly above"
-    means that the 95 % interval of full − head only, from the same draws, lies above 0.
+    means that the 95% interval of full − head only, from the same draws, lies above 0.
 
     Args:
         method: Right or wrong, (seeds, test examples) bool.
@@ -61,7 +61,7 @@ def recovered_performance(
         seed: Of the draws.
 
     Raises:
-        ValueError: Where the three differ in shape.
+        ValueError: If the three differ in shape.
     """
     if not method.shape == head_only.shape == full.shape:
         raise ValueError(
@@ -87,16 +87,16 @@ class Evaluation:
         task_title: The task's name for people.
         labels: Names of the classes, in the order of the head's outputs.
         budget: Trainable parameters, the head not counted.
-        steps: Optimizer steps done; fewer than in `spec` where training was stopped.
+        steps: Optimizer steps done; fewer than in `spec` if training was stopped.
         n_test: Test examples.
         accuracy: On the test split.
-        low: Lower end of its 95 % Wilson interval.
+        low: Lower end of its 95% Wilson interval.
         high: Upper end.
-        dial: alpha, accuracy, low, high on the test split; None where there is no M to scale or it was not measured.
+        dial: alpha, accuracy, low, high on the test split; None if there is no M to scale or it was not measured.
         seeds: Seeds of `accuracies`.
         accuracies: Method name -> test accuracy of each seed: this method, "head_only" and "full".
-        recovered: Recovered performance over these seeds, None where not defined or not measured.
-        recovered_low: Lower end of its 95 % interval.
+        recovered: Recovered performance over these seeds, None if not defined or not measured.
+        recovered_low: Lower end of its 95% interval.
         recovered_high: Upper end.
     """
 
@@ -118,7 +118,7 @@ class Evaluation:
     recovered_high: float | None = None
 
     def mean_accuracy(self, method: str) -> float | None:
-        """Return the mean accuracy of a method over the seeds, None where it was not measured."""
+        """Return the mean accuracy of a method over the seeds, None if it was not measured."""
         return float(np.mean(self.accuracies[method])) if method in self.accuracies else None
 
     def write(self, directory: str | Path) -> None:
@@ -132,7 +132,7 @@ class Evaluation:
 
 
 def read_evaluation(directory: str | Path) -> Evaluation | None:
-    """Return what was measured of the adapter in `directory`, None where it brings no readable `evaluation.json`."""
+    """Return what was measured of the adapter in `directory`, None if it brings no readable `evaluation.json`."""
     try:
         values = json.loads((Path(directory) / EVALUATION_FILE).read_text(encoding="utf-8"))
         values.pop("dial_note", None)

@@ -48,13 +48,13 @@ class Method:
     Attributes:
         name: The name in specifications, file names and adapters.
         title: The name on screen.
-        learning_rate: Of its parameters other than the head, at its smallest size, where neither specification nor
-            task names another. Chosen on validation splits (adapters/README.md); None where it trains nothing else.
+        learning_rate: Of its parameters other than the head, at its smallest size, if neither specification nor
+            task names another. Chosen on validation splits (adapters/README.md); None if it trains nothing else.
         size_name: What its size is called (off_diag d, rank r, block size b), None for a method of one size.
-        size: The size where a specification names none.
+        size: The size if a specification names none.
         config: (method's name, options, full names of the target modules) -> the PEFT configuration, without the
             head. None for full fine-tuning, which needs none.
-        head_learning_rate: Of the head, where a specification names none.
+        head_learning_rate: Of the head, if a specification names none.
         exact: Whether it can have any number of parameters: a specification may then name a `budget`.
         from_data: Whether its pattern is chosen from training examples before it is built
             (`analysis.training.choosing`).
@@ -82,7 +82,7 @@ class Method:
             target_modules: Full names of the modules to adapt.
 
         Raises:
-            UserError: Where a matrix cannot have what the specification asks for; the sentence names it.
+            UserError: If a matrix cannot have what the specification asks for; the sentence names it.
         """
         from peft import get_peft_model
 

@@ -2,8 +2,8 @@
 
 A table becomes (text, label) pairs: rows without text or label are dropped, and a text that comes more than once, by
 its normalised form, is kept once with the label of its majority, as in the task of tweets. The splits follow the same
-rule as all others (`training.tasks`), with sizes that suit small data: 30 % of the texts for the test, from 50 to 800,
-and 15 % for validation, from 25 to 400.
+rule as all others (`training.tasks`), with sizes that suit small data: 30% of the texts for the test, from 50 to 800,
+and 15% for validation, from 25 to 400.
 
 A task of a person's own data is called by the SHA-256 of its pairs, ``own-1a2b3c4d5e6f``: the same texts and labels
 have the same name everywhere, whatever their order in the file and whatever its name. `get_task` finds it in a process
@@ -103,7 +103,7 @@ class OwnData:
         """Return the data that `to_bytes` wrote.
 
         Raises:
-            OwnDataError: Where it is something else.
+            OwnDataError: If it is something else.
         """
         try:
             about, *lines = (json.loads(line) for line in content.decode().split("\n") if line)
@@ -113,7 +113,7 @@ class OwnData:
             dropped = {str(reason): int(count) for reason, count in about["dropped"].items()}
             return cls(str(about["title"]), pairs, int(about["rows"]), dropped)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise OwnDataError("These are no data that were saved here: choose the original file again.") from error
+            raise OwnDataError("These data were not saved here: choose the original file again.") from error
 
     def save(self, directory: Path) -> Path:
         """Write the data to ``<directory>/<name>.jsonl``, whole or not at all; return the path."""
@@ -127,7 +127,7 @@ def load(directory: Path, name: str) -> OwnData:
     """Return the data that `OwnData.save` wrote under its name.
 
     Raises:
-        OwnDataError: Where there are none, or the file was changed.
+        OwnDataError: If there are none, or the file was changed.
     """
     path = directory / f"{name}.jsonl"
     if not _NAME.fullmatch(name) or not path.is_file():
@@ -152,7 +152,7 @@ def suggest_columns(table: pd.DataFrame) -> tuple[str, str]:
     """Return the columns that look most like texts and their labels, by name, then length and number of values.
 
     Raises:
-        OwnDataError: Where none do.
+        OwnDataError: If none do.
     """
     values = {column: [value for value in table[column] if not _is_missing(value)] for column in table.columns}
     texts = [column for column, found in values.items() if found and not _no_texts(found)]
@@ -177,7 +177,7 @@ def check(table: pd.DataFrame, text_column: str, label_column: str) -> OwnData:
         label_column: A column of names, whole numbers or true and false.
 
     Raises:
-        OwnDataError: Where the columns or what is left of the rows cannot be a task.
+        OwnDataError: If the columns or what is left of the rows cannot be a task.
     """
     for column in (text_column, label_column):
         if column not in table.columns:
@@ -236,7 +236,7 @@ def _check_classes(data: OwnData, label_column: str) -> None:
 
 
 def _no_texts(values: Iterable[Any]) -> str | None:
-    """Return what values are where they are no texts."""
+    """Return what values are if they are not texts."""
     values = list(values)
     if not values:
         return "nothing"
@@ -255,7 +255,7 @@ def _is_number(text: str) -> bool:
 
 
 def _number_of_classes(values: Iterable[Any], column: str) -> int:
-    """Return how many labels there are, 0 where values are none."""
+    """Return how many labels there are, 0 if values are none."""
     try:
         return len({_label(value, column) for value in values})
     except OwnDataError:
@@ -269,7 +269,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _label(value: Any, column: str) -> str:
-    """Return a label's name, "" where it is missing."""
+    """Return a label's name, "" if it is missing."""
     if _is_missing(value):
         return ""
     if isinstance(value, str):
@@ -279,7 +279,7 @@ def _label(value: Any, column: str) -> str:
     if isinstance(value, Real) and float(value).is_integer():  # whole numbers in a column with missing ones
         return str(int(value))
     raise OwnDataError(
-        f"The column {column!r} holds {str(value)[:40]!r}, which is no label: labels are names, whole numbers or true "
+        f"The column {column!r} holds {str(value)[:40]!r}, which is not a label: labels are names, whole numbers or true "
         "and false."
     )
 

@@ -37,7 +37,7 @@ def read_table(file: BinaryIO | Path, name: str) -> pd.DataFrame:
         name: Its name for people, with its suffix.
 
     Raises:
-        OwnDataError: Where it is too large, empty, of another kind, or damaged.
+        OwnDataError: If it is too large, empty, of another kind, or damaged.
     """
     content = _content(file, name)
     if content.startswith(b"PAR1"):
@@ -80,13 +80,13 @@ def _decode(content: bytes, name: str) -> str:
             f"Line {line} of {name} is not UTF-8 text: save the file with the encoding UTF-8."
         ) from error
     if "\0" in text:
-        raise OwnDataError(f"{name} is no text file: choose a CSV, JSON lines or Parquet file.")
+        raise OwnDataError(f"{name} is not a text file: choose a CSV, JSON lines or Parquet file.")
     return text
 
 
 def _read_csv(text: str, name: str) -> pd.DataFrame:
     header_line = text.lstrip().partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=header_line.count)  # the first of them where there is none
+    delimiter = max(_DELIMITERS, key=header_line.count)  # the first of them if there is none
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     try:
@@ -123,7 +123,7 @@ def _read_json_lines(text: str, name: str) -> pd.DataFrame:
                 row = None
             if not isinstance(row, dict):
                 raise OwnDataError(
-                    f'Line {number} of {name} is no JSON object: write one object a line, as {{"text": "…", '
+                    f'Line {number} of {name} is not a JSON object: write one object a line, as {{"text": "…", '
                     '"label": "…"}.'
                 )
             rows.append(row)

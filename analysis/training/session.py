@@ -90,7 +90,7 @@ class TrainingSession:
             state: Of a session of the same specification.
 
         Raises:
-            UserError: Where it cannot be trained as specified.
+            UserError: If it cannot be trained as specified.
         """
         self.spec = spec = spec.resolved()
         task = get_task(spec.task)
@@ -211,11 +211,11 @@ def train(
     Args:
         spec: What to train.
         on_step: Called after each step.
-        should_stop: Asked before each step; where it answers True, the run ends with what it has learned so far
+        should_stop: Asked before each step; if it answers True, the run ends with what it has learned so far
             (for example `threading.Event().is_set`).
 
     Raises:
-        UserError: Where it cannot be trained as specified.
+        UserError: If it cannot be trained as specified.
     """
     session = TrainingSession(spec)
     while not session.done and not (should_stop and should_stop()):
@@ -249,7 +249,7 @@ def _batches(spec: TrainingSpec, examples: int, start: int) -> Iterator[np.ndarr
 
 
 def _optimizer(model: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:
-    """AdamW with the method's parameters first, where there are any, and the head at its own peak learning rate."""
+    """AdamW with the method's parameters first, if there are any, and the head at its own peak learning rate."""
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     method = [p for name, p in trainable if not is_head(name)]
     head = [p for name, p in trainable if is_head(name)]

@@ -90,8 +90,8 @@ class TrainingSpec:
         """Return the same specification with every default written out, as adapters record it.
 
         Raises:
-            TaskError: Where there is no such task.
-            UserError: Where the task has fewer examples.
+            TaskError: If there is no such task.
+            UserError: If the task has fewer examples.
         """
         method, task = METHODS[self.method], get_task(self.task)
         if self.examples is not None and self.examples > (available := len(task.load().train)):

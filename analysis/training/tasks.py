@@ -65,14 +65,14 @@ class Task:
         name: The name in specifications and file names.
         title: The name on screen.
         labels: Names of the classes; an example's label is an index into it.
-        examples: Training examples used where a specification names no number.
-        package: The import name of the package that carries the data; None where `read` needs no directory.
+        examples: Training examples used if a specification names no number.
+        package: The import name of the package that carries the data; None if `read` needs no directory.
         read: package directory -> (text or image, label name) pairs, cleaned and distinct.
-        base: Hub id or path of the base model where a specification names none.
+        base: Hub id or path of the base model if a specification names none.
         kind: What is classified.
         n_test: Size of the test split.
         n_validation: Size of the validation split.
-        learning_rates: Method -> learning rate at its smallest size, where the method's own, which was chosen on text,
+        learning_rates: Method -> learning rate at its smallest size, if the method's own, which was chosen on text,
             is far from the best on this task; for head only, the head's.
     """
 
@@ -92,7 +92,7 @@ class Task:
         """Return the splits, read once per process.
 
         Raises:
-            TaskError: Where the package is not installed or lacks the files.
+            TaskError: If the package is not installed or lacks the files.
         """
         return _load(self)
 
@@ -106,7 +106,7 @@ def get_task(name: str) -> Task:
     """Return the task called `name`.
 
     Raises:
-        TaskError: Where there is none, with the names that exist, or where it is a person's own data which this
+        TaskError: If there is none, with the names that exist, or if it is a person's own data which this
             process has not read.
     """
     if name in TASKS:

@@ -28,7 +28,7 @@ from svft.layer import SvftLayer
 
 @dataclass(frozen=True, eq=False)
 class UpdateMeasures:
-    """Ranks of the update ΔW: 0 where nothing was changed, NaN where training left numbers that are not finite.
+    """Ranks of the update ΔW: 0 if nothing was changed, NaN if training left numbers that are not finite.
 
     Attributes:
         matrices: One row per adapted matrix. Columns: ``name`` (of the module in the base model), ``rank`` (number of
@@ -65,8 +65,8 @@ def update_measures(model: nn.Module, spec: TrainingSpec) -> UpdateMeasures:
         spec: What it was trained by, resolved.
 
     Raises:
-        ValueError: Where an adapter is merged into its weights.
-        BaseModelError: Where the pristine base of full fine-tuning cannot be loaded.
+        ValueError: If an adapter is merged into its weights.
+        BaseModelError: If the pristine base of full fine-tuning cannot be loaded.
     """
     rows = [(name, *_ranks(values, threshold)) for name, values, threshold in _spectra(model, spec)]
     return UpdateMeasures(pd.DataFrame(rows, columns=["name", "rank", "stable_rank", "effective_rank"]))
@@ -134,7 +134,7 @@ def _of_difference(update: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _dense_singular_values(A: np.ndarray) -> np.ndarray:
-    """Return the singular values, descending; NaN where A has NaN or infinity, on which LAPACK fails."""
+    """Return the singular values, descending; NaN if A has NaN or infinity, on which LAPACK fails."""
     return np.linalg.svd(A, compute_uv=False) if np.isfinite(A).all() else np.full(min(A.shape), np.nan)
 
 

@@ -23,7 +23,7 @@ class BetScore:
     """What came of a bet.
 
     Attributes:
-        outcome: "right", "wrong", "too close to call", or "void" where what was bet on, or all else, did not finish.
+        outcome: "right", "wrong", "too close to call", or "void" if what was bet on, or all else, did not finish.
         sentence: Who won, by how much, and whether the bet was right.
         winner: The configuration of highest accuracy; None in a void bet, like all that follows.
         runner_up: The next one.
@@ -42,7 +42,7 @@ class BetScore:
 def score_bet(bet: Mapping[str, str], trials: pd.DataFrame, truth: np.ndarray) -> BetScore:
     """Return what came of a bet.
 
-    It is right where its winner has the highest accuracy and is clearly above the runner-up, and wrong where its
+    It is right if its winner has the highest accuracy and is clearly above the runner-up, and wrong if its
     winner is clearly below the one of highest accuracy: by a paired difference whose interval excludes 0. All else is
     too close to call.
 

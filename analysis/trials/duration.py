@@ -45,7 +45,7 @@ def expected_duration(
     step_seconds: float | None,
     committed: Mapping[str, StudyFile],
 ) -> Duration | None:
-    """Return how long the trials of a study take, None where nothing is known.
+    """Return how long the trials of a study take, None if nothing is known.
 
     Args:
         study: The study.

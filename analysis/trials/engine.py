@@ -59,7 +59,7 @@ class Engine:
         """Queue a study; return its id in the store.
 
         Raises:
-            UserError: Where it cannot be trained as specified.
+            UserError: If it cannot be trained as specified.
         """
         study = study.resolved()
         trials, _ = study.plan()
@@ -123,7 +123,7 @@ class Engine:
 
     @property
     def error(self) -> str | None:
-        """Why no trial can run, one sentence; None where all is well."""
+        """Why no trial can run, one sentence; None if all is well."""
         return self._workers.error
 
     def wait(self, id: str, seconds: float | None = None) -> bool:
@@ -342,7 +342,7 @@ class Engine:
         run.cost.add_done_callback(self._wake)
 
     def _to_measure(self, run: StudyRun) -> dict[str, dict]:
-        """Return the specifications whose cost is still to be measured, by label: none where all are known."""
+        """Return the specifications whose cost is still to be measured, by label: none if all are known."""
         if run.study.final_split != "test":  # a sweep: one method at many rates costs the same
             return {}
         known = self.store.study(run.id).cost

@@ -29,8 +29,8 @@ class StudyFile:
 
     Attributes:
         study: Resolved.
-        results: `Store.results`, empty where only the study was shared.
-        cost: `analysis.trials.worker.measure_cost`'s table, None where it was not measured.
+        results: `Store.results`, empty if only the study was shared.
+        cost: `analysis.trials.worker.measure_cost`'s table, None if it was not measured.
         command: That runs it again.
     """
 
@@ -60,7 +60,7 @@ def read_study(content: str | bytes) -> StudyFile:
     """Return the study in a file's content.
 
     Raises:
-        UserError: Where it is no study's file.
+        UserError: If it is not a study's file.
     """
     if len(content) > LARGEST_FILE:
         raise UserError(f"This file is larger than a study's file can be ({LARGEST_FILE / 2**20:.0f} MB).")
@@ -73,7 +73,7 @@ def read_study(content: str | bytes) -> StudyFile:
         cost = values.get("cost")
         return StudyFile(study, results, None if cost is None else pd.DataFrame(cost), values.get("command", ""))
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
-        raise UserError("This is no study's file: it must be the JSON file that a study was saved as.") from error
+        raise UserError("This is not a study file: choose the JSON file that a study was saved as.") from error
 
 
 def import_study(store: Store, file: StudyFile, *, owner: str, name: str, data: bytes | None = None) -> str:
@@ -82,7 +82,7 @@ def import_study(store: Store, file: StudyFile, *, owner: str, name: str, data: 
     The arguments are those of `Store.add_study`.
 
     Raises:
-        UserError: Where it cannot be planned here, or the results are not of its plan.
+        UserError: If it cannot be planned here, or the results are not of its plan.
     """
     trials, _ = file.study.plan()
     numbers = {(trial.label, trial.spec.seed): number for number, trial in enumerate(trials)}
@@ -115,7 +115,7 @@ def committed_studies() -> dict[str, StudyFile]:
 
 
 def command(study: Study, file: str = "study.json") -> str:
-    """Return the `svft trial` command that runs a study again: from `file` where options cannot say all of it."""
+    """Return the `svft trial` command that runs a study again: from `file` if options cannot say all of it."""
     expressed = replace(study, learning_rates={}, custom_indices=None, final_split="test", threads=1)
     if expressed.resolved() != study.resolved():
         return f"svft trial --study {shlex.quote(file)}"

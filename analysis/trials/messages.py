@@ -22,8 +22,8 @@ class Turn:
         until: Train up to this step, then evaluate.
         final_split: "test" or "validation", on which the trial is judged at its last step.
         threads: Of torch.
-        state: Where the worker may not hold the trial; None at step 0.
-        data: `OwnData.to_bytes` where the task is a person's own.
+        state: If the worker may not hold the trial; None at step 0.
+        data: `OwnData.to_bytes` if the task is a person's own.
     """
 
     key: str
@@ -92,9 +92,9 @@ class Report:
         accuracy: On the same.
         macro_f1: On the same.
         seconds: That the turn took on this worker.
-        layout: Of M at the first turn, None where there is no M.
+        layout: Of M at the first turn, None if there is no M.
         coefficients: Values of M in the order of the layout, (entries,) float16 (3 digits: for pictures).
-        state: None where it is larger than `LARGEST_STATE`, or the trial is done.
+        state: None if it is larger than `LARGEST_STATE`, or the trial is done.
         outcome: At the last step.
     """
 

@@ -27,7 +27,7 @@ class StudyRecord:
         state: "queued", "running", "done", "stopped" or "interrupted".
         engine: Which engine runs it, or ran it last.
         bet: What its owner bet before it began, None without a bet.
-        cost: `analysis.trials.worker.measure_cost`'s table, None where it was not measured.
+        cost: `analysis.trials.worker.measure_cost`'s table, None if it was not measured.
     """
 
     id: str

@@ -37,10 +37,10 @@ class Difference:
 
     Attributes:
         value: Over the seeds that both have.
-        low: Lower end of the 95 % interval.
+        low: Lower end of the 95% interval.
         high: Upper end.
         error: Standard deviation of the bootstrap.
-        seeds: That both have; where it is 1, the interval covers the test examples alone.
+        seeds: That both have; if it is 1, the interval covers the test examples alone.
     """
 
     value: float
@@ -56,9 +56,9 @@ class Difference:
 
     @property
     def words(self) -> str:
-        """The interval in words: "95 % interval −0.4 to 3.2", and what it leaves out."""
+        """The interval in words: "95% interval −0.4 to 3.2", and what it leaves out."""
         alone = ", of the test examples alone: there is one seed" if self.seeds == 1 else ""
-        return f"95 % interval {points(self.low)} to {points(self.high)}{alone}"
+        return f"95% interval {points(self.low)} to {points(self.high)}{alone}"
 
     def clear_among(self, comparisons: int) -> bool:
         """Whether the interval still excludes 0 at the level 1 − 0.05/comparisons (Bonferroni; a normal interval)."""
@@ -77,7 +77,7 @@ class Answers:
         """Read the predictions.
 
         Raises:
-            UserError: On trials of several tasks, on two of one label and seed, and where the number of predictions
+            UserError: On trials of several tasks, on two of one label and seed, and if the number of predictions
                 is not that of `truth`.
         """
         if trials["task"].nunique() > 1:
@@ -104,7 +104,7 @@ class Answers:
         return np.array([[self._right[label][seed] for seed in seeds] for label in labels], dtype=np.int8)
 
     def difference(self, label: str, reference: str) -> Difference | None:
-        """Return the accuracy of `label` minus that of `reference`, None where they share no seed."""
+        """Return the accuracy of `label` minus that of `reference`, None if they share no seed."""
         if not (seeds := self.seeds(label, reference)):
             return None
         gain = np.subtract(*self.right(label, reference))
@@ -120,7 +120,7 @@ class Answers:
         )
 
     def recovered(self, label: str, head_only: str | None, full: str | None) -> RecoveredPerformance:
-        """Return the recovered performance of `label`; not defined where a baseline or a shared seed is missing."""
+        """Return the recovered performance of `label`; not defined if a baseline or a shared seed is missing."""
         if head_only is None or full is None or not self.seeds(label, head_only, full):
             return RecoveredPerformance(None, None, None)
         return recovered_performance(*self.right(label, head_only, full))
@@ -151,10 +151,10 @@ def summarize(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
     Columns:
         label, method, parameters: The configuration.
         seeds: Number of finished trials.
-        accuracy, low, high: Mean over the seeds with its 95 % interval (Wilson's with one seed).
+        accuracy, low, high: Mean over the seeds with its 95% interval (Wilson's with one seed).
         macro_f1, loss, rank, stable_rank, effective_rank, file_bytes: Means over the seeds.
         recovered, recovered_low, recovered_high: Recovered performance over the seeds that the configuration, head
-            only and full fine-tuning share; NaN where it is not defined.
+            only and full fine-tuning share; NaN if it is not defined.
     """
     answers = Answers(trials, truth)
     means = ["macro_f1", "loss", "rank", "stable_rank", "effective_rank", "file_bytes"]
@@ -180,7 +180,7 @@ def paired_differences(trials: pd.DataFrame, truth: np.ndarray, reference: str) 
 
     Columns:
         label, method, parameters: The configuration.
-        difference, low, high: Its accuracy minus the reference's in points, with the 95 % interval.
+        difference, low, high: Its accuracy minus the reference's in points, with the 95% interval.
         seeds: That both have.
         examples_only: True with one seed: the interval covers the test examples alone.
         clear: Whether the interval excludes 0. Of many rows, about one in twenty does so by chance.
@@ -199,9 +199,9 @@ def paired_differences(trials: pd.DataFrame, truth: np.ndarray, reference: str) 
 def front(trials: pd.DataFrame, truth: np.ndarray) -> list[str]:
     """Return the labels on the front of accuracy against parameters, by ascending number of parameters.
 
-    Going up in parameters (the more accurate one first where they are equal), a configuration joins only if it is
+    Going up in parameters (the more accurate one first if they are equal), a configuration joins only if it is
     above the last one that joined by a paired difference whose interval excludes 0. So head only, which trains nothing
-    else, begins the front where it is among the trials, and more parameters count only where they clearly help.
+    else, begins the front if it is among the trials, and more parameters count only if they clearly help.
     """
     answers = Answers(trials, truth)
     groups = trials.groupby("label", sort=False).agg(parameters=("parameters", "first"), accuracy=("accuracy", "mean"))
@@ -223,13 +223,13 @@ def seeds_needed(trials: pd.DataFrame, truth: np.ndarray, label: str, reference:
 
         seed·(1 − 1/S)/S + example/n + rest·(3 − 2/S)/(S·n),
 
-    and the interval excludes 0 where |μ| exceeds 1.96 times its root. The middle term does not shrink with more seeds.
+    and the interval excludes 0 if |μ| exceeds 1.96 times its root. The middle term does not shrink with more seeds.
     With one seed the parts cannot be told apart: all is taken to be rest, and seeds to scatter as much as the sampling
     of examples lets an accuracy scatter. With the number returned, the chances to exclude 0 are about even.
 
     Returns:
-        0 where the interval of two seeds or more excludes 0 already; None where more than `MORE_SEEDS` would be
-        needed, where no number would do, and where the two share no seed.
+        0 if the interval of two seeds or more excludes 0 already; None if more than `MORE_SEEDS` would be
+        needed, if no number would do, and if the two share no seed.
     """
     answers = Answers(trials, truth)
     found = answers.difference(label, reference)

@@ -109,7 +109,7 @@ class Store:
             )
 
     def set_trial_state(self, id: str, number: int, state: str, reason: str | None = None) -> None:
-        """Record what a trial is doing, with the reason where it failed."""
+        """Record what a trial is doing, with the reason if it failed."""
         with self._writing() as connection:
             connection.execute(
                 "UPDATE trials SET state = ?, reason = ? WHERE study = ? AND number = ?", (state, reason, id, number)
@@ -255,14 +255,14 @@ class Store:
         return [StudyRecord.from_row(row) for row in rows]
 
     def study(self, id: str) -> StudyRecord | None:
-        """Return a study, None where there is none of this id."""
+        """Return a study, None if there is none of this id."""
         rows = self._read(
             "SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies WHERE id = ?", (id,)
         )
         return StudyRecord.from_row(rows[0]) if rows else None
 
     def data(self, id: str) -> bytes | None:
-        """Return the person's own data of a study (`OwnData.to_bytes`), None where its task is one of ours."""
+        """Return the person's own data of a study (`OwnData.to_bytes`), None if its task is one of ours."""
         return self._read("SELECT data FROM studies WHERE id = ?", (id,))[0]["data"]
 
     def trials(self, id: str) -> list[TrialRecord]:
@@ -357,11 +357,11 @@ class Store:
         return _unpack_layout(trial["layout"]), pd.Series(values, index=[row["step"] for row in rows], dtype=object)
 
     def adapter_directory(self, id: str, number: int) -> Path:
-        """Return where the adapter of a trial is, once it is done; where it was deleted there is none."""
+        """Return where the adapter of a trial is, once it is done; None if it was deleted."""
         return self.directory / "adapters" / id / str(number)
 
     def state(self, id: str, number: int) -> tuple[int, bytes] | None:
-        """Return (step, state) of an unfinished trial, None where none was kept."""
+        """Return (step, state) of an unfinished trial, None if none was kept."""
         try:
             content = self._state_file(id, number).read_bytes()
         except OSError:

@@ -77,7 +77,7 @@ class Study:
         examples: As in `TrainingSpec`.
         custom_indices: Of the method custom.
         evaluate_every: Steps between two evaluations.
-        final_split: "test", or "validation" where rates are chosen by the result.
+        final_split: "test", or "validation" if rates are chosen by the result.
         threads: Of torch, in each trial: with another number, the last digits of a result differ.
     """
 
@@ -131,18 +131,18 @@ class Study:
         whole += [] if self.examples is None else [self.examples]
         rates = [rate for rates in self.learning_rates.values() for rate in rates]
         for values, kind, what in (
-            (names, str, "name"),
-            (whole, int, "whole number"),
-            (rates, (int, float), "number"),
+            (names, str, "a name"),
+            (whole, int, "a whole number"),
+            (rates, (int, float), "a number"),
         ):
             if wrong := [value for value in values if not isinstance(value, kind)]:
-                raise UserError(f"This study cannot be read: {wrong[0]!r} is no {what}.")
+                raise UserError(f"This study cannot be read: {wrong[0]!r} is not {what}.")
 
     def resolved(self) -> Study:
         """Return the same study with base, examples and learning rates written out, as it is stored and shared.
 
         Raises:
-            TaskError: Where there is no such task here.
+            TaskError: If there is no such task here.
         """
         task = get_task(self.task)
         rates = {
@@ -159,7 +159,7 @@ class Study:
         """Return the trials, all of a seed before those of the next, and what had to be left out.
 
         Raises:
-            UserError: Where a trial cannot be trained as specified.
+            UserError: If a trial cannot be trained as specified.
         """
         study = self.resolved()
         shapes = list(block_shapes(study.base, study.target_modules).values())
@@ -230,10 +230,10 @@ class Study:
         """Return the study that `to_dict` wrote.
 
         Raises:
-            UserError: Where it is none.
+            UserError: If it is not one.
         """
         if not isinstance(values, Mapping):
-            raise UserError("This is no study: a JSON object with a task and methods is expected.")
+            raise UserError("This is not a study: a JSON object with a task and methods is expected.")
         unknown = set(values) - {one.name for one in fields(cls)}
         if unknown:
             raise UserError(f"A study has no field {', '.join(sorted(unknown))}.")
@@ -252,7 +252,7 @@ class Study:
         """Return the study that `to_link` wrote.
 
         Raises:
-            UserError: Where the letters are damaged, or longer than a study is.
+            UserError: If the letters are damaged, or longer than a study is.
         """
         try:
             packed = base64.urlsafe_b64decode(link + "=" * (-len(link) % 4))

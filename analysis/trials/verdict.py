@@ -24,9 +24,9 @@ class Verdict:
         headline: The comparison that the budgets alone choose, before any result: the SVFT configuration and the LoRA
             one that are nearest in parameters.
         details: Further sentences.
-        more_seeds: About how many more seeds the headline's comparison needs; None where it is clear with
-            two seeds or more, and where 50 would not do.
-        pair: The SVFT configuration and the LoRA one of the headline; None where one is missing.
+        more_seeds: About how many more seeds the headline's comparison needs; None if it is clear with
+            two seeds or more, and if 50 would not do.
+        pair: The SVFT configuration and the LoRA one of the headline; None if one is missing.
     """
 
     headline: str
@@ -73,9 +73,9 @@ def claim(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
     Columns:
         label, parameters: The SVFT configuration.
         reference, reference_parameters: The one of LoRA or DoRA.
-        difference, low, high: Accuracy of the former minus that of the latter, in points, with the 95 % interval.
+        difference, low, high: Accuracy of the former minus that of the latter, in points, with the 95% interval.
         seeds: That both have.
-        outcome: "holds" where the interval lies above 0, "does not hold" where it lies below, else "not
+        outcome: "holds" if the interval lies above 0, "does not hold" if it lies below, else "not
             distinguishable".
         corrected: Whether it still excludes 0 at the level 1 − 0.05/rows (Bonferroni).
     """
@@ -116,7 +116,7 @@ def _outcome(found: Difference) -> str:
 def _declared_pair(table: pd.DataFrame, answers: Answers) -> tuple[str, str] | None:
     """Return the SVFT configuration and the LoRA one nearest in parameters, by nothing that was measured.
 
-    DoRA stands in where there is no LoRA. Of pairs within 10 %, the one of fewest parameters is taken, and of those
+    DoRA stands in if there is no LoRA. Of pairs within 10%, the one of fewest parameters is taken, and of those
     the first pattern in the order of `svft_patterns`.
     """
 
@@ -159,7 +159,7 @@ def _compare(label: str, reference: str, found: Difference) -> str:
 
 
 def _on_best(table: pd.DataFrame, answers: Answers, declared: str) -> list[str]:
-    """Return the sentence on the best SVFT configuration against the LoRA nearest to it, where it is another one."""
+    """Return the sentence on the best SVFT configuration against the LoRA nearest to it, if it is another one."""
     patterns = table[table["method"].isin(svft_patterns())]
     best = patterns["accuracy"].idxmax()
     nearest = _declared_pair(pd.concat([table.loc[[best]], table[table["method"].isin(LORA_FAMILY)]]), answers)
@@ -187,7 +187,7 @@ def _on_full(table: pd.DataFrame, answers: Answers) -> list[str]:
         recovered = (f"{row[name]:.0%}".replace("-", "−") for name in ("recovered", "recovered_low", "recovered_high"))
         value, low, high = recovered
         sentences.append(
-            f"{best} recovers {value} of what full fine-tuning gains over head only (95 % interval {low} to {high})."
+            f"{best} recovers {value} of what full fine-tuning gains over head only (95% interval {low} to {high})."
         )
     elif len(full) and (table["method"] == "head_only").any():
         sentences.append("Recovered performance is not defined: full fine-tuning is not clearly above head only.")

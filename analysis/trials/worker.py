@@ -42,7 +42,7 @@ ADAPTER = "default"  # PEFT's name of the only adapter
 LIVE_EXAMPLES = 200
 COST_ROUNDS = 7
 # A larger state (full fine-tuning's) stays with its worker: sent at every turn, it would take longer than the turn. A
-# trial without a state begins again where its worker is lost, and comes to the same points.
+# trial without a state begins again if its worker is lost, and comes to the same points.
 LARGEST_STATE = 64 * 2**20
 # Share of a worker's memory that resting trials may fill; beyond it those that are quickly rebuilt make room.
 RESTING_SHARE = 0.4
@@ -64,8 +64,8 @@ def take_turn(turn: Turn) -> Report:
     """Train a trial up to ``turn.until`` and evaluate it.
 
     Raises:
-        StateMissingError: Where this worker does not hold the trial at ``turn.step`` and no state came with the turn.
-        UserError: Where it cannot be trained as specified.
+        StateMissingError: If this worker does not hold the trial at ``turn.step`` and no state came with the turn.
+        UserError: If it cannot be trained as specified.
     """
     with _resting.lock:
         began = time.perf_counter()
@@ -132,7 +132,7 @@ def _session(turn: Turn) -> TrainingSession:
 
 
 def _keep(key: str, session: TrainingSession) -> None:
-    """Hold a trial until its next turn; where memory is short, drop others that can be rebuilt from their state."""
+    """Hold a trial until its next turn; if memory is short, drop others that can be rebuilt from their state."""
     _resting.sessions[key] = session
     room = RESTING_SHARE * _memory_limit()
     for other in list(_resting.sessions):
@@ -220,7 +220,7 @@ def measure_cost(specs: dict[str, dict], threads: int, data: bytes | None) -> pd
     Args:
         specs: `TrainingSpec.to_dict` by label, of one task.
         threads: Of torch.
-        data: `OwnData.to_bytes` where the task is a person's own.
+        data: `OwnData.to_bytes` if the task is a person's own.
 
     Returns:
         `analysis.planning.cost.interleave`'s table, its first column called ``label``.

@@ -123,7 +123,7 @@ def start_worker(scheduler: str, memory_limit: str = "auto") -> subprocess.Popen
 
     Args:
         scheduler: Address.
-        memory_limit: Where the process takes more it is killed and started anew; "auto" is its share of the machine's.
+        memory_limit: If the process takes more it is killed and started anew; "auto" is its share of the machine's.
     """
     command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler]
     options = ["--nthreads", "1", "--no-dashboard", "--death-timeout", "30", "--memory-limit", memory_limit]

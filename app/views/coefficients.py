@@ -64,7 +64,7 @@ def show(chosen: Selection) -> None:
         few = data.table(entries_for_energy, chosen.adapter, chosen.matrix)
         whose = "M’s energy" if matrix.projected else "the energy"
         st.subheader(
-            f"90 % of {whose}: {few['fraction']:.0%} of the entries, in noise {few['noise_mid']:.0%}", anchor=False
+            f"90% of {whose}: {few['fraction']:.0%} of the entries, in noise {few['noise_mid']:.0%}", anchor=False
         )
         curve = data.table(concentration, chosen.adapter, chosen.matrix)
         figure = concentration_figure(curve, pattern=matrix.pattern, theme=theme)

@@ -51,7 +51,7 @@ def show_three(chosen: Selection) -> None:
         f"{measured.recovered:.0%}" if known else "–",
         f"{measured.recovered_low:.0%} to {measured.recovered_high:.0%}" if known else "not measured",
         help="Recovered performance: (method − head only) / (full fine-tuning − head only) in accuracy, with its "
-        "95 % interval.",
+        "95% interval.",
         **_QUIET,
     )
     memory.metric(

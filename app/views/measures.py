@@ -36,13 +36,9 @@ _COLUMNS = {
     "lora_rank": _number("LoRA’s rank", format="%.2f", help="Rank of a LoRA with as many parameters"),
     "off_diagonal_share": _number("Off the diagonal", format="percent", help="Share of energy off the diagonal"),
     "noise_off_diagonal_share": _number("… in noise", format="percent"),
-    "leading_share": _number(
-        "Leading 10 %", format="percent", help="Share of energy in the leading 10 % of directions"
-    ),
+    "leading_share": _number("Leading 10%", format="percent", help="Share of energy in the leading 10% of directions"),
     "noise_leading_share": _number("… in noise ", format="percent"),
-    "entries_for_90": _number(
-        "Entries for 90 %", format="percent", help="Part of the entries with 90 % of the energy"
-    ),
+    "entries_for_90": _number("Entries for 90%", format="percent", help="Part of the entries with 90% of the energy"),
     "noise_entries_for_90": _number("… in noise  ", format="percent"),
     "largest_delta_sigma": _number("Largest Δσ", format="%.3f"),
     "largest_relative_delta_sigma": _number("Largest Δσ/σ", format="percent"),

@@ -117,7 +117,7 @@ def test_a_guess_reveals_the_outcome_beside_as_trained_and_m_off(worker):
 
 
 def test_the_first_guess_has_all_cards_evaluated_its_own_first(worker):
-    press(edit_view(card="Largest 30 % only"), "reveal")
+    press(edit_view(card="Largest 30% only"), "reveal")
     (lines,) = worker.started
     assert len(lines) == 8  # as trained, M off, six cards
     assert lines[0] == ""
@@ -125,7 +125,7 @@ def test_the_first_guess_has_all_cards_evaluated_its_own_first(worker):
 
 
 def test_what_was_evaluated_is_not_evaluated_again(worker):
-    press(edit_view(card="Largest 30 % only"), "reveal")
+    press(edit_view(card="Largest 30% only"), "reveal")
     another = edit_view(card="Shuffle M")
     assert "keep" not in [button.key for button in another.button]  # nor shown to whoever has not guessed yet
     test = press(another, "reveal")
@@ -157,7 +157,7 @@ def test_while_the_worker_is_at_it_the_page_shows_how_far_it_is_and_can_be_stopp
 
 
 def test_the_spectrum_follows_the_edit(worker):
-    shuffled, off = (alternatives(edit_view(card=card)) for card in ("Shuffle M", "Leading 10 % only"))
+    shuffled, off = (alternatives(edit_view(card=card)) for card in ("Shuffle M", "Leading 10% only"))
     assert "Singular values of W" in shuffled
     assert shuffled != off
 
@@ -176,7 +176,7 @@ def test_one_measurement_is_no_curve(worker):
     test = press(edit_view(card="Custom"), "measure")
     assert len(worker.started[0]) == 3
     assert "Accuracy over" not in alternatives(test)
-    assert "Largest 30 % only: 83.0% →" in " ".join(markdown.value for markdown in test.markdown)
+    assert "Largest 30% only: 83.0% →" in " ".join(markdown.value for markdown in test.markdown)
 
 
 def test_an_edit_can_be_of_one_matrix_alone(worker):
@@ -243,4 +243,4 @@ def test_a_change_that_cannot_be_told_from_none_is_said_so():
     other[599:601] = [False, True]
     assert sentence("Signs only", effect(right, other)).endswith("That cannot be told from no change.")
     fallen = sentence("Signs only", effect(right, np.arange(800) < 400))
-    assert fallen.startswith("Signs only: 75.0% → 50.0% (−25.0 points, 95 % interval −")
+    assert fallen.startswith("Signs only: 75.0% → 50.0% (−25.0 points, 95% interval −")

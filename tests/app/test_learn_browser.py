@@ -166,7 +166,7 @@ def test_a_walk_through_every_chapter(server, visitor):
     right = concentration_of("banded")
     wrong = next(answer for answer in reading.OUTCOMES if answer != right)
     choose(walk, "question-concentrated", wrong)
-    assert "Read the curve at 90 %" in says(walk, "concentrated", right=False)
+    assert "Read the curve at 90%" in says(walk, "concentrated", right=False)
     choose(walk, "question-concentrated", right)
     assert "Right" in says(walk, "concentrated", right=True)
     go_to(walk, 6)

@@ -159,7 +159,7 @@ def test_a_pattern_from_a_file_joins_the_race(race):
 @pytest.mark.parametrize("content", [b"{", {"a": 1}, [[0]], [[0, -1]], [[0, 0.5]], [], [["a", "b"]], 3])
 def test_what_is_no_pattern_is_refused_with_a_sentence(race, content):
     test = upload(race(), "pattern-file", content)
-    assert "This is no pattern" in test.error[0].value
+    assert "This is not a pattern" in test.error[0].value
     assert methods(test) == list(form.MAIN)
 
 

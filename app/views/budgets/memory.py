@@ -18,7 +18,7 @@ _DTYPES = ("float32", "bfloat16", "float16")
 _TERMS = r"""
 A step of each method is taken without numbers: the model is built on PyTorch’s meta device, the method’s own layers
 are put in, and forward, backward and AdamW run there. Nothing is computed, but every tensor comes by with its size,
-and the moment of the peak is found. On the default model this is within 1 % of what is measured with numbers.
+and the moment of the peak is found. On the default model this is within 1% of what is measured with numbers.
 
 - **weights**: parameters and buffers of the base, in the type chosen above.
 - **U and V**: $(\text{out} + \text{in}) \cdot n$ numbers for each matrix that SVFT adapts, in the weights’ type.

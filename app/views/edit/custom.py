@@ -92,7 +92,7 @@ def show(chosen: Selection) -> tuple[Edit, str]:
 def _amount(chosen: Selection, amount: Amount, names: tuple[str, ...] | None, suffix: str) -> tuple[Edit, str]:
     if amount.percent:
         percent = st.slider("p", 0, 100, 30, format="%d%%", key="custom-share")
-        value, words = percent / 100, f"Largest {percent} % only{suffix}"
+        value, words = percent / 100, f"Largest {percent}% only{suffix}"
     else:
         value = st.slider("α", -1.0, 3.0, 0.5, 0.05, format="%.2f", key="custom-alpha")
         words = f"Scaled by α = {value:g}{suffix}".replace("-", "−")

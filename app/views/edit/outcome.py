@@ -45,7 +45,7 @@ def background(chosen: Selection) -> None:
 def sentence(what: str, outcome: Effect) -> str:
     """Say what an edit did to the accuracy."""
     difference, low, high = (f"{100 * value:+.1f}" for value in (outcome.difference, outcome.low, outcome.high))
-    points = f"{difference} points, 95 % interval {low} to {high}"
+    points = f"{difference} points, 95% interval {low} to {high}"
     verdict = "" if outcome.clear else " That cannot be told from no change."
     before, after = outcome.before.value, outcome.after.value
     return f"{what}: {before:.1%} → {after:.1%} ({points.replace('-', '−')}).{verdict}"

@@ -67,7 +67,7 @@ def _show_matrix(adapter: Adapter, matrix: AdaptedMatrix) -> None:
     few = data.table(entries_for_energy, adapter, matrix.name)
     question.ask_choice(
         "concentrated",
-        f"Does {matrix.label} hold 90 % of its energy in fewer entries than noise would?",
+        f"Does {matrix.label} hold 90% of its energy in fewer entries than noise would?",
         reading.OUTCOMES,
         lambda given: reading.check_concentration(given, few),
         solution=f"{reading.concentration_outcome(few)}: {few['fraction']:.0%} of the entries, noise "

@@ -88,7 +88,7 @@ def _show_picture() -> None:
         figures.explain(figure, table, key="learn-kept", file_name="kept_energy.csv")
         question.ask_number(
             "pairs",
-            "How many pairs hold 99 % of this photograph’s energy? Move the slider, and read the curve.",
+            "How many pairs hold 99% of this photograph’s energy? Move the slider, and read the curve.",
             lambda given: picture.check_pairs(given, chosen.sigma),
             solution=f"{int((table['share'] < 0.99).sum()) + 1} for this photograph.",
         )

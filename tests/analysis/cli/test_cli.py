@@ -38,7 +38,7 @@ def test_train_writes_an_adapter_with_its_card_and_evaluation(tiny_base, tmp_pat
     card = (output / "README.md").read_text()
     assert measured.command in card
     assert f"base_model: {tiny_base}" in card
-    assert "95 % interval" in card
+    assert "95% interval" in card
     assert "Seed: 0" in card
 
 

@@ -141,14 +141,14 @@ def spectrum_table(n: int) -> pd.DataFrame:
 
 
 def dial_table() -> pd.DataFrame:
-    """Return accuracies of 20, 69, 86, 70 and 40 % at α = −1 … 3."""
+    """Return accuracies of 20, 69, 86, 70 and 40% at α = −1 … 3."""
     accuracy = np.array([0.20, 0.69, 0.86, 0.70, 0.40])
     alphas = np.arange(-1.0, 4.0)
     return pd.DataFrame({"alpha": alphas, "accuracy": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03})
 
 
 def concentration_table() -> pd.DataFrame:
-    """Return a curve that reaches 90 % of the energy at 30 % of the entries, and noise that does at 45 %."""
+    """Return a curve that reaches 90% of the energy at 30% of the entries, and noise that does at 45%."""
     x = np.linspace(0, 1, 101)
 
     def through(place: float) -> np.ndarray:

@@ -43,7 +43,7 @@ def caption(figure) -> str:
 class TestOffsetProfile:
     def test_noise_stands_beside_the_measurement(self):
         figure = offset_profile(profile_table(2), pattern="banded", theme=LIGHT)
-        np.testing.assert_allclose(trace(figure, "noise of equal k (95 %)").y, 0.2)
+        np.testing.assert_allclose(trace(figure, "noise of equal k (95%)").y, 0.2)
         assert "the diagonal holds 33%, noise would 20%" in caption(figure)
 
     def test_many_offsets_are_added_up_symmetrically_about_the_diagonal(self):
@@ -123,7 +123,7 @@ class TestCumulativeEnergy:
             energy_table(100), structural_rank=80, lora_rank=12.5, pattern="random", theme=LIGHT
         )
         assert {12.5, 80} <= {shape.x0 for shape in figure.layout.shapes}
-        assert "90 directions hold 90 %" in caption(figure)
+        assert "90 directions hold 90%" in caption(figure)
         assert "stops at rank 12, which holds at most 12% of this update" in caption(figure)
 
     def test_less_than_rank_one_is_said_as_what_rank_one_would_cost(self):

@@ -65,7 +65,7 @@ def test_a_configuration_is_pasted_or_read_from_a_file_or_a_directory(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("no json", "This is no JSON"),
+        ("no json", "This is not JSON"),
         ("[]", "model_type"),
         ('{"hidden_size": 3}', "model_type"),
         (

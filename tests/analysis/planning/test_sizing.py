@@ -176,15 +176,15 @@ def test_methods_of_one_size_take_part_at_any_budget(method, budget):
         (
             "lora",
             60_000,
-            "LoRA's nearest sizes have 41,472 (r = 1) and 82,944 (r = 2) parameters, more than 10 % from 60,000.",
+            "LoRA's nearest sizes have 41,472 (r = 1) and 82,944 (r = 2) parameters, more than 10% from 60,000.",
         ),
-        ("lora", 20_000, "LoRA's smallest size has 41,472 (r = 1) parameters, more than 10 % from 20,000."),
+        ("lora", 20_000, "LoRA's smallest size has 41,472 (r = 1) parameters, more than 10% from 20,000."),
         (
             "banded",
             10**7,
-            "SVFT banded's largest size has 5,308,416 (d = 383) parameters, more than 10 % from 10,000,000.",
+            "SVFT banded's largest size has 5,308,416 (d = 383) parameters, more than 10% from 10,000,000.",
         ),
-        ("random", 30, "SVFT random's smallest size has 36 parameters, more than 10 % from 30."),
+        ("random", 30, "SVFT random's smallest size has 36 parameters, more than 10% from 30."),
         (
             "banded",
             14_000,

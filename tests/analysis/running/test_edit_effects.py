@@ -183,7 +183,7 @@ def test_what_is_saved_opens_again_and_computes_what_was_evaluated(adapter, tmp_
     with edited(model, adapter, edit):
         expected = predict_logits(model, encode, TEXTS)
     (right,) = answers(adapter, [edit])
-    path = save_edited(adapter, edit, "largest 30 % only", right, tmp_path / "new")
+    path = save_edited(adapter, edit, "largest 30% only", right, tmp_path / "new")
     again = open_adapter(path)
     for name in adapter.names:
         np.testing.assert_array_equal(again.matrix(name).values, edit.apply(adapter.matrix(name)).values)

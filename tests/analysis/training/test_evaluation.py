@@ -147,9 +147,9 @@ def test_the_card_states_base_command_seed_accuracy_and_recovered_performance(ev
     assert "base_model: someone/base" in card
     assert "Command: `svft train --task bbc_headlines`" in card
     assert "Seed: 0" in card
-    assert "82.0% (95 % interval 79.0% to 84.5%, Wilson)" in card
+    assert "82.0% (95% interval 79.0% to 84.5%, Wilson)" in card
     assert "| full fine-tuning | 83.5% | 83.0%, 84.0% |" in card
-    assert "Recovered performance: 97% (95 % interval 90% to 104%" in card
+    assert "Recovered performance: 97% (95% interval 90% to 104%" in card
     assert "(α = 0) the same head reaches 69.0%" in card
 
 

@@ -119,10 +119,10 @@ def test_columns_of_lists_and_bytes_in_parquet_are_left_out():
         (b"PK\x03\x04rest", "x.xlsx", "workbook or a compressed file: save the table as CSV"),
         (b"\x1f\x8brest", "x.csv.gz", "compressed"),
         (b"PAR1rest", "x.parquet", "x.parquet is a damaged Parquet file"),
-        (b'{"text": "a", "label": "b"}\n{"text": \n', "x.jsonl", "Line 2 of x.jsonl is no JSON object"),
+        (b'{"text": "a", "label": "b"}\n{"text": \n', "x.jsonl", "Line 2 of x.jsonl is not a JSON object"),
         (b"[1]\n", "x.jsonl", "one JSON array"),
-        (b"3\n", "x.jsonl", "Line 1 of x.jsonl is no JSON object"),
-        (b'{"text": ' + b"[" * 100_000, "x.jsonl", "Line 1 of x.jsonl is no JSON object"),
+        (b"3\n", "x.jsonl", "Line 1 of x.jsonl is not a JSON object"),
+        (b'{"text": ' + b"[" * 100_000, "x.jsonl", "Line 1 of x.jsonl is not a JSON object"),
         (b"\n".join(b'{"c%d": 1}' % i for i in range(101)), "x.jsonl", "101 columns, at most 100"),
     ],
 )
@@ -238,7 +238,7 @@ def test_labels_may_be_names_whole_numbers_or_true_and_false(values, labels):
 def test_other_labels_are_refused(value):
     frame = table()
     frame["label"] = [value] * 300
-    with pytest.raises(OwnDataError, match=r"'label' holds .* which is no label"):
+    with pytest.raises(OwnDataError, match=r"'label' holds .* which is not a label"):
         check(frame, "text", "label")
 
 

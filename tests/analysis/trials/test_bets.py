@@ -20,7 +20,7 @@ def test_a_bet_on_the_one_that_is_clearly_first_is_right():
     score = bet(PLAIN)
     assert (score.outcome, score.winner, score.runner_up, score.margin_right) == ("right", PLAIN, BANDED, True)
     assert score.lead.value == pytest.approx(2)
-    assert score.sentence.startswith("SVFT plain came first, 2.0 points above SVFT banded d=1 (95 % interval")
+    assert score.sentence.startswith("SVFT plain came first, 2.0 points above SVFT banded d=1 (95% interval")
     assert score.sentence.endswith("the bet was right, and so was its margin.")
 
 

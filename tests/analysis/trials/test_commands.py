@@ -51,4 +51,4 @@ def test_a_file_that_holds_no_study_is_one_sentence(tmp_path):
     path.write_text("{}")
     result = CliRunner().invoke(app, ["results", str(path)])
     assert result.exit_code == 2
-    assert "no study's file" in result.output
+    assert "not a study file" in result.output

@@ -67,7 +67,7 @@ def test_the_headline_s_pair_is_nearest_in_parameters_whatever_the_results():
 
 def test_patterns_of_equal_budget_stand_in_for_each_other_in_a_fixed_order():
     trials, truth = study(seeds=2, n=200)
-    for rows in (trials, trials.iloc[::-1]):  # random and top_k meet LoRA's budget exactly, banded within 10 %
+    for rows in (trials, trials.iloc[::-1]):  # random and top_k meet LoRA's budget exactly, banded within 10%
         assert judge(rows, truth).headline.startswith(BANDED)
 
 

@@ -19,13 +19,13 @@ _COLUMNS = {
     "parameters": _number("Parameters", format="localized", help="Trained, the head not counted"),
     "seeds": _number("Seeds"),
     "accuracy": _number("Accuracy", format="percent"),
-    "low": _number("… from", format="percent", help="95 % interval"),
-    "high": _number("… to", format="percent", help="95 % interval"),
+    "low": _number("… from", format="percent", help="95% interval"),
+    "high": _number("… to", format="percent", help="95% interval"),
     "recovered": _number(
         "Recovered", format="percent", help="(method − head only) / (full − head only), where it is defined"
     ),
-    "recovered_low": _number("… from ", format="percent", help="95 % interval"),
-    "recovered_high": _number("… to ", format="percent", help="95 % interval"),
+    "recovered_low": _number("… from ", format="percent", help="95% interval"),
+    "recovered_high": _number("… to ", format="percent", help="95% interval"),
     "macro_f1": _number("Macro F1", format="percent"),
     "loss": _number("Loss", format="%.3f", help="Mean cross-entropy"),
     "rank": _number("Rank of ΔW", format="%.0f", help="Mean over the adapted matrices"),
