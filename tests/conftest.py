@@ -16,7 +16,7 @@ settings.load_profile("patient")
 
 # Before anything imports the Hub's client.
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Before anything imports torch: test processes run side by side, one a core.
+# Before anything imports torch: test processes run side by side, one per core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

@@ -1,4 +1,4 @@
-"""The command line `svft`, one command a file; `main` declares them."""
+"""The command line `svft`, one command per file; `main` declares them."""
 
 from analysis.cli.main import app
 

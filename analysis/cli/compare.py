@@ -36,7 +36,7 @@ _READING = (
 
 
 def compare(a: Adapter, b: Adapter, *, as_json: bool, figure: Path | None) -> None:
-    """Print how alike two adapters are, matrix by matrix, and write the maps to `figure` if it is given.
+    """Print how similar two adapters are, matrix by matrix, and write the maps to `figure` if it is given.
 
     Raises:
         AdapterError: If they have no matrix in common.

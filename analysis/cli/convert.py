@@ -1,4 +1,4 @@
-"""Body of `svft convert`: convert with a progress bar, and say what each matrix lost."""
+"""Body of `svft convert`: convert with a progress bar, and report what each matrix lost."""
 
 from __future__ import annotations
 

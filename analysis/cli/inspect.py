@@ -65,7 +65,7 @@ def facts(adapter: Adapter) -> dict[str, object]:
     Keys:
         path, kind, method, base, task: As in `Adapter`; task is None if it names none.
         matrices: Number of adapted matrices.
-        trained: Trained parameters, the head not counted.
+        trained: Trained parameters, excluding the head.
         head: Number of parameters of the head and of what else is saved whole.
         projected: Whether M is a projection of another kind of update.
     """

@@ -60,9 +60,9 @@ def train(
 
 @app.command()
 def train_shipped(
-    output: Annotated[Path, typer.Option(help="Where the adapters' directories go.")] = ANALYSIS / "adapters",
+    output: Annotated[Path, typer.Option(help="Directory for the adapters' directories.")] = ANALYSIS / "adapters",
 ) -> None:
-    """Train all adapters that come with this project, with three seeds and their baselines."""
+    """Train all adapters that ship with this project, with three seeds and their baselines."""
     from analysis.cli.ship import train_shipped
 
     train_shipped(output)
@@ -72,9 +72,9 @@ def train_shipped(
 def trial(
     task: Annotated[str | None, typer.Option(help="bbc_headlines, airline_tweets or digits.")] = None,
     methods: Annotated[str, typer.Option(help="Names, or name=size: plain,banded,lora=1,full.")] = "",
-    budgets: Annotated[str, typer.Option(help="Trainable parameters, the head not counted: 41472,331776.")] = "",
+    budgets: Annotated[str, typer.Option(help="Trainable parameters, excluding the head: 41472,331776.")] = "",
     seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
-    study: Annotated[Path | None, typer.Option(help="A study's JSON file instead of the options above.")] = None,
+    study: Annotated[Path | None, typer.Option(help="A study file (JSON) instead of the options above.")] = None,
     steps: Annotated[int | None, typer.Option(help="Default: 100.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: 16.")] = None,
     examples: Annotated[int | None, typer.Option(help="Training examples. Default: the task's own.")] = None,
@@ -83,8 +83,8 @@ def trial(
         list[str] | None, typer.Option(help="Linear layers to adapt, repeatable. Default: all in the blocks.")
     ] = None,
     evaluate_every: Annotated[int | None, typer.Option(help="Steps between two evaluations. Default: 10.")] = None,
-    output: Annotated[Path | None, typer.Option(help="JSON file to write study and results to.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one a core.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the study and its results.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one per core.")] = None,
     scheduler: Annotated[
         str | None, typer.Option(envvar="SVFT_SCHEDULER", help="Address of a Dask scheduler to use instead.")
     ] = None,
@@ -96,7 +96,7 @@ def trial(
     if study is not None:
         chosen = body.read_study_file(study).study
     elif task is None:
-        raise UserError("Name a task (--task), or a study's file (--study).")
+        raise UserError("Name a task (--task), or a study file (--study).")
     else:
         names, sizes = body.parse_methods(methods)
         given = {
@@ -125,11 +125,13 @@ def sweep(
     methods: Annotated[str, typer.Option(help="Names, or name=size: plain,banded,lora=1,full.")],
     rates: Annotated[
         str,
-        typer.Option(help="Learning rates at the smallest size (they fall with it). Default: five around the own."),
+        typer.Option(
+            help="Learning rates at the smallest size (they fall with it). Default: five around the method's own."
+        ),
     ] = "",
     seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
     base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one per core.")] = None,
 ) -> None:
     """Find learning rates: train each method at several, and compare on the validation split."""
     from analysis.cli import trial as body
@@ -143,11 +145,11 @@ def sweep(
 @app.command()
 def results(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Studies' JSON files. Default: those that come with this project.")
+        list[Path] | None, typer.Argument(help="Study files (JSON). Default: those that ship with this project.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
 ) -> None:
-    """Print what studies say: accuracy, recovered performance, cost, and where the paper's central claim holds."""
+    """Print what studies found: accuracy, recovered performance, cost, and where the paper's central claim holds."""
     from analysis.cli.results import print_results
 
     print_results(files or [], markdown)
@@ -163,13 +165,13 @@ def pretrain_digits(
     from analysis.cli.pretrain import pretrain_digits
 
     accuracy = pretrain_digits(output)
-    typer.echo(f"{accuracy:.1%} of the other digits right, upright; written to {output}")
+    typer.echo(f"{accuracy:.1%} of the held-out upright digits right; written to {output}")
 
 
 @app.command("benchmark")
 def run_benchmark(
     rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 7,
-    output: Annotated[Path | None, typer.Option(help="JSON file to write the tables to as well.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the tables as well.")] = None,
 ) -> None:
     """Print what SVFT costs: training steps, memory, decomposition, analysis.
 
@@ -206,13 +208,13 @@ def budget(
         list[str] | None, typer.Option("--kind", help="Kind of weights to adapt (query, MLP up, …), repeatable.")
     ] = None,
     rank: Annotated[
-        int | None, typer.Option(min=1, help="Sizes all methods as a LoRA of this rank. Default: 8.")
+        int | None, typer.Option(min=1, help="Size all methods like a LoRA of this rank. Default: 8.")
     ] = None,
-    off_diag: Annotated[int | None, typer.Option(min=0, help="Sizes them as SVFT banded with this d.")] = None,
-    parameters: Annotated[int | None, typer.Option(min=1, help="Sizes them to this many parameters.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 16,
-    length: Annotated[int, typer.Option(min=1, help="Tokens an example.")] = 128,
-    dtype: Annotated[str, typer.Option(help="Of the base's weights: float32, bfloat16 or float16.")] = "float32",
+    off_diag: Annotated[int | None, typer.Option(min=0, help="Size them like SVFT banded with this d.")] = None,
+    parameters: Annotated[int | None, typer.Option(min=1, help="Size them to this many parameters.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 16,
+    length: Annotated[int, typer.Option(min=1, help="Tokens per example.")] = 128,
+    dtype: Annotated[str, typer.Option(help="Type of the base's weights: float32, bfloat16 or float16.")] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     paper: Annotated[bool, typer.Option("--paper", help="Check the counts that the SVFT paper publishes.")] = False,
 ) -> None:
@@ -230,7 +232,7 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="Directory of an adapter, or of a whole fine-tuned model.")],
     base: Annotated[str | None, typer.Option(help="Id or path of the base. Default: the one the files name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    html: Annotated[Path | None, typer.Option(help="HTML file to write the main figures to.")] = None,
+    html: Annotated[Path | None, typer.Option(help="HTML file for the main figures.")] = None,
 ) -> None:
     """Say what an adapter is, and what it did to each matrix: norms, ranks, and how far it is from noise."""
     from analysis.adapters.opening import open_adapter
@@ -248,15 +250,15 @@ def convert(
     output: Annotated[Path, typer.Option(help="Directory to write the result to.")],
     rank: Annotated[int | None, typer.Option(help="Of lora.")] = None,
     pattern: Annotated[
-        str | None, typer.Option(help="Of svft: plain, banded, random, top_k, or best (largest entries).")
+        str | None, typer.Option(help="For svft: plain, banded, random, top_k, or best (largest entries).")
     ] = None,
     size: Annotated[int | None, typer.Option(help="off_diag d of the pattern.")] = None,
     budget: Annotated[int | None, typer.Option(help="Entries of the whole adapter, instead of --size.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the random pattern.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random pattern.")] = 0,
     base: Annotated[str | None, typer.Option(help="Id or path of the base. Default: the one the files name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Convert to LoRA, a merged model, another pattern or the authors’ layers, and say what each matrix lost."""
+    """Convert to LoRA, a merged model, another pattern or the authors’ layers, and report what each matrix lost."""
     from analysis.cli import convert as body
 
     body.convert(

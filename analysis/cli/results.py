@@ -45,7 +45,7 @@ def print_results(paths: Sequence[Path], markdown: bool) -> None:
 
 
 def summary_rows(file: StudyFile) -> list[tuple[str, ...]]:
-    """Return the cells of `SUMMARY_COLUMNS`, one row a configuration, by ascending number of parameters."""
+    """Return the cells of `SUMMARY_COLUMNS`, one row per configuration, by ascending number of parameters."""
     cost = pd.DataFrame(columns=["label", "time_ratio", "memory_ratio"]) if file.cost is None else file.cost
     ratios = cost.set_index("label")[["time_ratio", "memory_ratio"]].to_dict("index")
     rows = []
@@ -67,7 +67,7 @@ def summary_rows(file: StudyFile) -> list[tuple[str, ...]]:
 
 
 def claim_rows(file: StudyFile) -> list[tuple[str, ...]]:
-    """Return the cells of `CLAIM_COLUMNS`, one row a comparison (`analysis.trials.verdict.claim`)."""
+    """Return the cells of `CLAIM_COLUMNS`, one row per comparison (`analysis.trials.verdict.claim`)."""
     return [
         (
             row.label,

@@ -73,7 +73,7 @@ def train_shipped(
         settings: Fields of `TrainingSpec` for all runs; what ships is trained with the defaults.
     """
     tasks, methods = tuple(tasks), tuple(methods or SHIPPED_METHODS)
-    # One thread a process; it must be set before they import torch.
+    # One thread per process; it must be set before they import torch.
     spawn = multiprocessing.get_context("spawn")
     with environment("OMP_NUM_THREADS", "1"), ProcessPoolExecutor(os.cpu_count(), spawn) as pool:
         runs: dict[Future[_Measured], tuple[str, str, int]] = {}

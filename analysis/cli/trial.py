@@ -46,7 +46,7 @@ def run_study(study: Study, *, name: str, workers: int | None, scheduler: str | 
     try:
         if unfinished:
             id = unfinished[0]
-            console.print("Going on with the unfinished run of this study.")
+            console.print("Continuing the unfinished run of this study.")
             engine.resume(id)
         else:
             id = engine.start(study, name=name)
@@ -71,7 +71,7 @@ def read_study_file(path: Path) -> StudyFile:
     try:
         return read_study(path.read_bytes())
     except OSError as error:
-        raise UserError(f"The study's file {path} cannot be read: {error.strerror}.") from error
+        raise UserError(f"The study file {path} cannot be read: {error.strerror}.") from error
 
 
 def finish(store: Store, id: str, output: Path | None) -> None:

@@ -96,7 +96,7 @@ class Job:
                 pass
         self._process.wait()
         if not self.stopped and not self.error and len(self._results) != self.total:
-            self.error = "The computation ended before it was finished; start it again."
+            self.error = "The computation stopped before it had finished; start it again."
 
 
 def _main() -> None:

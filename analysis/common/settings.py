@@ -5,7 +5,7 @@
 | SVFT_PUBLIC | off | 1: strangers use this app. Paths that they type, or their files name, must lie in SVFT_ROOTS. |
 | SVFT_ROOTS | none | Directories that a public server opens adapters and base models from, separated as in PATH. |
 | SVFT_READ_ONLY | off | 1: nothing is trained here; what was measured can be looked at. |
-| SVFT_WORKERS | one a core | Worker processes that train side by side. |
+| SVFT_WORKERS | one per core | Worker processes that train side by side. |
 | SVFT_MAX_STUDY_STEPS | none | Training steps of one study, all its trials together; the default study has 600. |
 | SVFT_MAX_UPLOAD_MB | 512 | Size of an upload, packed and unpacked. |
 | SVFT_MAX_HEADER_MB | 16 | Size of a JSON file, and of the header of a safetensors file. |
@@ -29,7 +29,7 @@ def is_read_only() -> bool:
 
 
 def workers() -> int | None:
-    """Return the number of worker processes, None for one a core."""
+    """Return the number of worker processes, None for one per core."""
     return _whole("SVFT_WORKERS")
 
 

@@ -105,7 +105,7 @@ class TensorFiles:
             )
         if math.prod(info.shape if index is None else info.shape[1:]) * 4 > max_weight():
             raise AdapterError(
-                f"{name} in {info.file} has the shape {info.shape}, more than SVFT_MAX_WEIGHT_MB allows to read."
+                f"{name} in {info.file} has the shape {info.shape}, larger than SVFT_MAX_WEIGHT_MB allows."
             )
         tensor = self.read_any(name, index)
         if not torch.isfinite(tensor).all():

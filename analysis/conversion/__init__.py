@@ -1,4 +1,4 @@
-"""From one form of an adapter to another, one direction a file.
+"""From one form of an adapter to another, one direction per file.
 
 Each direction is a generator that writes a directory: it yields the number of matrices, then one row of measures a
 matrix as it is done, and has written everything when it ends. `collect` runs one to its end.

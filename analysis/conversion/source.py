@@ -132,7 +132,7 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
     if adapter.config.get("peft_type") != "SVFT" or not adapter.names:
         raise AdapterError(f"{path} is not an SVFT adapter with coefficients: there is no M to convert.")
     if base is None:
-        raise AdapterError(f"{path} names no base model: say which one it belongs to.")
+        raise AdapterError(f"{path} does not name its base model: specify it.")
     measured = read_evaluation(adapter.path)
     shapes = {name.removeprefix(PREFIX): shape for name, shape in adapter.head.items()}
     found = load_base_model(

@@ -51,7 +51,7 @@ def conversion_steps(
         raise AdapterError(f"There is no conversion to {to!r}; choose {', '.join(TARGETS)}.")
     output = Path(output)
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise AdapterError(f"{output} holds something already; choose a directory that is empty or not there yet.")
+        raise AdapterError(f"{output} is not empty; choose an empty or a new directory.")
     # Imported one by one: each loads torch, transformers and PEFT, which takes seconds.
     from analysis.conversion.authors import authors_steps, is_authors_checkpoint
 
@@ -59,16 +59,16 @@ def conversion_steps(
         if to != "svft" or pattern is not None:
             raise AdapterError(
                 f"{path} is a checkpoint of the SVFT authors' code: convert it to svft without a pattern first, "
-                "and what comes out to anything else."
+                "then convert the result."
             )
         if base is None:
-            raise AdapterError(f"{path} does not name its base model: say which one it was trained on.")
+            raise AdapterError(f"{path} does not name its base model: specify it.")
         return authors_steps(path, base, output)
     if to == "lora":
         from analysis.conversion.to_lora import lora_steps
 
         if rank is None:
-            raise AdapterError("A LoRA needs a rank: say which.")
+            raise AdapterError("LoRA needs a rank: give one.")
         return lora_steps(path, output, rank, base)
     if to == "merged":
         from analysis.conversion.to_merged import merged_steps

@@ -100,7 +100,7 @@ def accuracy_budget(
     figure.update_layout(
         margin={"t": 34, "r": 8 + outside},
         xaxis=axis(
-            theme, "trained parameters, head not counted", type="log", range=frame.x, dtick="D2", tickformat="~s"
+            theme, "trained parameters, excluding the head", type="log", range=frame.x, dtick="D2", tickformat="~s"
         ),
         yaxis=axis(theme, _TITLES[measure], range=frame.y, tickformat=".0%"),
     )

@@ -47,7 +47,7 @@ class Scale(NamedTuple):
         if not self.clipped:
             return ""
         verb = "lies" if self.clipped == 1 else "lie"
-        return f" ({self.clipped:,} of {self.total:,} {verb} beyond the ends of the colours)"
+        return f" ({self.clipped:,} of {self.total:,} {verb} beyond the ends of the colour scale)"
 
     def heat(self) -> dict[str, Any]:
         """Return the keywords of a heatmap trace."""

@@ -28,7 +28,7 @@ def class_growth(table: pd.DataFrame, *, label: str, reference: str, method: str
         said = f"{label} minus {reference} is {number(last['pooled'], '+.1f')} points ({low} to {high})"
         runs_said = f"{runs} runs together" if runs > 1 else "One run alone"
         caption = (
-            f"{runs_said}: {said}. Look how single runs scatter while the band narrows; it "
+            f"{runs_said}: {said}. Notice how single runs scatter while the band narrows; it "
             f"{'excludes' if clear else 'still contains'} 0."
         )
     else:

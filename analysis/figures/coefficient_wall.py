@@ -29,7 +29,7 @@ def coefficient_wall(
     What to look for: matrices (rows) and directions (columns) that moved more than the others.
 
     Args:
-        wall: The table of `measures.overview.wall`: one row a cell, with ``name``, ``label``, ``index`` (i, the left
+        wall: The table of `measures.overview.wall`: one row per cell, with ``name``, ``label``, ``index`` (i, the left
             singular direction) and ``value``. Matrices are drawn from top to bottom in the order in which they come.
         signed: True if each value is one coefficient (the plain pattern: Mᵢᵢ), drawn on the diverging scale. False
             if it sums up a row of M (other patterns: √Σⱼ Mᵢⱼ²), drawn from zero.
@@ -78,7 +78,7 @@ def coefficient_wall(
         hoverinfo="skip",
     )
 
-    # One point a row and group of columns; it lies at the group's middle, so that its row is always the nearest.
+    # One point per row and group of columns; it lies at the group's middle, so that its row is always the nearest.
     group = max(bin_width(n, _CLICKABLE_COLUMNS), bin_width(n, max(MAX_POINTS // rows, 1)))
     keep = strongest(row, index // group, values)
     middle = np.minimum((index[keep] // group + 0.5) * group, n) - 0.5

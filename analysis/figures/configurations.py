@@ -179,7 +179,7 @@ def add_configurations(
     pale: bool,
     filled: Sequence[bool] | None = None,
 ) -> None:
-    """Add one mark a configuration with its interval: a trace for each method, which has its colour and marker.
+    """Add one mark per configuration with its interval: a trace for each method, which has its colour and marker.
 
     Args:
         figure: That gets them.

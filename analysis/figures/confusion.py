@@ -43,7 +43,7 @@ def confusion(
     if other is None:
         right = np.trace(counts) / counts.sum()
         caption = (
-            f"{label} answers {right:.1%} right; off the diagonal it takes {most} most often "
+            f"{label} answers {right:.1%} right; its most frequent error is {most} "
             f"({number(errors[truth, predicted], '.3g')} of {table.to_numpy()[truth].sum():,.0f} times)."
         )
     else:

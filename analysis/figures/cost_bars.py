@@ -16,7 +16,7 @@ def cost_bars(cost: pd.DataFrame, *, reference: str, theme: Theme) -> go.Figure:
     What to look for: bars that end right of the line cost more than the reference.
 
     Args:
-        cost: One row a configuration: ``label``, ``method``, ``parameters``, ``seconds`` (median of a step),
+        cost: One row per configuration: ``label``, ``method``, ``parameters``, ``seconds`` (median of a step),
             ``time_ratio``, ``peak_bytes``, ``memory_ratio``; drawn from top to bottom.
         reference: The label whose ratios are 1.
         theme: Light or dark.
@@ -32,7 +32,7 @@ def cost_bars(cost: pd.DataFrame, *, reference: str, theme: Theme) -> go.Figure:
         + ".",
         caption=(
             f"Bars beyond the line cost more than {reference}: the slowest step is that of {slowest['label']}, "
-            f"{slowest['time_ratio']:.2f} times as long; the most memory takes {largest['label']}, "
+            f"{slowest['time_ratio']:.2f} times as long; {largest['label']} takes the most memory, "
             f"{largest['memory_ratio']:.2f} times as much."
         ),
         formula=r"t / t_\text{reference},\quad m / m_\text{reference}",

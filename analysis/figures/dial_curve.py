@@ -24,7 +24,7 @@ def dial_curve(
     same head with M off, which is not the model trained with its head only.
 
     Args:
-        curve: One row an α: ``alpha``, ``accuracy``, ``low``, ``high`` (fractions, 95% interval), ascending.
+        curve: One row per α: ``alpha``, ``accuracy``, ``low``, ``high`` (fractions, 95% interval), ascending.
         alpha: Where the dial stands; the dot lies on the straight line between the neighbouring points.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.

@@ -17,7 +17,7 @@ def edit_outcomes(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figu
     What to look for: edits that end near "as trained" left the skill alone, edits near "M off" took it.
 
     Args:
-        table: One row an edit, the first "as trained", the second "M off": ``label``, ``accuracy``, ``low``,
+        table: One row per edit, the first "as trained", the second "M off": ``label``, ``accuracy``, ``low``,
             ``high`` (fractions), ``guess`` (NaN if nobody guessed).
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.

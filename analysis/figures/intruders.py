@@ -23,7 +23,7 @@ def intruders(table: pd.DataFrame, *, pattern: str, theme: Theme, threshold: flo
     count, least = int(table["intruder"].sum()), table[["max_cosine_left", "max_cosine_right"]].min(axis=None)
     caption = (
         f"Points under the line resemble no old singular vector: {count or 'none'} of the {len(table)} leading "
-        f"ones {'is' if count == 1 else 'are'} such an intruder; the lowest cosine is {least:.2f}."
+        f"ones {'is an intruder' if count == 1 else 'are intruders'}; the lowest cosine is {least:.2f}."
     )
     if table.empty:
         caption = "No leading vector is known: the truncated basis leaves the order open."

@@ -24,7 +24,7 @@ def kept_energy(table: pd.DataFrame, *, pairs: int, theme: Theme) -> go.Figure:
     figure = new_figure(
         theme,
         alt=f"Share of the energy over the number of leading pairs. {reading} {share:.2%}.",
-        caption=f"{reading} {share:.2%} of the energy: look how early the curve is nearly flat.",
+        caption=f"{reading} {share:.2%} of the energy: notice how early the curve flattens.",
         formula=r"\sum_{i \le r} \sigma_i^2 / \sum_i \sigma_i^2",
         height=230,
     )

@@ -35,7 +35,7 @@ def live_curves(
     The chart can be zoomed and moved, and a double click takes it back.
 
     Args:
-        points: ``trial``, ``label``, ``seed``, ``step`` and `measure`; one row an evaluation.
+        points: ``trial``, ``label``, ``seed``, ``step`` and `measure`; one row per evaluation.
         methods: Label -> method of all configurations that are planned, in the order of the legend.
         steps: Optimizer steps of a trial, where the axis ends.
         theme: Light or dark.

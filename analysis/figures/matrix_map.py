@@ -1,4 +1,4 @@
-"""The ground of every map of an adapter: layers down, kinds across, one number a cell, each cell clickable."""
+"""The ground of every map of an adapter: layers down, kinds across, one number per cell, each cell clickable."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def add_map(
 
     Args:
         figure: From `new_figure`.
-        table: One row a matrix: ``name``.
+        table: One row per matrix: ``name``.
         values: The number of each, (matrices,); NaN leaves a cell empty that can still be selected.
         places: From `map_places`.
         name: Of the heatmap.

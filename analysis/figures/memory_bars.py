@@ -31,7 +31,7 @@ def memory_bars(table: pd.DataFrame, *, shape: tuple[int, int], theme: Theme) ->
         alt=f"Memory of a weight of {shape[0]} by {shape[1]}: "
         + ", ".join(f"{name} {value:.3g} MB" for name, value in rows.items())
         + ".",
-        caption=f"U and V take {times:.2f} times the memory of W: look how small what is trained is beside them.",
+        caption=f"U and V take {times:.2f} times the memory of W: notice how small the trained part is.",
         formula=r"(\text{out} + \text{in}) \cdot n \cdot 4 \text{ bytes},\quad n = \min(\text{out}, \text{in})",
         height=230,
     )

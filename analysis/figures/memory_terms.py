@@ -25,7 +25,7 @@ def memory_terms(memory: pd.DataFrame, *, theme: Theme) -> go.Figure:
     batch and length for all.
 
     Args:
-        memory: One row a method: ``label``, ``peak`` and the terms of `planning.memory.TrainingMemory`, in bytes;
+        memory: One row per method: ``label``, ``peak`` and the terms of `planning.memory.TrainingMemory`, in bytes;
             drawn from top to bottom.
         theme: Light or dark.
     """
@@ -33,7 +33,7 @@ def memory_terms(memory: pd.DataFrame, *, theme: Theme) -> go.Figure:
     least, most = (memory.loc[pick(memory["peak"])] for pick in (pd.Series.idxmin, pd.Series.idxmax))
     largest = max(_TERMS, key=lambda term: memory[term].sum())
     caption = (
-        f"Least memory takes {least['label']}, {least['peak'] / unit:,.3g} {name}, most {most['label']}, "
+        f"{least['label']} needs the least memory, {least['peak'] / unit:,.3g} {name}, {most['label']} the most, "
         f"{most['peak'] / unit:,.3g} {name}; look for what makes a bar long: here mostly {_TERMS[largest][0]}."
     )
     figure = new_figure(

@@ -33,7 +33,7 @@ def mixing(left: np.ndarray, turned: np.ndarray, *, theme: Theme) -> go.Figure:
         caption=(
             "Only the diagonal is filled: every singular vector stays, and only its weight can change."
             if still
-            else f"Look beside the diagonal: the new vectors are mixtures of old ones; u{most + 1} turned by "
+            else f"Look off the diagonal: the new vectors are mixtures of old ones; u{most + 1} turned by "
             f"{turned[most]:.0f}°."
         ),
         formula=r"\Sigma + \alpha M = P \Lambda Q^\top,\quad u_i^\top u^{\text{new}}_j = P_{ij}",

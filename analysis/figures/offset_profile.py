@@ -37,14 +37,14 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
     if len(bars) == 1:
         where = f"{where}, the only one trained,"
     verb = "holds" if width == 1 else "hold"
-    reading = f"{where} {verb} {bars['share'][top]:.0%}, noise would {bars['noise_share'][top]:.0%}"
+    reading = f"{where} {verb} {bars['share'][top]:.0%}, noise would hold {bars['noise_share'][top]:.0%}"
     figure = new_figure(
         theme,
         alt=(
             f"Bars of the share of M's energy by offset j − i, from {bars.index[0]} to {bars.index[-1]}. "
             f"Furthest above noise: {reading}."
         ),
-        caption=f"Look for bars above what noise on the same entries would have: {reading}.",
+        caption=f"Look for bars above what noise on the same entries would hold: {reading}.",
         formula=r"\sum_{j-i=o} M_{ij}^2 \,/\, \lVert M \rVert_F^2",
         height=260,
     )

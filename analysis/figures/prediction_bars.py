@@ -14,7 +14,7 @@ def prediction_bars(predictions: pd.DataFrame, *, pattern: str, theme: Theme) ->
     What to look for: which label leads, and by how much.
 
     Args:
-        predictions: One row a label: ``label``, ``probability``.
+        predictions: One row per label: ``label``, ``probability``.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
     """

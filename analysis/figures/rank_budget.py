@@ -79,7 +79,7 @@ def rank_budget(summary: pd.DataFrame, *, theme: Theme) -> go.Figure:
             figure.add_hline(y=row.effective_rank, line=line)
             place = np.log10(row.effective_rank)
             add_bound_name(figure, place, text, points=points, frame=frame, theme=theme)
-    parameters = "trained parameters, head not counted"
+    parameters = "trained parameters, excluding the head"
     figure.update_layout(
         margin={"t": 34, "r": 8 + outside},
         xaxis=axis(theme, parameters, type="log", range=frame.x, dtick="D2", tickformat="~s"),

@@ -15,7 +15,7 @@ _UP_TO = 4096
 def svd_time(measured: pd.DataFrame, *, size: int, theme: Theme) -> go.Figure:
     """Draw the measured seconds over n, and the line of n³ from the largest, with `size` marked.
 
-    What to look for: twice the size takes eight times as long; it is paid once a weight, then read from disk.
+    What to look for: twice the size takes eight times as long; it is paid once per weight, then read from disk.
 
     Args:
         measured: The table of `analysis.lessons.cost.measure_svd`.
@@ -27,7 +27,7 @@ def svd_time(measured: pd.DataFrame, *, size: int, theme: Theme) -> go.Figure:
     figure = new_figure(
         theme,
         alt=f"Seconds of an SVD over the size n of a square matrix: {said}.",
-        caption=f"{said[0].upper()}{said[1:]}: look at the slope, twice the size takes eight times as long.",
+        caption=f"{said[0].upper()}{said[1:]}. Look at the slope: twice the size takes eight times as long.",
         formula=r"t(n) \approx c\,n^3",
         height=250,
     )

@@ -31,7 +31,7 @@ def training_film(
     What to look for: whether accuracy still rises where M no longer moves.
 
     Args:
-        points: ``trial``, ``label``, ``seed``, ``step`` and ``accuracy``; one row an evaluation.
+        points: ``trial``, ``label``, ``seed``, ``step`` and ``accuracy``; one row per evaluation.
         methods: Label -> method.
         i: Rows of the trained entries, (k,).
         j: Their columns, (k,).

@@ -26,7 +26,7 @@ def two_energies(
         theme: Light or dark.
     """
     needed = [_needed(curve) for curve in (first, second)]
-    reading = f"90% of the energy lie in {needed[0]} directions of {names[0]} and in {needed[1]} of {names[1]}"
+    reading = f"90% of the energy lies in {needed[0]} directions of {names[0]} and in {needed[1]} of {names[1]}"
     figure = new_figure(
         theme,
         alt=f"Cumulative energy of the update over its leading directions, two adapters; {reading}.",

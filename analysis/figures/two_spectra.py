@@ -36,7 +36,7 @@ def two_spectra(
     figure = new_figure(
         theme,
         alt=f"Singular values of the update in {names[0]} and in {names[1]}; {reading}.",
-        caption=f"Look how large each update is and how quickly its values fall: {reading}.",
+        caption=f"Compare how large each update is and how quickly its values fall: {reading}.",
         formula=r"\sigma_l(\Delta W) = \sigma_l(M)",
         height=300,
     )

@@ -76,7 +76,7 @@ def check_basis(given: float) -> Answer:
             f"Right: ({out} + {in_}) · {n} · 4 bytes = {right:.2f} MB; W has {out * in_ * FLOAT32 / 1e6:.2f} MB.",
         )
     if near(given, right / FLOAT32, 0.02):
-        return Answer(False, "That is how many million numbers they are: each takes 4 bytes.")
+        return Answer(False, "That is how many million numbers there are: each takes 4 bytes.")
     if near(given, out * in_ * FLOAT32 / 1e6, 0.02):
         return Answer(False, "That is W itself: U is out × n, V is in × n, with n = min(out, in).")
     if near(given, out * n * FLOAT32 / 1e6, 0.02) or near(given, in_ * n * FLOAT32 / 1e6, 0.02):

@@ -31,10 +31,10 @@ def budget_table(architecture: Architecture, kinds: Sequence[str] | None, budget
         budget: Trainable parameters.
 
     Returns:
-        One row a method: ``method``, ``label``, ``size``, ``count`` (trainable parameters), ``share`` (of the
+        One row per method: ``method``, ``label``, ``size``, ``count`` (trainable parameters), ``share`` (of the
         model's), ``file_bytes`` (of the adapter, without a head), ``rank`` (the most that ΔW can have, mean over
-        matrices), one column a kind with its part of ``count``, and ``note``, why a method has no such size. Plain has
-        one size, at any budget.
+        matrices), one column per kind with its part of ``count``, and ``note``, why a method has no such size.
+        Plain has one size, at any budget.
 
     Raises:
         ArchitectureError: If the model has no weights of a kind.
@@ -135,7 +135,7 @@ def reachable_rank(method: str, shape: Shape, entries: int, size: int | None = N
 
 
 def drawn_rank_share(degree: float) -> float:
-    """Return the expected structural rank of a large random Ω, as a share of n, at `degree` entries a row.
+    """Return the expected structural rank of a large random Ω, as a share of n, at `degree` entries per row.
 
     It is the size of a maximum matching in a random bipartite graph (Karp & Sipser 1981): 2 − (γ + γ* + c γ γ*), where
     γ is the smallest root of γ = exp(−c exp(−c γ)) and γ* = exp(−c γ).

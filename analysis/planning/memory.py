@@ -83,8 +83,8 @@ def training_memory(
         targets: Full names of the modules to adapt.
         size: As in `TrainingSpec`; None takes the method's own, if it has no budget.
         budget: As in `TrainingSpec`.
-        batch: Examples a step.
-        length: Tokens an example, without padding; images have the size that the model takes.
+        batch: Examples per step.
+        length: Tokens per example, without padding; images have the size that the model takes.
         dtype: Of the base's weights.
 
     Raises:

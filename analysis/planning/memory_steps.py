@@ -16,8 +16,8 @@ def memory_steps(
         config: Its configuration as JSON.
         kinds: The kinds of weights to adapt.
         budget: Trainable parameters.
-        batch: Examples a step.
-        length: Tokens an example.
+        batch: Examples per step.
+        length: Tokens per example.
         dtype: Of the base's weights, "float32" or another of torch's.
     """
     import torch

@@ -69,7 +69,7 @@ def paper_table() -> pd.DataFrame:
     """Return every published figure with what follows from its setting.
 
     Returns:
-        One row a figure: ``model``, ``label``, ``matrices``, ``published``, ``count`` (of the stated setting),
+        One row per figure: ``model``, ``label``, ``matrices``, ``published``, ``count`` (of the stated setting),
         ``verdict`` (`EQUAL`, `OTHER_METHOD`, `OTHER_MATRICES` or `NOT_REACHABLE`) and ``explanation`` in words.
     """
     return pd.DataFrame(_row(row, open_architecture(row.model)) for row in PUBLISHED)

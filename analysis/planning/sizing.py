@@ -29,7 +29,7 @@ class Size:
     Attributes:
         size: For `TrainingSpec.size`; None if the method has one size only, or meets `budget` exactly.
         budget: For `TrainingSpec.budget`; None except for methods that meet any number exactly.
-        count: Trainable parameters, the head not counted.
+        count: Trainable parameters, excluding the head.
     """
 
     size: int | None
@@ -70,7 +70,7 @@ def count_parameters(
         possible = _sizes(method, Counter(shapes))
         if budget not in possible:
             raise SizeError(
-                f"{METHODS[method].title} can have from {possible[0]:,} (one entry a matrix) to {possible[-1]:,} "
+                f"{METHODS[method].title} can have from {possible[0]:,} (one entry per matrix) to {possible[-1]:,} "
                 f"(every entry) parameters on these matrices, not {budget:,}."
             )
         return budget
@@ -181,7 +181,7 @@ _PER_MATRIX: dict[str, Callable[[int, int, int | None], int]] = {
 
 _NO_SIZE = {
     "banded": "SVFT banded has no room for a band beside the diagonal: these matrices have one singular value each.",
-    "boft": "BOFT needs a block size that divides the inputs of every matrix; these have no divisor in common.",
+    "boft": "BOFT needs a block size that divides the inputs of every matrix; these have no common divisor.",
 }
 
 
@@ -212,7 +212,7 @@ def _entries(function: Callable, n: int, k: int) -> int:
 def _sizes(method: str, groups: Counter) -> Sequence[int]:
     """Return all sizes of a method on these matrices, ascending, as their counts are; budgets for the exact ones."""
     smaller_sides = [min(shape) for shape in groups]
-    if METHODS[method].exact:  # from one entry a matrix to all of M, as svft.patterns.spread_budget
+    if METHODS[method].exact:  # from one entry per matrix to all of M, as svft.patterns.spread_budget
         return range(groups.total(), sum(number * min(shape) ** 2 for shape, number in groups.items()) + 1)
     if METHODS[method].size_name == "off_diag":  # d = 0 is plain
         return range(1, max(smaller_sides))

@@ -31,7 +31,7 @@ class SvdSpeed:
 
 @lru_cache(maxsize=1)
 def measure_svd_speed() -> SvdSpeed:
-    """Measure this machine, once a process, with the threads that torch has. Takes a second or two."""
+    """Measure this machine, once per process, with the threads that torch has. Takes a second or two."""
     square, tall = {}, {}
     for dtype, n in _SIDES.items():
         square[dtype] = _seconds(n, n, dtype) / n**3

@@ -81,7 +81,7 @@ def effect(before: np.ndarray, after: np.ndarray) -> Effect:
 
 
 def effect_curve(amounts: Sequence[float], answers: Sequence[np.ndarray]) -> pd.DataFrame:
-    """Return one row an amount, ascending: amount, accuracy, low, high (95% Wilson interval)."""
+    """Return one row per amount, ascending: amount, accuracy, low, high (95% Wilson interval)."""
     rows = [
         (amount, one.value, one.low, one.high) for amount, one in zip(amounts, map(Accuracy.of, answers), strict=False)
     ]

@@ -88,7 +88,7 @@ def dial_curve(
     examples: Examples,
     alphas: Sequence[float] = DIAL,
 ) -> pd.DataFrame:
-    """Return accuracy over the dial: alpha, accuracy, low, high (95% Wilson interval), one row an alpha.
+    """Return accuracy over the dial: alpha, accuracy, low, high (95% Wilson interval), one row per alpha.
 
     At α = 0 stands the same head with M off, which is not the head-only baseline: that head was trained without M.
     """

@@ -47,7 +47,9 @@ def require_trusted(directory: Path) -> None:
         AdapterError: On a public server, for an adapter that neither ships nor lies under its roots.
     """
     if not (directory.resolve().is_relative_to(DIRECTORY.resolve()) or may_open(directory)):
-        raise AdapterError(f"This server applies no uploaded adapter to texts; {directory.name} can be looked at.")
+        raise AdapterError(
+            f"This server does not run uploaded adapters on texts; {directory.name} can still be inspected."
+        )
 
 
 def read_labels(directory: Path) -> list[str]:

@@ -70,5 +70,5 @@ def load_predictor(directory: str | Path) -> Predictor:
     labels = read_labels(directory)
     model, encode = load_model(directory)
     if model.main_input_name == "pixel_values":
-        raise AdapterError(f"{directory.name} classifies images: there is no prediction for a text.")
+        raise AdapterError(f"{directory.name} classifies images, so it has no prediction for a text.")
     return Predictor(model, encode, labels)

@@ -34,7 +34,7 @@ def model_card(evaluation: Evaluation) -> str:
         f"- Labels: {', '.join(evaluation.labels)}",
         f"- Command: `{evaluation.command}`",
         f"- Seed: {spec['seed']}",
-        f"- Trainable parameters, the head not counted: {evaluation.budget:,}",
+        f"- Trainable parameters, excluding the head: {evaluation.budget:,}",
         f"- Training: {evaluation.steps} steps of {spec['batch_size']} on {spec['examples']} examples, AdamW, warm-up "
         f"over the first tenth, then {spec['schedule']}; {_rates(spec)}",
         f"- Accuracy on {evaluation.n_test} test examples: {evaluation.accuracy:.1%} "

@@ -86,7 +86,7 @@ class Evaluation:
         command: The command that trains it again.
         task_title: The task's name for people.
         labels: Names of the classes, in the order of the head's outputs.
-        budget: Trainable parameters, the head not counted.
+        budget: Trainable parameters, excluding the head.
         steps: Optimizer steps done; fewer than in `spec` if training was stopped.
         n_test: Test examples.
         accuracy: On the test split.

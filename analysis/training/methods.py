@@ -175,7 +175,7 @@ def _head_only(method: str, options: Options, target_modules: Sequence[str]) -> 
 def _pattern(name: str, *, sized: bool = True, exact: bool = True) -> Method:
     """Return the method of an SVFT pattern; the flags are those of `svft.patterns.Pattern`."""
     size_name, size = ("off_diag", 2) if sized else (None, None)
-    # At d = 0 every pattern trains about n entries a matrix, for which plain's rate was found.
+    # At d = 0 every pattern trains about n entries per matrix, for which plain's rate was found.
     exponent = 1.0 if sized else 0.0
     return Method(name, f"SVFT {name}", 5e-2, size_name, size, _svft, exact=sized and exact, rate_exponent=exponent)
 

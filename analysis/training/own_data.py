@@ -93,7 +93,7 @@ class OwnData:
         return self.pairs
 
     def to_bytes(self) -> bytes:
-        """Return the data as JSON lines: a first line about it, then one pair a line."""
+        """Return the data as JSON lines: a first line about it, then one pair per line."""
         about = {"title": self.title, "rows": self.rows, "dropped": dict(self.dropped)}
         lines = (about, *({"text": text, "label": label} for text, label in self.pairs))
         return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
@@ -202,7 +202,7 @@ def check(table: pd.DataFrame, text_column: str, label_column: str) -> OwnData:
         else:
             pairs.append((text, label))
     kept, contested = by_majority(pairs)
-    dropped["the same text again"] = len(pairs) - len(kept) - contested
+    dropped["a duplicate text"] = len(pairs) - len(kept) - contested
     dropped["the same text with different labels, none in the majority"] = contested
     data = OwnData(
         title=_title(table),

@@ -113,7 +113,7 @@ def _read_csv(text: str, name: str) -> pd.DataFrame:
 
 def _read_json_lines(text: str, name: str) -> pd.DataFrame:
     if text.lstrip().startswith("["):
-        raise OwnDataError(f"{name} is one JSON array: write one object a line (JSON lines).")
+        raise OwnDataError(f"{name} is one JSON array: write one object per line (JSON lines).")
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -123,7 +123,7 @@ def _read_json_lines(text: str, name: str) -> pd.DataFrame:
                 row = None
             if not isinstance(row, dict):
                 raise OwnDataError(
-                    f'Line {number} of {name} is not a JSON object: write one object a line, as {{"text": "…", '
+                    f'Line {number} of {name} is not a JSON object: write one object per line, as {{"text": "…", '
                     '"label": "…"}.'
                 )
             rows.append(row)

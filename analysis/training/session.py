@@ -47,7 +47,7 @@ class TrainingRun:
         spec: The specification, resolved.
         model: The trained model in eval mode; a `PeftModel` except for full fine-tuning.
         encode: Makes the base's inputs from texts or images.
-        budget: Trainable parameters, the head not counted.
+        budget: Trainable parameters, excluding the head.
         losses: Loss of each step done.
         stopped: Whether it was stopped before the last step.
     """

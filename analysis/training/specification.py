@@ -34,7 +34,7 @@ class TrainingSpec:
         base: Hub id or local path of the base model; None takes the task's own.
         target_modules: Names, or ends of names, of the linear layers to adapt; None takes all inside the blocks.
         steps: Optimizer steps.
-        batch_size: Examples a step.
+        batch_size: Examples per step.
         learning_rate: Peak learning rate of everything but the head; None takes the method's own.
         head_learning_rate: Peak learning rate of the head; None takes the method's own.
         schedule: A name in `SCHEDULES`, after a warm-up over the first tenth of the steps.
@@ -76,7 +76,7 @@ class TrainingSpec:
             raise UserError(f"size={self.size!r} must be at least {least} for {method.title}.")
         if self.budget is not None and (self.size is not None or not method.exact):
             raise UserError(
-                f"budget={self.budget} goes with the methods that meet any number of parameters "
+                f"budget={self.budget} is only for methods that can have any number of parameters "
                 f"({', '.join(name for name, m in METHODS.items() if m.exact)}), and without a size."
             )
         if (self.custom_indices is not None) != (self.method == "custom"):
@@ -111,7 +111,7 @@ class TrainingSpec:
             rate: At the method's smallest size; for head only, the head's.
 
         LoRA's and DoRA's rate falls with the root of the rank, that of SVFT patterns with the number of trained
-        entries a row of M (`Method.rate_exponent`), to two digits.
+        entries per row of M (`Method.rate_exponent`), to two digits.
         """
         method = METHODS[self.method]
         if method.learning_rate is None:
@@ -126,7 +126,7 @@ class TrainingSpec:
         )
 
     def _relative_size(self) -> float:
-        """Return the rank, or the mean number of trained entries a row of M, at least 1."""
+        """Return the rank, or the mean number of trained entries per row of M, at least 1."""
         if self.size is not None:
             return 2 * self.size + 1 if METHODS[self.method].size_name == "off_diag" else self.size
         rows = [min(shape) for shape in block_shapes(self.base, self.target_modules).values()]

@@ -192,7 +192,7 @@ def _read_bbc_headlines(directory: Path) -> Iterable[tuple[str, str]]:
 
 
 # The corpus joins tweets about several subjects, sorted by sentiment. The airline part (Crowdflower's "Twitter US
-# Airline Sentiment", 14,640 rows) is three unbroken runs of rows, one a sentiment, in which all but 5 rows name one
+# Airline Sentiment", 14,640 rows) is three unbroken runs of rows, one per sentiment, in which all but 5 rows name one
 # of these six accounts. Outside of these runs only 2 rows do, so the account is how an airline tweet is known.
 _AIRLINES = re.compile(r"@(virginamerica|united|southwestair|jetblue|usairways|americanair)\b", re.IGNORECASE)
 

@@ -38,7 +38,7 @@ class Engine:
     Args:
         store: Where everything is written. Trials of an engine that is gone are marked as interrupted.
         scheduler: Address of an existing Dask scheduler; None starts a local cluster, one worker process a core.
-        workers: Number of local worker processes, None for one a core.
+        workers: Number of local worker processes, None for one per core.
     """
 
     def __init__(self, store: Store, scheduler: str | None = None, workers: int | None = None) -> None:

@@ -63,7 +63,7 @@ def read_study(content: str | bytes) -> StudyFile:
         UserError: If it is not a study's file.
     """
     if len(content) > LARGEST_FILE:
-        raise UserError(f"This file is larger than a study's file can be ({LARGEST_FILE / 2**20:.0f} MB).")
+        raise UserError(f"This file is larger than a study file can be ({LARGEST_FILE / 2**20:.0f} MB).")
     try:
         values = json.loads(content)
         study = Study.from_dict(values["study"])

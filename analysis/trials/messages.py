@@ -61,7 +61,7 @@ class Outcome:
         accuracy: On the final split.
         macro_f1: On the final split.
         loss: Mean cross-entropy on the final split.
-        parameters: Trainable parameters, the head not counted.
+        parameters: Trainable parameters, excluding the head.
         file_bytes: Size of the adapter's weights file (of the whole checkpoint for full fine-tuning).
         rank: Of ΔW, mean over the adapted matrices.
         stable_rank: The same of the stable rank.

@@ -1,7 +1,7 @@
 """The statistics of finished trials. Light: tables in, tables out, no torch.
 
-`trials` has one row a finished trial of one task: ``trial``, ``task``, ``method``, ``label``, ``seed``, ``parameters``
-(trainable, the head not counted), ``accuracy``, ``macro_f1``, ``loss``, ``rank``, ``stable_rank``,
+`trials` has one row per finished trial of one task: ``trial``, ``task``, ``method``, ``label``, ``seed``,
+``parameters`` (trainable, excluding the head), ``accuracy``, ``macro_f1``, ``loss``, ``rank``, ``stable_rank``,
 ``effective_rank``, ``file_bytes`` and ``predicted``, the predicted label of each test example, (n,) int. `truth` has
 the true ones, (n,) int. Trials of one label have one method and one size: a *configuration*, whose replicates are the
 seeds.
@@ -146,7 +146,7 @@ def _rare_differences(gain: np.ndarray) -> tuple[float, float, float]:
 
 
 def summarize(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
-    """Return one row a configuration, by ascending number of parameters.
+    """Return one row per configuration, by ascending number of parameters.
 
     Columns:
         label, method, parameters: The configuration.
@@ -176,7 +176,7 @@ def summarize(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
 
 
 def paired_differences(trials: pd.DataFrame, truth: np.ndarray, reference: str) -> pd.DataFrame:
-    """Return one row a configuration other than `reference` that shares a seed with it, the best one first.
+    """Return one row per configuration other than `reference` that shares a seed with it, the best one first.
 
     Columns:
         label, method, parameters: The configuration.

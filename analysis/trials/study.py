@@ -32,7 +32,7 @@ class Trial:
     Attributes:
         spec: What is trained, resolved.
         label: Method and size for people; trials that differ by their seed alone share it.
-        parameters: Trainable parameters, the head not counted.
+        parameters: Trainable parameters, excluding the head.
     """
 
     spec: TrainingSpec
@@ -64,8 +64,8 @@ class Study:
 
     Attributes:
         task: A name in `analysis.training.tasks.TASKS`, or of a person's own data.
-        methods: Names in `training.methods.METHODS`: those of one size once a seed, the others at each budget.
-        budgets: Numbers of trainable parameters, the head not counted. Each method gets the size that comes nearest.
+        methods: Names in `training.methods.METHODS`: those of one size once per seed, the others at each budget.
+        budgets: Numbers of trainable parameters, excluding the head. Each method gets the size that comes nearest.
         sizes: Method -> sizes that it is tried at instead.
         seeds: Each is one more trial of everything.
         learning_rates: Method -> rates that it is tried at instead of its own, each at its smallest size
@@ -106,7 +106,7 @@ class Study:
         if self.custom_indices is not None:
             object.__setattr__(self, "custom_indices", tuple((int(i), int(j)) for i, j in self.custom_indices))
             if outside := [pair for pair in self.custom_indices if min(pair) < 0]:
-                raise UserError(f"custom_indices has the entry {outside[0]}: rows and columns count from 0.")
+                raise UserError(f"custom_indices has the entry {outside[0]}: rows and columns are counted from 0.")
         self._check_types()
         unknown = [method for method in (*self.methods, *self.sizes, *self.learning_rates) if method not in METHODS]
         if unknown:

@@ -97,7 +97,7 @@ def claim(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
 def claim_sentence(table: pd.DataFrame) -> str:
     """Return the table of `claim` in words, with how many comparisons were made."""
     if table.empty:
-        return "No SVFT pattern finished beside a LoRA or DoRA of equal or larger budget with the same seed."
+        return "No SVFT pattern finished alongside a LoRA or DoRA of equal or larger budget with the same seed."
     made, counts = len(table), table["outcome"].value_counts().reindex([HOLDS, DOES_NOT_HOLD, OPEN], fill_value=0)
     kept = int(((table["outcome"] == HOLDS) & table["corrected"]).sum())
     corrected = f"; corrected for their number, {kept} of the {counts[HOLDS]} stay above" if counts[HOLDS] else ""

@@ -1,6 +1,6 @@
 """The engine's worker processes, and the work that is asked of them.
 
-They are a local Dask cluster, one process a core, or those of an existing scheduler.
+They are a local Dask cluster, one process per core, or those of an existing scheduler.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Workers:
 
     Args:
         scheduler: Address of an existing Dask scheduler; None starts a local cluster, one worker process a core.
-        number: Number of local worker processes, None for one a core.
+        number: Number of local worker processes, None for one per core.
     """
 
     def __init__(self, scheduler: str | None, number: int | None) -> None:

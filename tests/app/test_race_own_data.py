@@ -27,7 +27,7 @@ def test_own_data_are_previewed_and_then_raced_for(race):
     test = choose_file(race(), reviews())
     assert (test.selectbox(key="own-text").value, test.selectbox(key="own-label").value) == ("review", "opinion")
     assert "180 of 181 rows" in captions(test)
-    assert "1 dropped: the same text again" in captions(test)
+    assert "1 dropped: a duplicate text" in captions(test)
     assert test.dataframe[0].value["Texts"].tolist() == [90, 90]
     assert "start" not in {button.key for button in test.button}
     test.button(key="own-use").click().run()

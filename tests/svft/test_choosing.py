@@ -154,7 +154,7 @@ def test_no_row_or_column_has_more_than_the_limit(n, limit, count, seed):
     ("options", "message"),
     [
         ({"budget": 0}, "must lie between 1 and"),
-        ({"budget": 10**6}, "at most 1 entries a row and column"),
+        ({"budget": 10**6}, "at most 1 entries per row and column"),
         ({"budget": 5, "score": "best"}, "allowed are mean, square"),
         ({"budget": 5, "spread": 0}, "must be at least 1"),
         ({"budget": 5, "target_modules": ["nothing"]}, "matches no linear layer"),

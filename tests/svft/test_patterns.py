@@ -105,7 +105,7 @@ def test_a_budget_is_spread_exactly_and_in_proportion_to_n(sizes, data):
 
 @pytest.mark.parametrize("budget", [0, 2, 16 + 25 + 36 + 1])
 def test_a_budget_that_cannot_be_met_is_refused_with_its_limits(budget):
-    with pytest.raises(ValueError, match=r"between 3 \(one entry a matrix\) and 77 \(every entry\)"):
+    with pytest.raises(ValueError, match=r"between 3 \(one entry per matrix\) and 77 \(every entry\)"):
         spread_budget(budget, [4, 5, 6])
 
 

@@ -147,7 +147,7 @@ def test_nothing_is_written_over(trained, tmp_path):
     before = (directory / "adapter_model.safetensors").read_bytes()
     result = run("convert", directory, "--to", "merged", "--output", directory)
     assert result.exit_code == 2
-    assert "holds something already" in result.output
+    assert "is not empty" in result.output
     assert (directory / "adapter_model.safetensors").read_bytes() == before
 
 
@@ -160,4 +160,4 @@ def test_a_job_converts_in_a_process_of_its_own(trained, tmp_path):
     assert open_adapter(tmp_path / "l").method == "LoRA r=3"
     failed = Job(conversion_steps, directory, "lora", tmp_path / "n")
     failed.wait(300)
-    assert failed.error == "A LoRA needs a rank: say which."
+    assert failed.error == "LoRA needs a rank: give one."

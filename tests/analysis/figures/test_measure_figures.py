@@ -44,7 +44,7 @@ class TestOffsetProfile:
     def test_noise_stands_beside_the_measurement(self):
         figure = offset_profile(profile_table(2), pattern="banded", theme=LIGHT)
         np.testing.assert_allclose(trace(figure, "noise of equal k (95%)").y, 0.2)
-        assert "the diagonal holds 33%, noise would 20%" in caption(figure)
+        assert "the diagonal holds 33%, noise would hold 20%" in caption(figure)
 
     def test_many_offsets_are_added_up_symmetrically_about_the_diagonal(self):
         profile = profile_table(300)
@@ -106,7 +106,7 @@ class TestOverlap:
 class TestIntruders:
     def test_intruders_are_counted_and_the_threshold_drawn(self):
         figure = intruders(intruder_table(), pattern="top_k", theme=LIGHT, threshold=0.5)
-        assert "1 of the 10 leading ones is such an intruder" in caption(figure)
+        assert "1 of the 10 leading ones is an intruder" in caption(figure)
         assert figure.layout.shapes[0].y0 == 0.5
 
     def test_none_is_said_in_words(self):

@@ -104,7 +104,7 @@ def test_a_text_that_cannot_be_continued_is_a_sentence(base, tmp_path, prompt):
 def test_a_public_server_runs_no_uploaded_model(base, tmp_path, monkeypatch):
     adapter = open_adapter(save_tuned(base, tmp_path / "adapter", "LoRA"))
     monkeypatch.setenv("SVFT_PUBLIC", "1")
-    with pytest.raises(AdapterError, match="applies no uploaded adapter"):
+    with pytest.raises(AdapterError, match="does not run uploaded adapters"):
         load_writer(adapter)
 
 

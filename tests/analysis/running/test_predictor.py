@@ -144,7 +144,7 @@ def test_a_damaged_adapter_is_refused_with_a_sentence(spec, tmp_path):
 
 def test_a_public_server_applies_no_adapter_from_outside_its_roots(directory, monkeypatch):
     monkeypatch.setenv("SVFT_PUBLIC", "1")
-    with pytest.raises(AdapterError, match="applies no uploaded adapter"):
+    with pytest.raises(AdapterError, match="does not run uploaded adapters"):
         load_predictor(directory)
     monkeypatch.setenv("SVFT_ROOTS", str(directory.parent))
     assert load_predictor(directory).predict(TEXT)["probability"].sum() == pytest.approx(1)

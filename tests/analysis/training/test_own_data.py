@@ -206,7 +206,7 @@ def test_what_is_dropped_is_counted_with_its_reason():
         "no text": 3,
         "no label": 2,
         "no letter or digit in the text": 1,
-        "the same text again": 4,
+        "a duplicate text": 4,
         "the same text with different labels, none in the majority": 1,
     }
     assert data.rows == 312 == len(data.pairs) + sum(data.dropped.values())

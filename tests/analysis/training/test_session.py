@@ -173,9 +173,9 @@ def test_resolving_writes_every_default_out():
         ("lora", {"size": 4}, 1.5e-3),  # the root of the rank
         ("dora", {"size": 9}, 1e-3),
         ("plain", {}, 5e-2),
-        ("banded", {"size": 2}, 1e-2),  # five entries a row
-        ("random", {"budget": 41_472}, 1.7e-2),  # three entries a row of the default base: 5e-2 / 3
-        ("custom", {"custom_indices": ((0, 0), (1, 0), (5, 9))}, 5e-2),  # fewer than one a row
+        ("banded", {"size": 2}, 1e-2),  # five entries per row
+        ("random", {"budget": 41_472}, 1.7e-2),  # three entries per row of the default base: 5e-2 / 3
+        ("custom", {"custom_indices": ((0, 0), (1, 0), (5, 9))}, 5e-2),  # fewer than one per row
         ("vera", {"size": 512}, 6e-2),
         ("full", {}, 1e-4),
     ],

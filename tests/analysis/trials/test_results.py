@@ -37,7 +37,7 @@ def two(first, second, names=("SVFT plain", "LoRA r=1")):
     return trials_from(dict(zip(names, (first, second))), truth), truth
 
 
-# ---- one row a configuration
+# ---- one row per configuration
 
 
 def test_a_configuration_is_the_mean_of_its_seeds_and_rows_ascend_in_parameters():
