@@ -1,4 +1,4 @@
-"""A disk cache of decompositions: one safetensors file a weight, named by its content.
+"""A disk cache of decompositions: one safetensors file per weight, named by its content.
 
 Files appear whole (written aside, then renamed), so that processes may share the directory.
 

@@ -135,7 +135,7 @@ def choose_pattern(
     modules = _targets(model, target_modules)
     capacity = sum(min(n * n, spread * n if spread else n * n) for n in map(_size, modules.values()))
     if not 1 <= budget <= capacity:
-        limit = f" with at most {spread} entries a row and column" if spread else ""
+        limit = f" with at most {spread} entries per row and column" if spread else ""
         raise ValueError(
             f"budget={budget} must lie between 1 and {capacity}, which {len(modules)} matrices hold{limit}."
         )

@@ -1,4 +1,4 @@
-"""U and V of a layer: kept once a weight, told apart from the weight when that changes, met by what is loaded."""
+"""U and V of a layer: kept once per weight, told apart from the weight when that changes, met by what is loaded."""
 
 from __future__ import annotations
 

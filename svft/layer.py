@@ -36,7 +36,7 @@ class CoefficientSpec:
 class SvftLayer(KeptBasis, BaseTunerLayer):
     """State of the adapters of one weight, in dicts keyed by adapter name.
 
-    U and V are kept once a weight, whatever the number of adapters. An adapter has its own if it brought them along
+    U and V are kept once per weight, whatever the number of adapters. An adapter has its own if it brought them along
     (`embed_basis`), or if it belongs to another weight than the layer's.
     """
 

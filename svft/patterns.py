@@ -82,14 +82,14 @@ def spread_budget(budget: int, sizes: Sequence[int]) -> list[int]:
         sizes: n of each adapted matrix (its rank restriction r where there is one).
 
     Raises:
-        SvftError: Where the budget is smaller than one entry a matrix, or larger than all matrices hold.
+        SvftError: Where the budget is smaller than one entry per matrix, or larger than all matrices hold.
     """
     n = np.asarray(sizes, dtype=np.int64)
     capacity = n * n
     if budget < len(n) or budget > capacity.sum():
         raise SvftError(
             f"budget={budget} does not fit {len(n)} adapted matrices: "
-            f"it must lie between {len(n)} (one entry a matrix) and {capacity.sum()} (every entry)."
+            f"it must lie between {len(n)} (one entry per matrix) and {capacity.sum()} (every entry)."
         )
     # Largest remainders on top of the floor; what a full matrix cannot take goes to the others.
     shares = np.zeros(len(n), dtype=np.int64)

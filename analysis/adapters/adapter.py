@@ -222,12 +222,12 @@ class Adapter:
 
     @property
     def trainable(self) -> int:
-        """Number of trained parameters in its matrices, the head not counted; of SVFT, coefficients."""
+        """Number of trained parameters in its matrices, excluding the head; of SVFT, coefficients."""
         return int(self.matrices["trained"].sum())
 
     @property
     def left_out_share(self) -> float:
-        """Share of the update's trained parameters that is in modules left out; the head not counted."""
+        """Share of the update's trained parameters that is in modules that are left out, excluding the head."""
         left = sum(one.trained for one in self.left_out)
         return left / (self.trainable + left) if left else 0.0
 

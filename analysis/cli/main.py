@@ -190,7 +190,7 @@ def compare(
     base: Annotated[
         str | None, typer.Option(help="Id or path of the base model of both, in place of the one that they name.")
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="HTML file to write the maps of likeness to.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="HTML file for the similarity maps.")] = None,
 ) -> None:
     """Compare two adapters matrix by matrix: size, cosine and shared directions, each beside its chance level."""
     from analysis.adapters.opening import open_adapter

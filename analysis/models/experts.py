@@ -2,7 +2,7 @@
 
 transformers keeps the experts of a mixture-of-experts layer in two tensors, `gate_up_proj` and `down_proj`, of three
 axes: expert, and the two sides of a weight. Most families keep (out, in), some (in, out); gate and up lie one after
-the other, in gpt-oss in turns. Here each is a matrix of its own, under the name that it has where experts are modules:
+the other, in gpt-oss in turns. Here each is a matrix of its own, under the name that it has if experts are modules:
 "…experts.17.up_proj".
 """
 

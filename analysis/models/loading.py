@@ -83,7 +83,7 @@ def build_without_weights(base: str) -> PreTrainedModel:
 def build_from_config(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Return a model on torch's meta device: its modules and their shapes, no numbers.
 
-    A language model where the configuration names one (`architectures`), else a classifier of images or texts if
+    A language model if the configuration names one (`architectures`), else a classifier of images or texts if
     the family has one, else the bare model.
     """
     with quiet(), torch.device("meta"):

@@ -36,7 +36,7 @@ class Place:
 
     Attributes:
         name: Path of the module in the base model.
-        layer: Index of the layer as in the path (from 0), or None where the path has no index.
+        layer: Index of the layer as in the path (from 0), or None if the path has no index.
         kind: One of `KINDS`, a fused or other one. Unique within a layer ("query (decoder)" if it must be), but for
             experts, which share one: "expert up".
         label: What people read, "Layer 2 · value", "Layer 2 · expert 17 · up". Unique within one adapter.

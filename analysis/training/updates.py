@@ -1,6 +1,6 @@
 """Ranks of what fine-tuning changed: the update ΔW of every adapted matrix of a trained model, whatever the method.
 
-SVFT gives the singular values of ΔW by its coefficients, and LoRA by its factors. Elsewhere ΔW is the new weight minus
+SVFT gives the singular values of ΔW by its coefficients, and LoRA by its factors. Otherwise ΔW is the new weight minus
 the pristine one, in float64, and what is below the rounding of W counts as rounding.
 """
 

@@ -118,9 +118,9 @@ def test_memory_is_counted_in_a_process_and_shown_by_term(budgets, monkeypatch):
     test.button(key="budgets-count").click().run()
     assert not test.exception
     assert "36 matrices are decomposed once: about 2.0 h" in captions(test)
-    assert "Least memory takes" in captions(test)
+    assert "needs the least memory" in captions(test)
     test.number_input(key="budgets-batch").set_value(4).run()
-    assert "Least memory takes" not in captions(test)  # counted for other settings
+    assert "needs the least memory" not in captions(test)  # counted for other settings
 
 
 def test_a_registered_pattern_is_in_the_table(budgets):

@@ -222,7 +222,7 @@ class TestConfusion:
     def test_the_commonest_mistake_is_named(self):
         table = pd.DataFrame([[8.0, 2.0], [0.5, 9.5]])
         said = caption(confusion(table, ("a", "b"), label="SVFT plain", theme=LIGHT))
-        assert said == "SVFT plain answers 87.5% right; off the diagonal it takes a for b most often (2 of 10 times)."
+        assert said == "SVFT plain answers 87.5% right; its most frequent error is a for b (2 of 10 times)."
 
     def test_a_difference_is_one_table_minus_the_other(self):
         figure = confusion(CONFUSION, TOPICS, label="SVFT plain", theme=LIGHT, other=(REFERENCE, OTHER))

@@ -87,7 +87,7 @@ def test_a_resolved_study_plans_the_same_though_the_defaults_may_change(monkeypa
         ({"budgets": (41_472.5,)}, "41472.5 is not a whole number"),
         ({"learning_rates": {"lora": ("fast",)}}, "'fast' is not a number"),
         ({"base": ["a"]}, "is not a name"),
-        ({"custom_indices": ((0, 0), (3, -1))}, "entry \\(3, -1\\).*count from 0"),
+        ({"custom_indices": ((0, 0), (3, -1))}, "entry \\(3, -1\\).*counted from 0"),
         ({"final_split": "train"}, "final_split='train' must be one of test, validation"),
     ],
 )
