@@ -37,5 +37,5 @@ def test_bars_add_up_to_the_peak_in_a_unit_that_can_be_read(factor, unit):
     total = sum(sum(trace.x) for trace in figure.data)
     assert total * (1e6 if unit == "MB" else 1e9) == pytest.approx(table["peak"].sum())
     assert figure.layout.xaxis.title.text == f"peak memory in {unit}"
-    assert "most full fine-tuning" in figure.layout.meta["caption"]
+    assert "full fine-tuning the most" in figure.layout.meta["caption"]
     assert "mostly activations" in figure.layout.meta["caption"]

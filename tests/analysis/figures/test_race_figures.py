@@ -186,7 +186,7 @@ class TestCostBars:
     def test_the_dearest_are_named(self):
         said = caption(cost_bars(cost_table(), reference=REFERENCE, theme=LIGHT))
         assert "SVFT plain, 1.50 times as long" in said
-        assert "SVFT plain, 2.50 times as much" in said
+        assert "SVFT plain takes the most memory, 2.50 times as much" in said
 
 
 class TestRankBudget:

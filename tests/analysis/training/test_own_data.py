@@ -115,7 +115,7 @@ def test_columns_of_lists_and_bytes_in_parquet_are_left_out():
         (b'text,label\n"first"?,a\n', "x.csv", "near line 2"),
         (b"text,label\nfirst,a\ncaf\xe9,b\n", "x.csv", "Line 3 of x.csv is not UTF-8"),
         (b"\xff\xfea", "x.csv", "not UTF-8"),
-        (b"text,label\n\0,a\n", "x.csv", "no text file"),
+        (b"text,label\n\0,a\n", "x.csv", "not a text file"),
         (b"PK\x03\x04rest", "x.xlsx", "workbook or a compressed file: save the table as CSV"),
         (b"\x1f\x8brest", "x.csv.gz", "compressed"),
         (b"PAR1rest", "x.parquet", "x.parquet is a damaged Parquet file"),

@@ -142,4 +142,4 @@ def test_one_seed_is_named_in_the_claim():
 
 
 def test_a_claim_without_a_comparison_is_said():
-    assert "No SVFT pattern finished beside" in claim_sentence(claim(*shares(banded=0.8, head_only=0.6)))
+    assert "No SVFT pattern finished alongside" in claim_sentence(claim(*shares(banded=0.8, head_only=0.6)))
