@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from peft.config import PeftConfig
 
+from .card import tell_how_to_load
 from .errors import SvftError
 from .patterns import PATTERNS
 
@@ -51,8 +53,9 @@ class SvftConfig(PeftConfig):
         overrides: Exceptions by module: regular expression (matched as in LoRA's `rank_pattern`) -> {"pattern": …,
             "off_diag": …}.
         init_weights: True starts at M = 0, so that the adapted model starts as the base. False is the noisy start of
-            the paper's authors: half of Kaiming-normal noise (their gate starts at sigmoid(0) = 0.5).
-        seed: Seed of the random pattern and of the noisy start.
+            the paper's authors: half of Kaiming-normal noise (their gate starts at sigmoid(0) = 0.5), drawn from
+            torch's generator.
+        seed: Seed of the random pattern.
         embed_basis: Writes U and V into the adapter file, so that it does not depend on recomputing them.
         basis_dtype: Type in which U and V are kept: "float32", "bfloat16", "float16". None is the weight's own.
         target_modules: Names or regular expression of the modules to adapt, or "all-linear". None chooses the linear
@@ -82,7 +85,7 @@ class SvftConfig(PeftConfig):
         default=None, metadata={"help": "Pattern and size of single modules, by regular expression."}
     )
     init_weights: bool = field(default=True, metadata={"help": "True starts at M = 0, False from noise."})
-    seed: int = field(default=0, metadata={"help": "Seed of the random pattern and of the noisy start."})
+    seed: int = field(default=0, metadata={"help": "Seed of the random pattern."})
     embed_basis: bool = field(default=False, metadata={"help": "Writes U and V into the adapter file."})
     basis_dtype: Literal["float32", "bfloat16", "float16"] | None = field(
         default=None, metadata={"help": "Type in which U and V are kept; None is the weight's own."}
@@ -103,8 +106,8 @@ class SvftConfig(PeftConfig):
             setattr(self, name, set(value) if isinstance(value, (list, tuple)) else value)
         if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
             raise SvftError("layers_to_transform needs target_modules as a list of names, not a regular expression.")
-        if self.layers_pattern is not None and self.layers_to_transform is None:
-            raise SvftError("layers_pattern is used only together with layers_to_transform.")
+        if self.layers_pattern and self.layers_to_transform is None:
+            raise SvftError("When `layers_pattern` is specified, `layers_to_transform` must also be specified.")
         self._check_size()
         self._check_custom()
         self._check_overrides()
@@ -118,6 +121,13 @@ class SvftConfig(PeftConfig):
             raise SvftError(f"init_weights={self.init_weights!r} must be True (M = 0) or False (noise).")
         if self.basis_dtype is not None and self.basis_dtype not in BASIS_DTYPES:
             raise SvftError(f"basis_dtype={self.basis_dtype!r} must be None or one of {', '.join(BASIS_DTYPES)}.")
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """Save the configuration; beside an adapter's weights, write into the README how the adapter is loaded."""
+        super().save_pretrained(save_directory, **kwargs)
+        directory = Path(save_directory)
+        if any(directory.glob("adapter_model.*")):
+            tell_how_to_load(directory)
 
     def _check_size(self) -> None:
         _check_pattern(self.pattern)

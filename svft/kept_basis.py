@@ -101,6 +101,12 @@ class KeptBasis:
         self.svft_U.add(adapter_name, U.contiguous(), persistent)
         self.svft_V.add(adapter_name, V.contiguous(), persistent)
 
+    def take_basis_of(self, adapter_name: str, other: str) -> None:
+        """Give an adapter the U and V that another one has as its own."""
+        self._own(adapter_name, *self.get_basis(other), persistent=self.svft_U.is_saved(other))
+        for container in (self.svft_fingerprint, self.svft_signature, self.svft_sigma):
+            container.record(adapter_name, container[other].clone())
+
     def weight_is_decomposed(self, exact: bool = False) -> bool:
         """Return whether W is what U and V were computed from, see `svft.freshness.Witness.is_decomposed`."""
         weight = self.get_base_layer().weight

@@ -81,7 +81,15 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
         return weight.T if self.fan_in_fan_out else weight
 
     def update_layer(self, adapter_name: str) -> None:
-        """Make a place for an adapter; `SvftModel` sizes and fills it when all matrices are known."""
+        """Make a place for an adapter; `SvftModel` sizes and fills it when all matrices are known.
+
+        Raises:
+            ValueError: If the name is one that PyTorch's modules use themselves.
+        """
+        if adapter_name not in self.svft_coefficients:
+            for container in (self.svft_coefficients, self.svft_sigma, self.svft_U):
+                if hasattr(container, adapter_name):
+                    raise ValueError(f"{adapter_name} is an attribute of modules: give the adapter another name.")
         self.svft_coefficients[adapter_name] = nn.Parameter(torch.empty(0))
         self.scaling[adapter_name] = 1.0
 
@@ -178,7 +186,7 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
             adapter_names: The adapters; None means the active ones.
 
         Raises:
-            SvftError: With `safe_merge`, where the merged weight would not be finite.
+            SvftError: With `safe_merge`, if the merged weight would not be finite.
         """
         for adapter_name in check_adapters_to_merge(self, adapter_names):
             if adapter_name not in self.svft_coefficients:
@@ -187,9 +195,7 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
             delta = self._delta(adapter_name)
             merged = (weight.to(delta.dtype) + delta).to(weight.dtype)
             if safe_merge and not torch.isfinite(merged).all():
-                raise SvftError(
-                    f"NaN or infinity in the merged weight of {self.module_name}: adapter {adapter_name} is broken."
-                )
+                raise SvftError(f"NaNs detected in the merged weights. The adapter {adapter_name} seems to be broken")
             self._set_weight(merged)
             self.merged_adapters.append(adapter_name)
 
@@ -227,3 +233,12 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
         """Return True: ΔW is additive."""
         return True
+
+
+def layers_of(model: nn.Module, adapter_name: str) -> dict[str, SvftLayer]:
+    """Return the layers of `model` that hold an adapter, by module name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, SvftLayer) and adapter_name in module.svft_coefficients
+    }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from .coefficients import band_width_worth, multiply
+from .errors import SvftError
 from .layer import SvftLayer
 
 
@@ -58,24 +62,58 @@ class Linear(nn.Module, SvftLayer):
         self._expect_basis(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def forward(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
-        """Return the adapted layer's output (..., out) for x (..., in)."""
+    def forward(
+        self, x: torch.Tensor, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any
+    ) -> torch.Tensor:
+        """Return the adapted layer's output.
+
+        Args:
+            x: Input (..., in).
+            *args: Passed on to the base layer.
+            adapter_names: The adapter of each example of the batch, "__base__" for none; None applies the active
+                adapters to all of them.
+            **kwargs: Passed on to the base layer.
+
+        Returns:
+            Output (..., out).
+
+        Raises:
+            SvftError: If `adapter_names` has another length than the batch, or an adapter is merged.
+        """
+        if adapter_names is not None:
+            self._check_adapter_names(x, adapter_names)
         if self.disable_adapters:
             if self.merged:
                 self.unmerge()
             return self.base_layer(x, *args, **kwargs)
         if self.merged:
             return self.base_layer(x, *args, **kwargs)
-        active = [name for name in self.active_adapters if name in self.svft_coefficients]
-        for name in active:
+        used = self.active_adapters if adapter_names is None else dict.fromkeys(adapter_names)
+        names = [name for name in used if name in self.svft_coefficients]
+        for name in names:
             if not self.is_settled(name):
                 self.settle(name)
-        if len(active) == 1 and self._can_fold(active[0], x):
-            return self._folded(active[0], x)
+        if adapter_names is None and len(names) == 1 and not (args or kwargs) and self._can_fold(names[0], x):
+            return self._folded(names[0], x)
         result = self.base_layer(x, *args, **kwargs)
-        for name in active:
-            result = result + self._update(name, x).to(result.dtype)
+        for name in names:
+            if adapter_names is None:
+                result = result + self._update(name, x).to(result.dtype)
+            else:
+                rows = torch.tensor([row for row, of in enumerate(adapter_names) if of == name], device=x.device)
+                result = result.index_add(0, rows, self._update(name, x[rows]).to(result.dtype))
         return result
+
+    def _check_adapter_names(self, x: torch.Tensor, adapter_names: Sequence[str]) -> None:
+        if len(x) != len(adapter_names):
+            raise SvftError(
+                "Length of `adapter_names` should be the same as the number of inputs, but got "
+                f"{len(adapter_names)} and {len(x)} respectively."
+            )
+        if self.merged:
+            raise SvftError(
+                "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
+            )
 
     def _can_fold(self, adapter: str, x: torch.Tensor) -> bool:
         """Whether U((Σ+M)(Vᵀx)) may stand for Wx + U(M(Vᵀx)): only where both are equal to float32 rounding."""

@@ -55,7 +55,7 @@ def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: S
     """
     state, errors, marks, unmarked = dict(state_dict), {}, None, []
     for name, layer in layers.items():
-        stem = _stem(name, state)
+        stem = stem_of(name, state)
         for side in "UV":  # PEFT knows only what the model has
             if (vectors := state.pop(f"{stem}.svft_{side}", None)) is not None:
                 state[f"{name}.svft_{side}.{adapter_name}"] = vectors
@@ -85,7 +85,7 @@ def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: S
     return state
 
 
-def _stem(name: str, state: State) -> str:
+def stem_of(name: str, state: State) -> str:
     """Return the module's name as the checkpoint spells it, with or without PEFT's prefix."""
     bare = name.removeprefix(_PREFIX)
     return bare if any(key.startswith(f"{bare}.svft_") for key in state) else _PREFIX + bare

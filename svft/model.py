@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +23,13 @@ from .config import SvftConfig
 from .contexts import report_progress
 from .decomposition import is_randomized
 from .errors import SvftError
-from .layer import CoefficientSpec, SvftLayer
+from .layer import CoefficientSpec, SvftLayer, layers_of
 from .linear import Linear
 from .loading import basis_for_file, settled_state
+from .mixed_batch import mixed_batch
 from .patterns import PATTERNS, effective_pattern, nearest_off_diag, pattern_size, spread_budget
 from .targets import TARGET_MODULES, TARGET_NAMES
+from .weighted import check_bases, check_request, fill, sum_config
 
 logger = logging.getLogger(__name__)
 
@@ -82,22 +87,56 @@ class SvftModel(BaseTuner):
     ):
         """Create the layers of an adapter, then size and fill them once all of them are known."""
         try:
-            super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
-            layers = _layers(model, adapter_name)
-            _initialize(layers, self.peft_config[adapter_name], adapter_name, empty=low_cpu_mem_usage)
-            if not autocast_adapter_dtype:  # as of other methods: M has the type of the base
-                for layer in layers.values():
-                    layer.svft_coefficients[adapter_name].data = layer.svft_coefficients[adapter_name].data.to(
-                        layer.get_base_weight().dtype
-                    )
+            with torch.inference_mode(False), torch.no_grad():  # what is made in inference mode could not be trained
+                super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
+                layers = layers_of(model, adapter_name)
+                _initialize(layers, self.peft_config[adapter_name], adapter_name, empty=low_cpu_mem_usage)
         except Exception:
             _take_out(model, adapter_name)
             raise
 
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        if kwargs.get("alora_offsets") is not None:
+            raise SvftError("SVFT has no activated adapters (aLoRA): leave alora_offsets out.")
+        names, num_beams = kwargs.get("adapter_names"), kwargs.get("num_beams")
+        with nullcontext() if names is None else mixed_batch(self.model, names, num_beams or 1):
+            yield
+
+    def add_weighted_adapter(
+        self,
+        adapters: list[str],
+        weights: list[float],
+        adapter_name: str,
+        combination_type: str = "linear",
+    ) -> None:
+        """Add an adapter whose update is the weighted sum of others', exactly: M = Σ wₐ αₐ Mₐ, Ω is their union.
+
+        Args:
+            adapters: Names of the adapters to add.
+            weights: A weight for each, of either sign.
+            adapter_name: Name of the new adapter.
+            combination_type: "linear", "svd" or "cat"; for SVFT they are the same.
+
+        Raises:
+            SvftError: If the request is contradictory, or the adapters belong to different singular vectors.
+        """
+        check_request(self.peft_config, self.model, adapters, weights, adapter_name, combination_type)
+        layers = {name: layer for adapter in adapters for name, layer in layers_of(self.model, adapter).items()}
+        check_bases(layers, adapters)
+        self.peft_config[adapter_name] = sum_config(self.peft_config, layers, adapters)
+        try:
+            self.inject_adapter(self.model, adapter_name)
+        except Exception:
+            del self.peft_config[adapter_name]
+            raise
+        for layer in layers_of(self.model, adapter_name).values():
+            fill(layer, adapter_name, adapters, weights)
+
     @classmethod
     def _get_adapter_state_dict(cls, model, config, adapter_name, state_dict, unwanted_adapter_names):
         found = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
-        layers = _layers(model, adapter_name)
+        layers = layers_of(model, adapter_name)
         found |= basis_for_file(layers, adapter_name, asked=config.embed_basis)
         # The file's types do not depend on what the model was cast to.
         return {
@@ -106,29 +145,23 @@ class SvftModel(BaseTuner):
 
     @classmethod
     def _remap_adapter_state_dict_for_load(cls, model, config, adapter_name, state_dict):
-        state = settled_state(_layers(model, adapter_name), adapter_name, state_dict)
+        state = settled_state(layers_of(model, adapter_name), adapter_name, state_dict)
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state)
 
     def _cast_adapter_dtype(self, adapter_name, autocast_adapter_dtype=True):
         super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
         # PEFT's last step of loading: what was loaded is ready to be compiled and exported, too.
-        for layer in _layers(self.model, adapter_name).values():
+        for layer in layers_of(self.model, adapter_name).values():
             if adapter_name in layer.spec and not layer.is_settled(adapter_name):
                 layer.settle(adapter_name)
-
-
-def _layers(model: nn.Module, adapter_name: str) -> dict[str, SvftLayer]:
-    """Return the layers of `model` that hold an adapter, by module name."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, SvftLayer) and adapter_name in module.svft_coefficients
-    }
+            if not autocast_adapter_dtype:  # as of other methods: M has the type of the base
+                coefficients = layer.svft_coefficients[adapter_name]
+                coefficients.data = coefficients.data.to(layer.get_base_weight().dtype)
 
 
 def _take_out(model: nn.Module, adapter_name: str) -> None:
     """Undo an adapter that could not be made; a layer that holds no other one is the base's own again."""
-    for name, layer in _layers(model, adapter_name).items():
+    for name, layer in layers_of(model, adapter_name).items():
         del layer.svft_coefficients[adapter_name]
         if layer.svft_coefficients:
             layer.delete_adapter(adapter_name)
@@ -173,9 +206,6 @@ def _refuse_unsupported(name: str, target: nn.Module, parent: nn.Module, model: 
         raise SvftError(
             f"{name} has a weight of type {weight.dtype}; SVFT adapts float32, bfloat16, float16, float64."
         )
-    for other in model.modules():
-        if isinstance(other, nn.Embedding) and other.weight is weight:
-            raise SvftError(f"{name} shares its weight with an embedding (tied head): leave it out of target_modules.")
 
 
 # -- sizes and first values
@@ -194,7 +224,7 @@ def _initialize(layers: dict[str, SvftLayer], config: SvftConfig, adapter_name: 
         layer.ensure_basis(plan.rank, dtype)
         indices, off_diag = _draw(layer, plan, config, empty)
         spec = CoefficientSpec(plan.pattern, plan.rank, off_diag)
-        values = torch.empty(len(indices), device="meta") if empty else _first_values(layer, len(indices), config)
+        values = torch.empty(len(indices), device="meta") if empty else _first_values(len(indices), config)
         layer.init_adapter(adapter_name, spec, indices, values, config.embed_basis)
         report_progress(number + 1, len(layers), layer.module_name)
 
@@ -228,7 +258,8 @@ def _plan(layers: dict[str, SvftLayer], config: SvftConfig) -> dict[str, _Plan]:
 
 def _custom_pairs(layer: SvftLayer, rank: int, config: SvftConfig) -> np.ndarray:
     """Return the (i, j) of a matrix in the custom pattern, int64 (k, 2), sorted."""
-    key = next((k for k in config.custom_indices if re.fullmatch(rf"(.*\.)?{re.escape(k)}", layer.module_name)), None)
+    fitting = [k for k in config.custom_indices if re.fullmatch(rf"(.*\.)?{re.escape(k)}", layer.module_name)]
+    key = max(fitting, key=len, default=None)
     if key is None:
         raise SvftError(f"custom_indices has no entry for {layer.module_name}: name every adapted matrix.")
     pairs = np.unique(np.asarray(config.custom_indices[key], dtype=np.int64), axis=0)
@@ -261,12 +292,11 @@ def _draw(layer: SvftLayer, plan: _Plan, config: SvftConfig, empty: bool) -> tup
     return indices, nearest_off_diag(plan.rank, len(indices))
 
 
-def _first_values(layer: SvftLayer, k: int, config: SvftConfig) -> torch.Tensor:
+def _first_values(k: int, config: SvftConfig) -> torch.Tensor:
     """Return the first coefficients (k,): zero, or the noise of the authors' code behind its half-open gate."""
     if config.init_weights:
         return torch.zeros(k)
-    generator = torch.Generator().manual_seed(config.seed ^ zlib.crc32(layer.module_name.encode()))
-    return 0.5 * torch.randn(k, generator=generator) * (2 / k) ** 0.5
+    return 0.5 * torch.randn(k) * (2 / k) ** 0.5
 
 
 def _announce(layers: dict[str, SvftLayer], plans: dict[str, _Plan], dtype: torch.dtype | None) -> None:

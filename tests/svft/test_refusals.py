@@ -12,7 +12,6 @@ from transformers import MixtralConfig, MixtralForCausalLM
 
 import svft
 from svft import model as model_module
-from svft.layer import SvftLayer
 from tests.svft.tiny import config_for, logits, make_inputs, make_model, svft_layers
 
 
@@ -82,14 +81,6 @@ def test_a_convolution_and_an_embedding():
 
 def test_a_projection_that_multihead_attention_reads_past_its_forward():
     refuse(one(nn.MultiheadAttention(4, 2)), "layer.out_proj is read past its forward", "out_proj")
-
-
-def test_a_tied_output_head():
-    model = make_model("gpt2")
-    refuse(model, r"lm_head shares its weight with an embedding \(tied head\)", "c_attn", "lm_head")
-    # all-linear leaves it out by itself
-    adapted = get_peft_model(model, svft.SvftConfig(target_modules="all-linear"))
-    assert not isinstance(adapted.base_model.model.lm_head, SvftLayer)
 
 
 def test_fused_experts():

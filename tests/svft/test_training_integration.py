@@ -53,26 +53,6 @@ def test_gradients_are_those_of_the_dense_updated_weights(pattern):
 
 
 @every_pattern
-@pytest.mark.parametrize("use_reentrant", [False, True])
-def test_gradient_checkpointing_gives_the_same_gradients(pattern, use_reentrant):
-    inputs = make_inputs("llama")
-
-    def train_step(checkpointing: bool):
-        options = {"target_modules": ["q_proj", "k_proj"]} if pattern == "custom" else {}
-        model = train_by_hand(get_peft_model(make_model("llama"), config_for(pattern, **options))).train()
-        if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
-            model.enable_input_require_grads()
-        loss_of(model, inputs).backward()
-        return gradients(model)
-
-    plain, checkpointed = train_step(False), train_step(True)
-    assert plain.keys() == checkpointed.keys()
-    for name, gradient in plain.items():
-        torch.testing.assert_close(checkpointed[name], gradient)
-
-
-@every_pattern
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiling_gives_the_same_outputs_and_gradients(pattern, backend):
     torch._dynamo.reset()
