@@ -16,6 +16,7 @@ from transformers import (
     ViTConfig,
     ViTForImageClassification,
 )
+from transformers.pytorch_utils import Conv1D
 
 import svft
 from svft.layer import SvftLayer
@@ -56,7 +57,34 @@ def _vit() -> nn.Module:
     )  # fmt: skip
 
 
-_BUILDERS: dict[str, Callable[[], nn.Module]] = {"bert": _bert, "gpt2": _gpt2, "llama": _llama, "vit": _vit}
+class _Layers(nn.Module):
+    """Two layers and a head, without transformers' conventions."""
+
+    def __init__(self, kind: Callable[[int, int], nn.Module]):
+        super().__init__()
+        self.wide, self.square, self.classifier = kind(16, 40), kind(40, 40), nn.Linear(40, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.square(self.wide(x).relu()).relu())
+
+
+_BUILDERS: dict[str, Callable[[], nn.Module]] = {
+    "bert": _bert,
+    "gpt2": _gpt2,
+    "llama": _llama,
+    "vit": _vit,
+    "mlp": lambda: _Layers(nn.Linear),
+    "conv1d": lambda: _Layers(lambda in_, out: Conv1D(out, in_)),
+}
+# Of all architectures, the modules that the custom pattern adapts.
+SOME_MODULES = {
+    "bert": ["query", "value"],
+    "gpt2": ["c_attn", "c_fc"],
+    "llama": ["q_proj", "down_proj"],
+    "vit": ["q_proj", "fc1"],
+    "mlp": ["wide", "square"],
+    "conv1d": ["wide", "square"],
+}
 
 
 def make_model(architecture: str = "bert", dtype: torch.dtype = torch.float32, seed: int = 0) -> nn.Module:
@@ -73,6 +101,8 @@ def make_model(architecture: str = "bert", dtype: torch.dtype = torch.float32, s
 def make_inputs(architecture: str = "bert", dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
     """Return a fixed batch of two examples."""
     generator = torch.Generator().manual_seed(1)
+    if architecture in ("mlp", "conv1d"):
+        return {"x": torch.randn(2, 16, generator=generator).to(dtype)}
     if architecture == "vit":
         return {"pixel_values": torch.randn(2, 1, 8, 8, generator=generator).to(dtype)}
     return {"input_ids": torch.randint(50, (2, 7), generator=generator)}
@@ -81,7 +111,8 @@ def make_inputs(architecture: str = "bert", dtype: torch.dtype = torch.float32) 
 def logits(model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return the logits without gradients."""
     with torch.no_grad():
-        return model(**inputs).logits
+        output = model(**inputs)
+    return output if isinstance(output, torch.Tensor) else output.logits
 
 
 def svft_layers(model: nn.Module) -> dict[str, SvftLayer]:
