@@ -54,7 +54,7 @@ def test_importing_svft_registers_the_method_with_peft():
         ({"overrides": {"key": {"pattern": "banded"}}}, r"give off_diag in overrides\['key'\]"),
         ({"overrides": {"key": {"pattern": "diagonal"}}}, "allowed are plain"),
         ({"overrides": {"key": {"off_diag": 1}}}, "leave off_diag out, or choose"),
-        ({"layers_pattern": "layer"}, "only together with layers_to_transform"),
+        ({"layers_pattern": "layer"}, "`layers_to_transform` must also be specified"),
         ({"target_modules": ".*query", "layers_to_transform": [0]}, "as a list of names"),
     ],
 )
