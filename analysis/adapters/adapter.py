@@ -19,7 +19,7 @@ from analysis.models.naming import places
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """What is known of an update ΔW that is no SVFT update, beside its projection M = UᵀΔWV.
+    """What is known of an update ΔW that is not an SVFT update, besides its projection M = UᵀΔWV.
 
     Where W is not square, one side of ΔW can leave the thin basis. `outside` is that part in coordinates of an
     orthonormal basis of its own, so that the rows (columns) of M and T together are ΔW up to a rotation:
@@ -29,8 +29,8 @@ class Projection:
         outside: T, (t, n) where out > in, (n, t) where out < in, float64; None where W is square.
         trained: Number of parameters that the method trained for this matrix.
         rank_bound: The most that the rank of ΔW can be, by the method.
-        floor: Singular values of ΔW up to here are rounding; None where ΔW is exact, for max(shape)·eps·σ₁.
-        alignment: |UᵀV|, (n, n) float32, by which top_k chooses its entries; None where W is not square.
+        floor: Singular values of ΔW up to here are rounding; None if ΔW is exact, for max(shape)·eps·σ₁.
+        alignment: |UᵀV|, (n, n) float32, by which top_k chooses its entries; None if W is not square.
     """
 
     outside: np.ndarray | None
@@ -50,15 +50,15 @@ class AdaptedMatrix:
         kind: "query", "key", "value", "attention out", "MLP gate", "MLP up", "MLP down", or the end of the path.
         label: "Layer 2 · value".
         shape: (out, in) of W.
-        sigma: Singular values of W, descending: (m,) float64. m = min(shape), or less where the adapter was trained
+        sigma: Singular values of W, descending: (m,) float64. m = min(shape), or less if the adapter was trained
             in a truncated basis.
         rows: i of each trained entry, (k,) int64, in the file's order.
         cols: j of each trained entry, (k,) int64.
         values: Trained entries M[i, j], (k,) float64.
         pattern: "plain", "banded", "random", "top_k", "custom": what this matrix really got.
         pattern_label: The pattern for people: "banded d=2", "top_k → random (not square)".
-        off_diag: Half-width d of the band; for random and top_k the d that sized them; None where there is none.
-        projection: Where M is only the part of another kind of update that lies in the thin basis: the rest of it.
+        off_diag: Half-width d of the band; for random and top_k the d that sized them; None if there is none.
+        projection: If M is only the part of another kind of update that lies in the thin basis: the rest of it.
             `rows`, `cols` and `values` are then all n² entries, row by row, and `pattern` is "projected".
     """
 
@@ -115,7 +115,7 @@ class AdaptedMatrix:
 
     @property
     def outside(self) -> np.ndarray | None:
-        """T of a projection (see `Projection`); None where all of ΔW lies in the basis."""
+        """T of a projection (see `Projection`); None if all of ΔW lies in the basis."""
         return self.projection.outside if self.projection else None
 
     def with_outside(self, inside: np.ndarray) -> np.ndarray:
@@ -185,12 +185,12 @@ class Adapter:
     Attributes:
         path: Its directory.
         config: adapter_config.json; of a whole checkpoint config.json.
-        base: Hub id or path of the base model, or None where the config names none.
-        task: Name of the task it was trained on ("bbc_headlines"), where its evaluation.json says so, else None.
+        base: Hub id or path of the base model, or None if the config names none.
+        task: Name of the task it was trained on ("bbc_headlines"), if its evaluation.json says so, else None.
         method: "SVFT plain", "SVFT banded d=2", "LoRA r=8", …, "full fine-tuning", "head only".
         matrices: One row per adapted matrix, ordered by layer then kind. Columns: name, layer (Int64), kind, label,
             out, in, n (= min(out, in)), m (directions in the file), k (entries of M), pattern, pattern_label,
-            off_diag (Int64, NA where none), trained (trained parameters; k for SVFT).
+            off_diag (Int64, NA if none), trained (trained parameters; k for SVFT).
         head: Shapes of the other tensors in the file (the task head and what was trained with it), by name.
         kind: "SVFT", "LoRA", "DoRA", …, "full fine-tuning", "head only": recognised from the files.
         files: Its tensors.
@@ -238,7 +238,7 @@ class Adapter:
             name: One of `names`.
 
         Raises:
-            AdapterError: Where there is no such matrix, or its numbers are damaged.
+            AdapterError: If there is no such matrix, or its numbers are damaged.
         """
         row = self._row(name)
         sigma, values, flat = read_matrix(self.files, name, self.config, row)
@@ -258,7 +258,7 @@ class Adapter:
                 yield matrix
 
     def _row(self, name: str) -> dict:
-        """Return the row of `matrices` of a name, as a dictionary; an AdapterError where there is none."""
+        """Return the row of `matrices` of a name, as a dictionary; an AdapterError if there is none."""
         if name not in self._rows:
             for one in self.left_out:
                 if one.name == name:
@@ -304,7 +304,7 @@ class Adapter:
         return read_signature(self.files, name).astype(np.float16)
 
     def dense_update(self, name: str) -> np.ndarray | None:
-        """Return ΔW of a matrix, (out, in) float64; None where the files have its coefficients only."""
+        """Return ΔW of a matrix, (out, in) float64; None if the files have its coefficients only."""
         return None
 
 

@@ -20,7 +20,7 @@ def fetch(repository: str, revision: str, directory: str) -> Iterator[Any]:
         directory: Where the files go; "" for the Hub's cache, where a base model belongs.
 
     Raises:
-        AdapterError: Where it cannot be reached, has no such files, or they are larger than a public server allows.
+        AdapterError: If it cannot be reached, has no such files, or they are larger than a public server allows.
     """
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError

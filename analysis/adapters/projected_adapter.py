@@ -1,4 +1,4 @@
-"""An adapter that is no SVFT adapter, shown as its projection into the singular basis of its base model."""
+"""An adapter that is not an SVFT adapter, shown as its projection into the singular basis of its base model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class UpdateSource(Protocol):
         ...
 
     def check(self, module: str, shape: tuple[int, int]) -> None:
-        """Raise an AdapterError where the files do not fit a weight of this shape, before anything large is read."""
+        """Raise an AdapterError if the files do not fit a weight of this shape, before anything large is read."""
         ...
 
 
@@ -71,7 +71,7 @@ class ProjectedAdapter(Adapter):
             name: One of `names`.
 
         Raises:
-            AdapterError: Where there is no such matrix, or its numbers are damaged.
+            AdapterError: If there is no such matrix, or its numbers are damaged.
         """
         row = self._row(name)
         from analysis.adapters.projection import project  # torch: not before the first matrix

@@ -15,7 +15,7 @@ class Update:
     """An update ΔW = left · right of one weight W (out, in), or a dense one.
 
     Attributes:
-        left: (out, r), or the whole ΔW (out, in) where `right` is None.
+        left: (out, r), or the whole ΔW (out, in) if `right` is None.
         right: (r, in), or None.
         rank_bound: The most that its rank can be, by the method that made it.
         floor: Singular values up to here are rounding; None for max(shape)·eps·σ₁ of ΔW itself in float32.

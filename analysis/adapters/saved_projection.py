@@ -1,7 +1,7 @@
 """A projection on disk: M, and what lies outside the basis, of a few matrices. Opening needs neither base nor torch.
 
 `projection.safetensors` has, for each module, ``<module>.M`` (n, n), ``<module>.outside`` (the upper triangle of T, by
-rows, where W is not square), ``<module>.sigma`` (n,), ``<module>.shape`` (2,) and ``<module>.signature`` (2, n, 2) of
+rows, if W is not square), ``<module>.sigma`` (n,), ``<module>.shape`` (2,) and ``<module>.signature`` (2, n, 2) of
 the singular vectors. M and T are float16 in units of ``<module>.scale``, which keeps their relative error below 5e-4.
 `projection.json` says what was projected.
 """
@@ -43,7 +43,7 @@ class SavedProjection(Adapter):
             name: One of `names`.
 
         Raises:
-            AdapterError: Where there is no such matrix, or its numbers are damaged.
+            AdapterError: If there is no such matrix, or its numbers are damaged.
         """
         row = self._row(name)
         M, outside, sigma = _read_matrix(self.files, name, (int(row["out"]), int(row["in"])))
@@ -60,7 +60,7 @@ def save_projection(directory: Path, adapter: Adapter, names: Iterable[str]) -> 
     """Write the projection of some matrices of a projected adapter into a directory.
 
     Args:
-        directory: It is made where it is not there.
+        directory: It is made if it is not there.
         adapter: A projected adapter.
         names: Some of its names.
     """

@@ -42,7 +42,7 @@ def unpack(archive: BinaryIO, directory: Path) -> Path:
         `directory`.
 
     Raises:
-        AdapterError: Where it is no zip, holds no adapter, tries to write elsewhere, or is too large.
+        AdapterError: If it is not a zip, holds no adapter, tries to write elsewhere, or is too large.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -56,7 +56,7 @@ def unpack(archive: BinaryIO, directory: Path) -> Path:
                     with opened.open(member) as source:
                         room -= _copy(source, directory / path.name, room)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
-        raise AdapterError(f"The upload is no zip that can be read ({error}); pack the directory again.") from error
+        raise AdapterError(f"The upload is not a readable zip ({error}); pack the directory again.") from error
     except (ValueError, zipfile.zlib.error) as error:
         raise AdapterError(f"The zip is damaged ({error}); pack the directory again.") from error
     return directory
@@ -73,13 +73,13 @@ def keep(files: Iterable[tuple[str, BinaryIO]], directory: Path) -> Path:
         `directory`.
 
     Raises:
-        AdapterError: Where there is a file of no use, or they are too large.
+        AdapterError: If one of the files is of no use, or they are too large.
     """
     room = max_upload()
     for name, content in files:
         if not is_known(name):
             raise AdapterError(
-                f"{name!r} is no file of an adapter: upload adapter_config.json and adapter_model.safetensors, "
+                f"{name!r} is not an adapter file: upload adapter_config.json and adapter_model.safetensors, "
                 "or a zip of the directory."
             )
         room -= _copy(content, directory / name, room)
@@ -90,7 +90,7 @@ def with_base(path: Path, base: str, directory: Path) -> Path:
     """Make `directory` the same adapter as `path` on a base model that a person chose; weights are linked, not copied.
 
     Raises:
-        AdapterError: Where its config cannot be read.
+        AdapterError: If its config cannot be read.
     """
     directory.mkdir(parents=True)
     for file in path.iterdir():
@@ -111,9 +111,7 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
     for member in members:
         name, path = member.filename, PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in member.orig_filename:
-            raise AdapterError(
-                f"The zip has a member {name[:80]!r} that points outside of it; pack the directory again."
-            )
+            raise AdapterError(f"The zip has a member {name[:80]!r} that points outside it; pack the directory again.")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise AdapterError(f"The zip has a link, {name[:80]!r}; pack the files themselves.")
         if member.flag_bits & 1:

@@ -129,7 +129,7 @@ def chosen_fields(config: dict, shape: tuple[int, int], where: str) -> dict[str,
     """Return what PEFT needs from an adapter's config for one weight of `shape` (out, in).
 
     Raises:
-        AdapterError: Where a field has a value that no such adapter can have, or one that is not followed here.
+        AdapterError: If a field has a value that no such adapter can have, or one that is not followed here.
     """
     for field, reason in _REFUSED.items():
         if config.get(field):

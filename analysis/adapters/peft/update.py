@@ -210,7 +210,7 @@ def _adalora_fields(fields: dict[str, Any], module: str) -> dict[str, Any]:
 
 
 def _linear(weight: torch.Tensor, transposed: bool) -> nn.Module:
-    """Return a linear layer with `weight` (out, in), as GPT-2's Conv1D where the base has those."""
+    """Return a linear layer with `weight` (out, in), as GPT-2's Conv1D if the base has those."""
     import torch
     from torch import nn
     from transformers.pytorch_utils import Conv1D
