@@ -1,4 +1,4 @@
-"""What runs for each visitor: the pages, and the selection that all of them share."""
+"""What runs for each visitor: the pages, the links between them, and the pickers of what they show."""
 
 from pathlib import Path
 
@@ -6,21 +6,28 @@ import streamlit as st
 
 from analysis.common.errors import UserError
 from app import selection, style
+from app.views import opening, pickers
+
+ICONS = {"start": "home", "explore": "search", "race": "flag", "learn": "school"}
 
 st.set_page_config(page_title="SVFT Explorer", page_icon=str(Path(__file__).parent / "icon.svg"), layout="wide")
 
-start = st.Page("start.py", title="Start", icon=":material/home:", default=True)
-explore = st.Page("explore.py", title="Explore", icon=":material/search:")
-race = st.Page("race.py", title="Race", icon=":material/flag:")
-learn = st.Page("learn.py", title="Learn", icon=":material/school:")
-page = st.navigation([start, explore, race, learn], position="top")
-
+pages = {
+    name: st.Page(f"{name}.py", title=name.title(), icon=f":material/{icon}:", default=name == "start")
+    for name, icon in ICONS.items()
+}
+page = st.navigation(list(pages.values()), position="hidden")  # its own links would lose the selection
 style.apply()
-selection.render(show_adapter=page in (start, explore), explore=page == explore, race=page == race)
+with st.container(horizontal=True, key="pages"):
+    for each in pages.values():
+        st.page_link(each, query_params=selection.current().to_query())
+
 if wanted := selection.requested():
-    selection.follow_link({"explore": explore, "race": race}[wanted])
-else:
-    try:
-        page.run()
-    except UserError as error:
-        st.error(str(error), icon=":material/error:")
+    st.switch_page(pages[wanted], query_params=selection.current().to_query())
+if page in (pages["start"], pages["explore"]):
+    pickers.show(explore=page == pages["explore"])
+opening.show()
+try:
+    page.run()
+except UserError as error:
+    st.error(str(error), icon=":material/error:")

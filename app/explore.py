@@ -12,7 +12,7 @@ from app.views import coefficients, compare, convert, layers, left_out, measures
 from app.views.edit import page as edit
 
 
-def show_one(chosen: selection.Selection) -> None:
+def show_one(chosen: selection.Opened) -> None:
     """Draw the page of one adapter."""
     aside, stage = st.columns([5, 9], gap="medium")
     with stage, stopping_at_damage():  # one matrix first: the map reads them all
@@ -48,7 +48,7 @@ def second() -> Adapter | None:
         return None
 
 
-chosen = selection.current()
+chosen = selection.opened()
 if chosen.view == selection.EDIT:
     edit.show(chosen)
 elif (other := second()) is not None:

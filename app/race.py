@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import selection, trials
+from app.views import pickers
 from app.views.budgets import page as budgets
 from app.views.race import study
 from app.views.race.past import studies as past
@@ -11,11 +12,13 @@ from app.views.race.result import page as result
 from app.views.race.running import live
 
 trials.remember_visitor()
-record = trials.opened()
+chosen, record = selection.current(), trials.opened()
 if record is None:
-    if st.session_state["study"]:
+    if not chosen.study:
+        pickers.show_race_tabs()
+    else:
         st.warning(study.NOT_HERE, icon=":material/search_off:")
-    if st.session_state["tab"] == selection.RACE_TABS[1]:
+    if chosen.tab == selection.RACE_TABS[1]:
         budgets.show()
     else:
         plan.show()

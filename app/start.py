@@ -6,7 +6,7 @@ from analysis.adapters.recognise import is_causal
 from app import data, selection
 from app.views import dial, facts, wall, writing
 
-chosen = selection.current()
+chosen = selection.opened()
 
 words, picture = st.columns([5, 7], gap="medium")
 with words:

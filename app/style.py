@@ -1,48 +1,54 @@
-"""Layout that Streamlit's options do not reach."""
+"""The app's own layout, on the names that it gives to its containers."""
+
+from string import Template
 
 import streamlit as st
 
-from app import figures
+from app import compat, figures
 
-_CSS = """
+_CSS = Template("""
 <style>
-.stMainBlockContainer { padding: 3.9rem 2rem 1.5rem; }
-.stMainBlockContainer [data-testid="stVerticalBlock"] { gap: .6rem; }
-.stMainBlockContainer [data-testid="stHeading"] { padding: 0; }
-.stMainBlockContainer [data-testid="stHeading"] :is(h1, h2, h3) { padding: .1rem 0; }
+$main { padding: 3.9rem 2rem 1.5rem; }
+$main $block { gap: .6rem; }
+$main $heading { padding: 0; }
+$main $heading :is(h1, h2, h3) { padding: .1rem 0; }
+/* Captions as Streamlit draws them are too pale to be read by everyone (WCAG AA asks for a contrast of 4.5). */
+$main $caption { opacity: 1; }
+$main $caption :is(p, span) {
+  color: color-mix(in srgb, var(--text-color, currentColor) 80%, transparent); opacity: 1;
+}
+
+/* The links to the pages stand in the bar at the top, and stay there. */
+$header { background: var(--ground); }
+$wrapper:has(> .st-key-pages) { position: fixed; inset: .9rem auto auto 1rem; z-index: 1000000; width: auto; }
+.st-key-pages { gap: .25rem; flex-wrap: nowrap; }
+$wrapper:has(> .st-key-cookie) { display: none; }
 
 /* The selection: one row, two columns on a phone. */
 .st-key-selection { display: flex; flex-flow: row nowrap; gap: .75rem; align-items: start; }
 .st-key-selection > * { flex: 1 1 0; min-width: 0; }
 .st-key-selection > :has(.st-key-view-picker) { flex: none; width: max-content; }
-[data-testid="stLayoutWrapper"]:has(> [class*="-unseen"]), .st-key-unseen-link { display: none; }
-
-/* Streamlit's captions are too pale to be read by everyone (WCAG AA asks for a contrast of 4.5). */
-.stMainBlockContainer [data-testid="stCaptionContainer"] { opacity: 1; }
-.stMainBlockContainer [data-testid="stCaptionContainer"] :is(p, span) {
-  color: color-mix(in srgb, var(--text-color, currentColor) 80%, transparent); opacity: 1;
-}
 
 /* "⋯" stands at the right end of a figure's sentence, and needs no arrow. */
 [class*="st-key-foot-"] { flex-wrap: nowrap; }
 [class*="st-key-more-"] button { min-height: 0; padding: 0 .4rem; line-height: 1; }
-[class*="st-key-more-"] button [data-testid="stIconMaterial"] { display: none; }
+[class*="st-key-more-"] button $icon { display: none; }
 
-.st-key-facts [data-testid="stMetricLabel"] p { white-space: nowrap; }
+.st-key-facts $metric_label p { white-space: nowrap; }
 
 /* Race: lanes of methods under the slider of budgets; a dot stands where the slider would for its size. */
 :is([class*="st-key-race-"], .st-key-compare, .st-key-edit)
-[data-testid="stHeading"] [data-testid="stMarkdownContainer"] {
+$heading $words {
   margin-bottom: 0;
 }
 [class*="st-key-race-section-"] { margin-top: .75rem; }
 /* What is drawn anew every second does not fade meanwhile. */
-.st-key-live [data-stale="true"] { opacity: 1; }
-.stMainBlockContainer .st-key-lanes [data-testid="stVerticalBlock"] { gap: 0; }
+.st-key-live $stale { opacity: 1; }
+$main .st-key-lanes $block { gap: 0; }
 .st-key-lanes { padding-top: .75rem; }
-.stMainBlockContainer button[kind="primary"] { color: var(--ground); }
+$main $primary_button { color: var(--ground); }
 /* Streamlit's own colour under the pointer leaves too little contrast in the dark. */
-.stMainBlockContainer button[kind="primary"]:is(:hover, :active, :focus) { background-color: var(--primary); }
+$main $primary_button:is(:hover, :active, :focus) { background-color: var(--primary); }
 [class*="st-key-lane-"] { min-height: 2.25rem; }
 .lane { position: relative; height: 1.5rem; line-height: 1.5rem; font-size: .875rem; margin: 0 .4rem; }
 .lane::before {
@@ -54,14 +60,14 @@ _CSS = """
 .lane small { font-size: inherit; }
 .lane.out { height: auto; line-height: 1.2; font-size: .8rem; }
 .lane.out::before { content: none; }
-.stMainBlockContainer [class*="st-key-past-"] { gap: .5rem; min-height: 1.75rem; }
+$main [class*="st-key-past-"] { gap: .5rem; min-height: 1.75rem; }
 [class*="st-key-past-"] button { min-height: 1.75rem; padding-block: 0; }
 [class*="st-key-open-"] button > div, .st-key-measured button > div { justify-content: flex-start; }
-.stMainBlockContainer .st-key-measured { gap: 0; }
+$main .st-key-measured { gap: 0; }
 /* Learn. */
-.stMainBlockContainer .st-key-learn-chapters { gap: .4rem; }
+$main .st-key-learn-chapters { gap: .4rem; }
 .st-key-learn-chapters button { min-height: 2.1rem; padding: .1rem .75rem; }
-.st-key-learn-facts [data-testid="stMetric"] { min-width: 9rem; }
+.st-key-learn-facts $metric { min-width: 9rem; }
 ul.examples { list-style: none; margin: 0; padding: 0; font-size: .875rem; }
 ul.examples li { display: flex; gap: .75rem; justify-content: space-between; padding: .15rem 0; margin: 0; }
 ul.examples q { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
@@ -69,11 +75,11 @@ ul.examples.image { display: grid; grid-template-columns: repeat(5, auto); gap: 
 ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; }
 
 @media (max-width: 1100px) {
-  .st-key-facts [data-testid="stHorizontalBlock"] { gap: .25rem; }
-  .st-key-facts [data-testid="stColumn"] { min-width: 0; }
-  .st-key-facts [data-testid="stMetricValue"] { font-size: 1.35rem; }
-  .st-key-facts [data-testid="stMetricDelta"] { font-size: .75rem; padding: 0 .25rem; }
-  .st-key-facts [data-testid="stMetricLabel"] button { display: none; }
+  .st-key-facts $row { gap: .25rem; }
+  .st-key-facts $column { min-width: 0; }
+  .st-key-facts $metric_value { font-size: 1.35rem; }
+  .st-key-facts $metric_delta { font-size: .75rem; padding: 0 .25rem; }
+  .st-key-facts $metric_label button { display: none; }
 }
 @media (max-width: 700px) {
   /* The one obvious button stays in reach. */
@@ -85,19 +91,20 @@ ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; 
   .lane small { display: none; }
   .st-key-race-study-head > :first-child { flex-basis: 100%; }
   [class*="st-key-past-"] { flex-wrap: wrap; border-top: 1px solid color-mix(in srgb, currentColor 12%, transparent); }
-  [class*="st-key-past-"] [data-testid="stCaptionContainer"] { min-width: 16rem; }
-  .stMainBlockContainer:has(.st-key-start-bar) { padding-bottom: 7rem; }
-  .stMainBlockContainer { padding: 3.7rem 1rem 1.5rem; }
+  [class*="st-key-past-"] $caption { min-width: 16rem; }
+  $main:has(.st-key-start-bar) { padding-bottom: 7rem; }
+  $main { padding: 3.7rem 1rem 1.5rem; }
   .st-key-selection { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; }
-  .st-key-view [role="radio"] { padding: .25rem .4rem; font-size: .75rem; }
-  .st-key-view [role="radio"] p { font-size: .75rem; }
+  .st-key-view $option { padding: .25rem .4rem; font-size: .75rem; }
+  .st-key-view $option p { font-size: .75rem; }
 }
 </style>
-"""
+""")
 
 
 def apply() -> None:
     """Apply the style sheet; once a run, from the entry script."""
     theme = figures.theme()
     primary = st.get_option(f"theme.{theme.name}.primaryColor")
-    st.html(f"<style>:root {{ --ground: {theme.background}; --primary: {primary}; }}</style>{_CSS}")
+    colors = f"<style>:root {{ --ground: {theme.background}; --primary: {primary}; }}</style>"
+    st.html(colors + _CSS.substitute(compat.PARTS))

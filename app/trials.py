@@ -20,6 +20,7 @@ from analysis.trials.files import StudyFile, committed_studies, import_study
 from analysis.trials.records import StudyRecord
 from analysis.trials.store import Store, data_directory
 from analysis.trials.study import Study, Trial
+from app import compat, selection
 
 if TYPE_CHECKING:
     from analysis.trials.engine import Engine
@@ -28,7 +29,6 @@ RUNNING = ("queued", "running")
 
 EVERYONE = ""  # owner of what no visitor may change
 _COOKIE = "svft-visitor"
-_LONGEST_CODE = 40
 _YEAR = 365 * 24 * 3600
 
 
@@ -75,9 +75,7 @@ def visitor() -> str:
 def remember_visitor() -> None:
     """Leave the visitor's id in the browser, where it has none yet."""
     if st.context.cookies.get(_COOKIE) != visitor():
-        cookie = f"{_COOKIE}={visitor()}; path=/; max-age={_YEAR}; SameSite=Lax"
-        with st.container(key="visitor-unseen"):
-            st.html(f"<script>document.cookie = '{cookie}'</script>", unsafe_allow_javascript=True)
+        compat.set_cookie(_COOKIE, visitor(), seconds=_YEAR)
 
 
 def refusal(planned: Sequence[Trial]) -> UserError | None:
@@ -128,7 +126,7 @@ def owns(record: StudyRecord) -> bool:
 
 def class_code() -> str:
     """Return the code of the class that the URL names, "" where it names none."""
-    return st.session_state["class"].strip()[:_LONGEST_CODE]
+    return selection.current().class_code
 
 
 def class_seed() -> int:
@@ -161,16 +159,16 @@ def own_data(task: str) -> OwnData | None:
 
 def opened() -> StudyRecord | None:
     """Return the study that the URL names, None where it names none that is here."""
-    if not st.session_state["study"]:
+    id = selection.current().study
+    if not id:
         return None
     engine()  # marks studies as interrupted whose engine is gone
-    return store().study(st.session_state["study"])
+    return store().study(id)
 
 
 def open_study(id: str | None) -> None:
     """Open a study, or none, on the page Race; from a callback."""
-    st.session_state["study"] = id or ""
-    st.query_params.pop("plan", None)
+    selection.change(study=id or "", plan="")
 
 
 def open_committed(task: str) -> None:

@@ -12,14 +12,14 @@ from analysis.figures.locator import locator
 from analysis.figures.offset_profile import offset_profile
 from analysis.measures.coefficients import concentration, energy_by_offset, entries, entries_for_energy
 from app import data, figures
-from app.selection import Selection
+from app.selection import Opened
 from app.views import projection
 
 STRIPS = ("plain", "banded")
 MODES = {"signed": "Signed", "magnitude": "Magnitude", "relative": "Relative to √(σᵢσⱼ)"}
 
 
-def show(chosen: Selection) -> None:
+def show(chosen: Opened) -> None:
     """Draw M, the box of exact cells, the profile by offset, and the concentration beside noise."""
     matrix = data.matrix(chosen.adapter, chosen.matrix)
     cells = data.table(entries, chosen.adapter, chosen.matrix)

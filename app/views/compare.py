@@ -16,7 +16,7 @@ from analysis.figures.two_spectra import two_spectra
 from analysis.measures.coefficients import entries
 from analysis.measures.comparison import comparison_table, differences, shared
 from app import data, figures, selection
-from app.selection import VIEWS, Selection
+from app.selection import VIEWS, Opened
 from app.views import progress
 from app.views.coefficients import STRIPS
 
@@ -25,7 +25,7 @@ _FADES = 10  # times the norm: of the smaller matrix little is to be seen
 _number = st.column_config.NumberColumn
 
 
-def show(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
+def show(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
     """Draw the page of two adapters.
 
     Args:
@@ -40,9 +40,11 @@ def show(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
     with stage:
         if chosen.matrix not in common.names:
             st.info(f"{names[1]} does not adapt this matrix. It does adapt:", icon=":material/info:")
-            labels = chosen.adapter.matrices.set_index("name")["label"]
+            labels = selection.matrix_labels(chosen.adapter)
             for name in common.names[:OFFERED]:
-                st.button(labels[name], key=f"shared-{name}", on_click=selection.select_matrix, args=(name,))
+                st.button(
+                    labels[name], key=f"shared-{name}", on_click=selection.select_matrix, args=(chosen.adapter, name)
+                )
         elif chosen.view == VIEWS[0]:
             _coefficients(chosen, other, names)
         else:
@@ -56,7 +58,7 @@ def show(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
     progress.repeat(lambda: _all(job, names), lambda: job.running)
 
 
-def _coefficients(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
+def _coefficients(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
     of = [data.matrix(adapter, chosen.matrix) for adapter in (chosen.adapter, other)]
     cells = [data.table(entries, adapter, chosen.matrix) for adapter in (chosen.adapter, other)]
     limit = common_limit(*cells)
@@ -89,7 +91,7 @@ def _fading(first: float, second: float, names: tuple[str, str]) -> str | None:
     return f"‖ΔW‖ of {other} is {larger / smaller:.0f} times that of {name}, which fades on one scale."
 
 
-def _spectra(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
+def _spectra(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
     of = [data.matrix(adapter, chosen.matrix) for adapter in (chosen.adapter, other)]
     look = {"names": names, "patterns": tuple(matrix.pattern for matrix in of), "theme": figures.theme()}
     tables = _tables(chosen, other)
@@ -110,11 +112,11 @@ def _spectra(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
         figures.explain(figure, both, key="two-energies", file_name="cumulative_energy.csv")
 
 
-def _tables(chosen: Selection, other: Adapter) -> list[dict]:
+def _tables(chosen: Opened, other: Adapter) -> list[dict]:
     return [data.spectral_tables(adapter, chosen.matrix)[0] for adapter in (chosen.adapter, other)]
 
 
-def _map(chosen: Selection, other: Adapter, job: Job) -> None:
+def _map(chosen: Opened, other: Adapter, job: Job) -> None:
     if st.session_state.pop("rerun-page", False):  # a click within a fragment runs the fragment alone
         st.rerun()
     likeness = st.segmented_control(
@@ -135,7 +137,7 @@ def _map(chosen: Selection, other: Adapter, job: Job) -> None:
         _draw_map(chosen, job, likeness)
 
 
-def _draw_map(chosen: Selection, job: Job, likeness: str) -> None:
+def _draw_map(chosen: Opened, job: Job, likeness: str) -> None:
     rows = job.results
     if not rows:
         return
@@ -145,7 +147,7 @@ def _draw_map(chosen: Selection, job: Job, likeness: str) -> None:
 
     def clicked() -> None:
         if name := figures.clicked(key):
-            selection.select_matrix(name)
+            selection.select_matrix(chosen.adapter, name)
             st.session_state["rerun-page"] = True
 
     figures.draw(figure, key=key, on_select=clicked)
@@ -153,7 +155,7 @@ def _draw_map(chosen: Selection, job: Job, likeness: str) -> None:
     st.caption(figure.layout.meta["caption"], help=f"${figure.layout.meta['formula']}$")
 
 
-def _differences(chosen: Selection, other: Adapter, names: tuple[str, str]) -> None:
+def _differences(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
     tables = _tables(chosen, other)
     for position, adapter in enumerate((chosen.adapter, other)):
         _, job = data.spectral_tables(adapter, chosen.matrix)

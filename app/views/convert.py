@@ -11,8 +11,8 @@ import streamlit as st
 from analysis.adapters.adapter import Adapter
 from analysis.common.jobs import Job
 from analysis.conversion.targets import conversion_steps
-from app import dialogs, uploads
-from app.selection import Selection
+from app import dialogs, selection, uploads
+from app.selection import Opened
 from app.views import progress
 from app.views.race.result.adapters import pack
 
@@ -50,7 +50,7 @@ class _Result:
     directory: Path
 
 
-def show(chosen: Selection) -> None:
+def show(chosen: Opened) -> None:
     """Draw the button that opens the dialog, where there is something to convert."""
     if not chosen.adapter.names:
         return
@@ -149,6 +149,6 @@ def _offer(result: _Result) -> None:
             st.caption(f"{size / 1e9:,.1f} GB are too much for a browser: `svft convert` writes them to a directory.")
         opens = result.asked["to"] in ("lora", "svft")
         if opens and st.button("Open in Explore", icon=":material/search:", key="convert-explore"):
-            st.session_state["open-requested"] = str(result.directory)
+            selection.change(adapter=str(result.directory))
             dialogs.close()
             st.rerun()

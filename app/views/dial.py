@@ -11,7 +11,7 @@ from analysis.common.errors import UserError
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.prediction_bars import prediction_bars
 from app import data, figures
-from app.selection import Selection
+from app.selection import Opened
 
 EXAMPLES = {
     "bbc_headlines": "Rate rise fears shake markets",
@@ -21,7 +21,7 @@ HEIGHT = 205
 
 
 @st.fragment
-def show(chosen: Selection) -> None:
+def show(chosen: Opened) -> None:
     """Draw the text, the dial, the dot on the curve, and, once the model is there, what it predicts."""
     adapter, look = chosen.adapter, {"pattern": chosen.pattern, "theme": figures.theme()}
     left, middle, right = st.columns([3, 4, 5], gap="medium")

@@ -6,7 +6,7 @@ from analysis.figures.shapes_picture import shapes_picture
 from analysis.measures.coefficients import entries
 from analysis.measures.overview import base_parameters, basis_bytes
 from app import data, figures
-from app.selection import Selection
+from app.selection import Opened
 
 
 def show_sentence() -> None:
@@ -18,7 +18,7 @@ def show_sentence() -> None:
     )
 
 
-def show_shapes(chosen: Selection) -> None:
+def show_shapes(chosen: Opened) -> None:
     """Draw W = U(Σ + M)Vᵀ with the shapes of the selected matrix."""
     matrix = data.matrix(chosen.adapter, chosen.matrix)
     figure = shapes_picture(
@@ -31,7 +31,7 @@ def show_shapes(chosen: Selection) -> None:
     figures.draw(figure, key="shapes", height=144)
 
 
-def show_three(chosen: Selection) -> None:
+def show_three(chosen: Opened) -> None:
     """Write the share of parameters trained, the recovered performance, and the memory of U and V."""
     adapter, measured = chosen.adapter, data.evaluation(chosen.adapter)
     total = base_parameters(adapter.base)

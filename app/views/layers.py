@@ -10,7 +10,7 @@ from app import data, figures, selection
 from app.views import progress
 
 
-def show_map(chosen: selection.Selection) -> None:
+def show_map(chosen: selection.Opened) -> None:
     """Draw ‖ΔW‖/‖W‖ of every matrix; where they have to be projected first, the map fills meanwhile."""
     if not chosen.adapter.projected:
         _draw(chosen, data.adapter_table(relative_norms, chosen.adapter))
@@ -19,7 +19,7 @@ def show_map(chosen: selection.Selection) -> None:
     progress.repeat(lambda: _filling(chosen, job), lambda: job.running)
 
 
-def _filling(chosen: selection.Selection, job: Job) -> None:
+def _filling(chosen: selection.Opened, job: Job) -> None:
     if st.session_state.pop("rerun-page", False):  # a click within a fragment runs the fragment alone
         st.rerun()
     found = {name: norm for name, norm, _ in job.results}
@@ -27,14 +27,14 @@ def _filling(chosen: selection.Selection, job: Job) -> None:
     progress.show(job, "Projecting", key="overview", restart=lambda: data.restart_overview(chosen.adapter))
 
 
-def _draw(chosen: selection.Selection, table: pd.DataFrame) -> None:
+def _draw(chosen: selection.Opened, table: pd.DataFrame) -> None:
     figure = layer_map(table, theme=figures.theme(), selected=chosen.matrix)
     # The key follows the selection: a matrix picked elsewhere leaves no stale click behind.
     key = f"map-{chosen.matrix}"
 
     def clicked() -> None:
         if name := figures.clicked(key):
-            selection.select_matrix(name)
+            selection.select_matrix(chosen.adapter, name)
             st.session_state["rerun-page"] = chosen.adapter.projected
 
     # The table of all measures below has these numbers as CSV.

@@ -7,7 +7,7 @@ import streamlit as st
 
 from analysis.common.jobs import Job
 from app import data
-from app.selection import Selection
+from app.selection import Opened
 from app.views import progress
 
 _FIVE = {
@@ -48,7 +48,7 @@ _COLUMNS = {
 }
 
 
-def show_five(chosen: Selection) -> None:
+def show_five(chosen: Opened) -> None:
     """Write five measures of the matrix, each beside the same for noise of equal energy on the same entries."""
     tables, job = data.spectral_tables(chosen.adapter, chosen.matrix)
     if "summarize" in tables:
@@ -69,13 +69,13 @@ def show_five(chosen: Selection) -> None:
         )
 
 
-def show_all(chosen: Selection) -> None:
+def show_all(chosen: Opened) -> None:
     """Draw the sortable table of every measure of every matrix; it fills while it is computed."""
     job = data.summary_job(chosen.adapter)
     progress.repeat(lambda: _table(chosen, job), lambda: job.running)
 
 
-def _table(chosen: Selection, job: Job) -> None:
+def _table(chosen: Opened, job: Job) -> None:
     table = pd.DataFrame(job.results, columns=list(_COLUMNS))
     with st.container(horizontal=True, vertical_alignment="center", key="all-head"):
         st.header("All matrices, all measures", anchor=False, width="stretch")

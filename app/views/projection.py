@@ -12,10 +12,10 @@ from analysis.figures.inside_share import inside_share
 from analysis.measures.coverage import coverage
 from analysis.training.evaluation import recovered_by_pattern
 from app import data, figures
-from app.selection import Selection
+from app.selection import Opened
 
 
-def show_inside(chosen: Selection) -> None:
+def show_inside(chosen: Opened) -> None:
     """Draw the bar of the share of energy inside the basis, with a word that this is a projection."""
     matrix = data.matrix(chosen.adapter, chosen.matrix)
     figure = inside_share(matrix.inside_share, shape=matrix.shape, theme=figures.theme())
@@ -24,7 +24,7 @@ def show_inside(chosen: Selection) -> None:
     figures.explain(figure, table, key="inside", file_name="inside_share.csv")
 
 
-def show_coverage(chosen: Selection) -> None:
+def show_coverage(chosen: Opened) -> None:
     """Draw what each pattern could hold of the update, with recovered performance beside it where it is known."""
     table = data.table(coverage, chosen.adapter, chosen.matrix)
     figure = coverage_figure(table, theme=figures.theme())
@@ -41,7 +41,7 @@ def show_coverage(chosen: Selection) -> None:
         )
 
 
-def show_changed(chosen: Selection) -> None:
+def show_changed(chosen: Opened) -> None:
     """Draw, for a whole fine-tuned model, how much of its change lies in which part of the model."""
     adapter = chosen.adapter
     if not isinstance(adapter, ProjectedAdapter) or adapter.kind != "full fine-tuning":

@@ -9,10 +9,10 @@ from analysis.figures.overlap import overlap
 from analysis.figures.spectrum import spectrum
 from analysis.measures.ranks import rank_bounds, ranks
 from app import data, figures
-from app.selection import Selection
+from app.selection import Opened
 
 
-def show(chosen: Selection) -> None:
+def show(chosen: Opened) -> None:
     """Draw σ with Δσ, overlap, intruders, cumulative energy, and the table of norms and ranks."""
     matrix = data.matrix(chosen.adapter, chosen.matrix)
     theme = figures.theme()
@@ -62,7 +62,7 @@ def show(chosen: Selection) -> None:
 
 
 @st.fragment
-def show_ranks(chosen: Selection, tables: dict[str, pd.DataFrame]) -> None:
+def show_ranks(chosen: Opened, tables: dict[str, pd.DataFrame]) -> None:
     """Write norms and ranks of W, W+ΔW and ΔW; the tolerance of the numerical rank can be turned."""
     tolerance = st.select_slider(
         "Tolerance of the numerical rank, as a part of σ₁",

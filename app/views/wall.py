@@ -12,7 +12,7 @@ from app.views import progress
 HEIGHT = 262
 
 
-def show(chosen: selection.Selection) -> None:
+def show(chosen: selection.Opened) -> None:
     """Draw all adapted matrices as the rows of one heatmap; where they have to be projected first, it comes after."""
     if not chosen.adapter.projected:
         _draw(chosen, data.adapter_table(wall_table, chosen.adapter))
@@ -25,13 +25,14 @@ def show(chosen: selection.Selection) -> None:
         progress.wait(job, "Projecting", key="overview", restart=lambda: data.restart_overview(chosen.adapter))
 
 
-def _draw(chosen: selection.Selection, table: pd.DataFrame) -> None:
+def _draw(chosen: selection.Opened, table: pd.DataFrame) -> None:
     signed = is_plain(chosen.adapter)
     figure = coefficient_wall(table, signed=signed, theme=figures.theme(), selected=chosen.matrix)
 
     def clicked() -> None:
         if name := figures.clicked("wall"):
-            selection.select_matrix(name, explore=True)
+            selection.select_matrix(chosen.adapter, name)
+            selection.go("explore")
 
     with st.container(key="wall-card"):
         what = f"All {chosen.adapter.trainable:,} trained numbers" if signed else "Every row of every M"

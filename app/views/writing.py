@@ -4,12 +4,12 @@ import streamlit as st
 
 from analysis.common.errors import UserError
 from app import data
-from app.selection import Selection
+from app.selection import Opened
 from app.views import dial
 
 
 @st.fragment
-def show(chosen: Selection) -> None:
+def show(chosen: Opened) -> None:
     """Draw the text, the dial where there is one, and both continuations once they are asked for."""
     adapter = chosen.adapter
     left, right = st.columns([5, 8], gap="medium")

@@ -15,8 +15,8 @@ from analysis.adapters import shipped
 from analysis.adapters.opening import open_adapter
 from analysis.measures.edits import Edit, cards
 from analysis.running.edit_effects import effect
-from app import evaluations, selection
-from app.views.edit import edited
+from app import selection
+from app.views.edit import edited, evaluations
 from app.views.edit.outcome import sentence
 from tests.analysis.synthetic import write_adapter
 

@@ -10,8 +10,9 @@ from streamlit.testing.v1 import AppTest
 from analysis.lessons import claims, painting, picture
 from analysis.trials.results import Answers
 from analysis.trials.study import Study
-from app import results, trials
+from app import trials
 from app.views.learn import lesson, racing
+from app.views.race import results
 from svft.patterns import PATTERNS, register_pattern
 from tests.app.studies import add_study
 
@@ -210,7 +211,7 @@ def test_what_an_adapter_learned(learn):
         verdicts.append(bool(test.success))
     assert sum(verdicts) == 1
     test.button(key="learn-explore").click().run()
-    assert test.session_state["adapter"] == "BBC headlines · banded"
+    assert test.query_params["adapter"] == "BBC headlines · banded"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_an_adapter_leads_on_to_explore(learn, way, key, value):
     test = learn(5)
     test.button(key=f"learn-{way}").click().run()
     assert not test.exception
-    assert test.session_state["adapter"] == "BBC headlines · plain"
+    assert test.query_params["adapter"] == "BBC headlines · plain"
     assert test.session_state[key] == value
 
 

@@ -45,7 +45,7 @@ def change_config(path: Path, **fields: str) -> None:
 
 
 def chosen(test: AppTest) -> dict[str, str]:
-    return {key: test.selectbox(key=key).value for key in ("base", "adapter", "matrix")}
+    return {picker.key: picker.value for picker in test.selectbox}
 
 
 def charts(test: AppTest) -> list:
@@ -82,7 +82,7 @@ def test_the_url_opens_the_same_selection(app):
     test = app("explore", adapter="BBC headlines · random", matrix="Layer 4 · MLP up", view=selection.VIEWS[1])
     assert chosen(test)["adapter"] == "BBC headlines · random"
     assert chosen(test)["matrix"].endswith("layer.4.intermediate.dense")
-    assert test.session_state["view"] == selection.VIEWS[1]
+    assert test.button_group(key="view").value == selection.VIEWS[1]
 
 
 def test_another_adapter_keeps_the_matrix(app):

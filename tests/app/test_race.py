@@ -215,7 +215,7 @@ def test_a_study_starts_with_its_bet_and_belongs_to_the_visitor(race):
     record = the_study()
     assert record.bet == {"winner": "SVFT banded d=1", "margin": "over 3 points"}
     assert record.owner == test.session_state["visitor"]
-    assert test.session_state["study"] == record.id
+    assert test.query_params["study"] == record.id
     assert get_task("bbc_headlines").title in test.title[0].value
 
 

@@ -15,7 +15,8 @@ from analysis.trials.files import StudyFile
 from analysis.trials.results import disagreements, paired_differences, summarize
 from analysis.trials.study import Study
 from analysis.trials.verdict import verdict
-from app import results, trials
+from app import trials
+from app.views.race import results
 from tests.app.studies import add_study
 
 ME = "0" * 32
@@ -242,7 +243,7 @@ def test_the_best_svft_adapter_opens_in_explore(race):
     assert test.button(key="explore-best").label == f"Open {means.idxmax()} in Explore"
     test.button(key="explore-best").click().run()
     assert not test.exception
-    assert test.session_state["adapter"] == str(trials.store().adapter_directory(id, number))
+    assert test.query_params["adapter"] == str(trials.store().adapter_directory(id, number))
 
 
 def test_any_svft_adapter_opens_in_explore_and_no_other(race):
@@ -250,7 +251,7 @@ def test_any_svft_adapter_opens_in_explore_and_no_other(race):
     test = race(study=id)
     test.selectbox(key="adapters-trial").set_value(1).run()
     test.button(key="adapters-open").click().run()
-    assert test.session_state["adapter"] == str(trials.store().adapter_directory(id, 1))
+    assert test.query_params["adapter"] == str(trials.store().adapter_directory(id, 1))
     test = race(study=id)
     test.selectbox(key="adapters-trial").set_value(4).run()
     assert test.button(key="adapters-open").disabled

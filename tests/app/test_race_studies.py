@@ -48,7 +48,7 @@ def test_a_new_study_has_the_same_settings(race):
     test = race(plan=Study("airline_tweets", ("plain", "lora"), budgets=(82_944,), seeds=(0, 1)).to_link())
     start(test)
     test.button(key="again").click().run()
-    assert not test.session_state["study"]
+    assert "study" not in test.query_params
     assert methods(test) == ["plain", "lora"]
     assert test.slider(key="plan-seeds").value == 2
 
@@ -83,7 +83,7 @@ def test_past_studies_are_ones_own_and_everyones(race):
     assert "done · best: SVFT plain, 80.0%" in captions(test)
     assert f"delete-{everyones}" not in {button.key for button in test.button}
     test.button(key=f"open-{everyones}").click().run()
-    assert test.session_state["study"] == everyones
+    assert test.query_params["study"] == everyones
 
 
 def test_a_long_list_of_studies_is_shown_in_part(race):
@@ -98,7 +98,7 @@ def test_a_long_list_of_studies_is_shown_in_part(race):
 def test_a_studys_file_shows_its_results_here(race):
     id = add(owner="ada", head_only=0.4, plain=0.8)
     test = upload(race(), "study-file", export_study(trials.store(), id).encode())
-    record = trials.store().study(test.session_state["study"])
+    record = trials.store().study(test.query_params["study"])
     assert (record.name, record.state, record.owner) == ("mine", "done", test.session_state["visitor"])
     assert len(trials.store().results(record.id)) == 2
 

@@ -50,7 +50,7 @@ def _carry(architecture: Architecture, kinds: list[str], table: pd.DataFrame, bu
         form.fill(study)
     except UserError as error:
         form.complain(error)
-    selection.open_race_tab("Race")
+    selection.change(tab=selection.RACE_TABS[0])
 
 
 def _is_base(architecture: Architecture) -> bool:

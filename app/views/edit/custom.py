@@ -15,10 +15,11 @@ from analysis.figures.edit_curve import edit_curve
 from analysis.measures.coefficients import entries
 from analysis.measures.edits import OFF, Edit, layers
 from analysis.running.edit_effects import Accuracy, effect, effect_curve
-from app import data, evaluations, figures
-from app.selection import Selection
+from app import data, figures
+from app.selection import Opened
 from app.views import progress
 from app.views.coefficients import STRIPS
+from app.views.edit import evaluations
 from app.views.edit.outcome import TRAINED, sentence, wait_for
 
 ALL, ONE = "All matrices", "This matrix"
@@ -62,7 +63,7 @@ AMOUNTS = (
 BAND, BLOCK, LAYER = "Zero a band", "Zero a block", "Switch a layer off"
 
 
-def show(chosen: Selection) -> tuple[Edit, str]:
+def show(chosen: Opened) -> tuple[Edit, str]:
     """Draw the controls and the outcome; return the edit that they describe, and it in words."""
     amounts = {amount.title: amount for amount in AMOUNTS}
     what, where = st.columns([3, 2], vertical_alignment="bottom")
@@ -89,7 +90,7 @@ def show(chosen: Selection) -> tuple[Edit, str]:
     return edit, words
 
 
-def _amount(chosen: Selection, amount: Amount, names: tuple[str, ...] | None, suffix: str) -> tuple[Edit, str]:
+def _amount(chosen: Opened, amount: Amount, names: tuple[str, ...] | None, suffix: str) -> tuple[Edit, str]:
     if amount.percent:
         percent = st.slider("p", 0, 100, 30, format="%d%%", key="custom-share")
         value, words = percent / 100, f"Largest {percent}% only{suffix}"
@@ -106,7 +107,7 @@ def _amount(chosen: Selection, amount: Amount, names: tuple[str, ...] | None, su
     return edit, words
 
 
-def _curve_of_layers(chosen: Selection, of: dict[str, tuple[str, ...]], edit: Edit, words: str) -> None:
+def _curve_of_layers(chosen: Opened, of: dict[str, tuple[str, ...]], edit: Edit, words: str) -> None:
     numbered = {
         float(layer.removeprefix("layer ")): Edit("scaled", {"alpha": 0.0}, names).to_json()
         for layer, names in of.items()
@@ -119,7 +120,7 @@ def _curve_of_layers(chosen: Selection, of: dict[str, tuple[str, ...]], edit: Ed
         _curve(chosen, "layer that is off", points, list(numbered), False, known)
 
 
-def _measure(chosen: Selection, lines: list[str], curve: Sequence[str] = ()) -> None:
+def _measure(chosen: Opened, lines: list[str], curve: Sequence[str] = ()) -> None:
     """Draw the buttons that have a worker evaluate an edit, or a whole curve of them."""
     known = evaluations.known(chosen.adapter)
     needed = [TRAINED, OFF.to_json(), *lines]
@@ -136,7 +137,7 @@ def _measure(chosen: Selection, lines: list[str], curve: Sequence[str] = ()) -> 
                 )
 
 
-def _outcome(chosen: Selection, edit: Edit, words: str) -> dict[str, np.ndarray] | None:
+def _outcome(chosen: Opened, edit: Edit, words: str) -> dict[str, np.ndarray] | None:
     """Write what the edit did, once it is known; return all that is known then."""
     line = edit.to_json()
     known = evaluations.known(chosen.adapter)
@@ -150,7 +151,7 @@ def _outcome(chosen: Selection, edit: Edit, words: str) -> dict[str, np.ndarray]
 
 
 def _curve(
-    chosen: Selection,
+    chosen: Opened,
     axis: str,
     points: dict[float, np.ndarray],
     ticks: list[float],
@@ -178,13 +179,13 @@ def _curve(
         progress.follow(job, "Drawing the curve", key="curve", restart=lambda: None, seen=len(job.results))
 
 
-def _band(chosen: Selection, names: tuple[str, ...] | None, suffix: str) -> tuple[Edit, str]:
+def _band(chosen: Opened, names: tuple[str, ...] | None, suffix: str) -> tuple[Edit, str]:
     n = data.matrix(chosen.adapter, chosen.matrix).m
     first, last = st.slider("Distance |j − i| from the diagonal", 0, n - 1, (0, 0), key=f"custom-band-{n}")
     return Edit("without_band", {"first": first, "last": last}, names), f"Band {first} to {last} zeroed{suffix}"
 
 
-def _block(chosen: Selection, names: tuple[str, ...] | None, suffix: str) -> tuple[Edit, str]:
+def _block(chosen: Opened, names: tuple[str, ...] | None, suffix: str) -> tuple[Edit, str]:
     """Draw M to draw a box in, and the box as two ranges."""
     matrix = data.matrix(chosen.adapter, chosen.matrix)
     strip = matrix.pattern in STRIPS

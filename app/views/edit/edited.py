@@ -20,11 +20,11 @@ from analysis.measures.spectrum import spectrum
 from analysis.running.edit_effects import save_edited
 from analysis.trials.store import data_directory
 from app import data, figures, selection
-from app.selection import Selection
+from app.selection import Opened
 from app.views import dial
 
 
-def show(chosen: Selection, edit: Edit, what: str, right: np.ndarray | None) -> None:
+def show(chosen: Opened, edit: Edit, what: str, right: np.ndarray | None) -> None:
     """Draw the edited matrix's spectrum, the try-it box, and, once the edit was evaluated, how to keep it.
 
     Args:
@@ -50,7 +50,7 @@ def show(chosen: Selection, edit: Edit, what: str, right: np.ndarray | None) -> 
 
 
 @st.fragment
-def _try(chosen: Selection, edit: Edit) -> None:
+def _try(chosen: Opened, edit: Edit) -> None:
     """Draw what the model predicts for a text, as trained and edited."""
     adapter = chosen.adapter
     if not st.toggle("Try it on a text", key="try-edit"):  # the model takes seconds to load
@@ -86,8 +86,7 @@ def _keep(adapter: Adapter, edit: Edit, what: str, right: np.ndarray) -> None:
 
             def keep() -> None:
                 try:
-                    selection.open_adapter(save_edited(adapter, edit, what, right, target))
-                    st.session_state["view"] = selection.VIEWS[0]
+                    selection.open_adapter(save_edited(adapter, edit, what, right, target), view=selection.VIEWS[0])
                 except OSError as error:
                     st.session_state["keep-error"] = (
                         f"The adapter cannot be written to {target} ({error}): download it instead."

@@ -6,14 +6,14 @@ import numpy as np
 import streamlit as st
 
 from analysis.running.edit_effects import Effect
-from app import evaluations
-from app.selection import Selection
+from app.selection import Opened
 from app.views import progress
+from app.views.edit import evaluations
 
 TRAINED = ""  # the line that stands for the adapter as it was trained
 
 
-def wait_for(chosen: Selection, lines: list[str]) -> dict[str, np.ndarray] | None:
+def wait_for(chosen: Opened, lines: list[str]) -> dict[str, np.ndarray] | None:
     """Return all answers that are known, once those of `lines` are; meanwhile show how far the worker is, and None."""
     known = evaluations.known(chosen.adapter)
     if all(line in known for line in lines):
@@ -33,7 +33,7 @@ def wait_for(chosen: Selection, lines: list[str]) -> dict[str, np.ndarray] | Non
     return None
 
 
-def background(chosen: Selection) -> None:
+def background(chosen: Opened) -> None:
     """Say that the other cards are being evaluated, and let it be stopped."""
     job = evaluations.running(chosen.adapter)
     if job is not None:

@@ -10,16 +10,16 @@ from analysis.adapters.recognise import is_causal
 from analysis.figures.edit_outcomes import edit_outcomes
 from analysis.measures.edits import OFF, Card, cards
 from analysis.running.edit_effects import Accuracy, effect, kept, why_not
-from app import data, evaluations, figures
-from app.selection import Selection
+from app import data, figures
+from app.selection import Opened
 from app.views import writing
-from app.views.edit import custom, edited
+from app.views.edit import custom, edited, evaluations
 from app.views.edit.outcome import TRAINED, background, sentence, wait_for
 
 CUSTOM = "Custom"
 
 
-def show(chosen: Selection) -> None:
+def show(chosen: Opened) -> None:
     """Draw the cards, the guess, the outcome, and the edited matrix and model."""
     with st.container(key="edit"):
         st.header("What carries the skill?", anchor=False)
@@ -47,7 +47,7 @@ def show(chosen: Selection) -> None:
         edited.show(chosen, edit, what, evaluations.known(chosen.adapter).get(edit.to_json()) if seen else None)
 
 
-def _card(chosen: Selection, card: Card, all_cards: list[Card]) -> None:
+def _card(chosen: Opened, card: Card, all_cards: list[Card]) -> None:
     """Draw one card: its question, then, once it is guessed, its outcome among those guessed before."""
     st.write(card.sentence)
     entries, energy = data.adapter_table_of(kept, chosen.adapter, card.edit)
@@ -92,7 +92,7 @@ def _guesses() -> dict[tuple[str, str], float]:
     return st.session_state.setdefault("guesses", {})
 
 
-def _place(chosen: Selection, title: str) -> tuple[str, str]:
+def _place(chosen: Opened, title: str) -> tuple[str, str]:
     return str(chosen.adapter.path), title
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from analysis.common.errors import UserError
 from analysis.common.typed import number
+from app import selection
 from app.views.learn import lesson
 
 
@@ -118,12 +119,13 @@ def _help(name: str, help: str) -> str | None:
 
 
 def _locked(name: str) -> bool:
-    return name in _parse(st.session_state["lock"])
+    return name in _parse(selection.current().lock)
 
 
 def _fixed(name: str) -> tuple[str | None, bool]:
     """Return the value that a link gives to a control, and whether it hides it."""
-    hidden, locked = _parse(st.session_state["hide"]), _parse(st.session_state["lock"])
+    chosen = selection.current()
+    hidden, locked = _parse(chosen.hide), _parse(chosen.lock)
     return hidden.get(name) or locked.get(name), name in hidden
 
 

@@ -14,8 +14,9 @@ from analysis.lessons import reading
 from analysis.measures.coefficients import concentration, energy_shares, entries, entries_for_energy
 from analysis.measures.comparison import shared
 from analysis.measures.overview import relative_norms
-from app import data, figures, results, selection
+from app import data, figures, selection
 from app.views.learn import controls, prediction, question
+from app.views.race import results
 
 TITLE = "What did it learn?"
 QUESTIONS = ("concentrated",)
@@ -91,5 +92,4 @@ def _show_ways_on(adapter: Adapter, name: str) -> None:
 
 
 def _open(adapter: Adapter, name: str, options: dict[str, str]) -> None:
-    selection.open_adapter(adapter.path, **options)
-    selection.select_matrix(name)
+    selection.open_adapter(adapter.path, matrix=selection.matrix_labels(adapter)[name], **options)

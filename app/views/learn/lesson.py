@@ -7,6 +7,7 @@ from types import ModuleType
 
 import streamlit as st
 
+from app import selection
 from app.views.learn import prediction
 
 # In their order. Each module has TITLE, QUESTIONS (keys), NOTES, MINUTES and show().
@@ -14,14 +15,14 @@ CHAPTERS = ("svd_by_hand", "dial", "patterns", "race", "learned", "cost")
 
 
 def current() -> int:
-    """Return the number of the open chapter, from 1: the URL's, the first one where it names none."""
-    given = st.session_state["chapter"]
-    return int(given) if given.isdecimal() and 1 <= int(given) <= len(CHAPTERS) else 1
+    """Return the number of the open chapter, from 1: the URL's, the first one where there is none of its number."""
+    chapter = selection.current().chapter
+    return chapter if chapter <= len(CHAPTERS) else 1
 
 
 def teacher() -> bool:
     """Whether answers, timings and notes are shown."""
-    return st.session_state["teacher"] == "1"
+    return selection.current().teacher
 
 
 def answered(key: str) -> None:
@@ -78,7 +79,7 @@ def _done(module: ModuleType) -> bool:
 
 
 def _open(number: int) -> None:
-    st.session_state["chapter"] = str(number)
+    selection.change(chapter=number)
 
 
 _LINKS = """

@@ -7,9 +7,10 @@ import streamlit as st
 from analysis.figures.paired_forest import paired_forest
 from analysis.lessons import claims
 from analysis.trials.results import Answers
-from app import figures, results, trials
-from app.results import Results
+from app import figures, trials
 from app.views.learn import classes, lesson, question, racing
+from app.views.race import results
+from app.views.race.results import Results
 
 TITLE = "The race"
 QUESTIONS = ("claim",)

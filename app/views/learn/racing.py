@@ -32,4 +32,4 @@ def go(study: Study) -> None:
         form.complain(error)
     else:
         trials.open_study(None)
-    selection.request("race")
+    selection.go("race", tab=selection.RACE_TABS[0])

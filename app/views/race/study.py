@@ -11,7 +11,7 @@ from analysis.training.tasks import get_task
 from analysis.trials.files import export_study
 from analysis.trials.records import StudyRecord
 from analysis.trials.study import Study
-from app import trials
+from app import selection, trials
 from app.views.race.plan import form
 
 NOT_HERE = "This study is not here: it was deleted, or its link is that of another server."
@@ -122,5 +122,5 @@ def _rename(id: str, key: str) -> None:
 
 def _delete(id: str) -> None:
     trials.store().delete(id)
-    if st.session_state["study"] == id:
+    if selection.current().study == id:
         trials.open_study(None)

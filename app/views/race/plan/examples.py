@@ -11,7 +11,7 @@ import streamlit as st
 
 from analysis.training.tasks import get_task
 from analysis.trials.study import Study
-from app.views import pictures
+from app.views.race import pictures
 
 _MOST = {"text": 3, "image": 10}
 

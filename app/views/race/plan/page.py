@@ -11,7 +11,7 @@ from analysis.common.errors import UserError
 from analysis.training.tasks import TASKS, get_task
 from analysis.trials.duration import expected_duration
 from analysis.trials.study import LeftOut, Study, Trial
-from app import trials
+from app import selection, trials
 from app.views import progress
 from app.views.race.past import measured
 from app.views.race.plan import bet, examples, form, lanes, own_data, settings
@@ -86,7 +86,7 @@ def _plan() -> tuple[Study, list[Trial], list[LeftOut], UserError | None]:
 
 def _follow_link() -> None:
     """Fill the form with the plan in the URL, once; in a class with the visitor's own seed."""
-    link = st.query_params.get("plan")
+    link = selection.current().plan
     if link and link != st.session_state.get("plan-link"):
         st.session_state["plan-link"] = link
         study = Study.from_link(link)

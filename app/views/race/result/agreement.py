@@ -7,8 +7,8 @@ import streamlit as st
 
 from analysis.figures.confusion import confusion
 from app import figures
-from app.results import Results
-from app.views import pictures
+from app.views.race import pictures
+from app.views.race.results import Results
 
 _IMAGE_ROW = 56  # pixels
 

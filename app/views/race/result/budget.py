@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.figures.accuracy_budget import accuracy_budget
 from app import figures
-from app.results import Results
+from app.views.race.results import Results
 
 _MEASURES = {"accuracy": "Accuracy", "recovered": "Recovered performance"}
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from analysis.figures.paired_forest import paired_forest
 from app import figures
-from app.results import Results
+from app.views.race.results import Results
 
 
 @st.fragment

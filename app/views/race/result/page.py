@@ -8,7 +8,8 @@ import streamlit as st
 
 from analysis.common.errors import UserError
 from analysis.trials.records import StudyRecord, TrialRecord
-from app import results, trials
+from app import trials
+from app.views.race import results
 from app.views.race.result import adapters, agreement, budget, differences, film, price, ranks, table, words
 
 

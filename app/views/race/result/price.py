@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.figures.cost_bars import cost_bars
 from analysis.trials.records import StudyRecord
 from app import figures
-from app.results import Results
+from app.views.race.results import Results
 
 _MEASURED = """
 All configurations train one step each in turn, in one process that has the machine to itself, after the race. The time

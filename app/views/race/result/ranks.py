@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.figures.rank_budget import rank_budget
 from app import figures
-from app.results import Results
+from app.views.race.results import Results
 
 
 def show(found: Results) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.trials.records import StudyRecord, TrialRecord
-from app.results import Results
+from app.views.race.results import Results
 
 _number = st.column_config.NumberColumn
 _COLUMNS = {

@@ -9,8 +9,8 @@ import streamlit as st
 from analysis.common.errors import UserError
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import selection, trials
-from app.results import Results
 from app.views.race.plan import form
+from app.views.race.results import Results
 
 _BET_ICONS = {
     "right": ":material/emoji_events:",

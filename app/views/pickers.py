@@ -1,0 +1,128 @@
+"""The pickers of the selection: base model, adapter, what it is compared with, matrix, view; and Race's tabs."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis.adapters.adapter import Adapter
+from analysis.adapters.shipped import shipped_adapters
+from analysis.common.errors import UserError
+from app import data, dialogs, selection
+
+OPEN = "Open an adapter …"  # an entry of the picker, which asks for one
+
+
+def show(*, explore: bool) -> None:
+    """Draw the pickers of a page about an adapter. If it cannot be opened they stay, and the page says why.
+
+    Args:
+        explore: Whether the page has views of it, and a second slot to compare it with another.
+    """
+    chosen, name = selection.current(), selection.adapter_name()
+    opened = _opened()
+    bases = {label: data.base_of(path) for label, path in shipped_adapters().items()}
+    base = (opened.adapter.base or "unknown") if opened else next(iter(bases.values()))
+    of_base = [label for label, other in bases.items() if other == base] or list(bases)
+    with st.container(key="selection"):
+        _pick_base(bases, base)
+        _pick_adapter(of_base, name)
+        if explore and chosen.view != selection.EDIT:
+            _pick_second(of_base, name, chosen.vs)
+        if opened:
+            _pick_matrix(opened.adapter, opened.matrix)
+        if explore:
+            _pick_view(chosen.view)
+
+
+def show_race_tabs() -> None:
+    """Draw the tabs of the page Race."""
+    st.session_state["tab"] = selection.current().tab
+    st.tabs(selection.RACE_TABS, key="tab", on_change=_take, args=("tab",))
+
+
+def _opened() -> selection.Opened | None:
+    try:
+        return selection.opened()
+    except UserError:
+        return None
+
+
+def _pick_base(bases: dict[str, str], base: str) -> None:
+    every = list(dict.fromkeys([*bases.values(), base]))
+    if len(every) == 1:
+        return
+
+    def take_first_adapter() -> None:
+        if of_base := [label for label, other in bases.items() if other == st.session_state["base"]]:
+            selection.change(adapter=of_base[0])
+
+    st.session_state["base"] = base
+    st.selectbox(
+        "Base model",
+        every,
+        format_func=lambda base: base.rsplit("/", 1)[-1],
+        key="base",
+        on_change=take_first_adapter,
+        help=f"`{base}`",
+    )
+
+
+def _pick_adapter(of_base: list[str], name: str) -> None:
+    def take() -> None:
+        if st.session_state["adapter"] == OPEN:
+            dialogs.show(dialogs.OPEN)
+        else:
+            selection.change(adapter=st.session_state["adapter"])
+
+    st.session_state["adapter"] = name
+    st.selectbox(
+        "Adapter",
+        list(dict.fromkeys([*of_base, name, OPEN])),
+        key="adapter",
+        on_change=take,
+        accept_new_options=True,
+        help="Choose one, open one of your own, or type the path of its directory.",
+    )
+
+
+def _pick_second(of_base: list[str], name: str, second: str) -> None:
+    """Offer what an adapter can be compared with: of its own task first, and there full fine-tuning first."""
+    task = name.split(" · ")[0]
+    others = [label for label in of_base if label != name]
+    others.sort(key=lambda label: (label.split(" · ")[0] != task, "full" not in label))
+    second = second if second != name else ""  # nothing is compared with itself
+    st.session_state["vs"] = second or None
+    st.selectbox(
+        "vs",
+        list(dict.fromkeys([*others, *filter(None, [second])])),
+        index=None,
+        key="vs",
+        on_change=_take,
+        args=("vs",),
+        accept_new_options=True,
+        placeholder=f"Compare with {others[0].split(' · ')[-1]} …" if others else "Compare with …",
+        help="A second adapter of the same base: the same matrix of both, side by side.",
+    )
+
+
+def _pick_matrix(adapter: Adapter, name: str) -> None:
+    labels = selection.matrix_labels(adapter)
+    st.session_state["matrix"] = name
+    st.selectbox(
+        "Matrix",
+        adapter.names,
+        format_func=lambda name: labels.get(name, name),
+        key="matrix",
+        on_change=lambda: selection.select_matrix(adapter, st.session_state["matrix"]),
+        help=f"`{name}`",
+    )
+
+
+def _pick_view(view: str) -> None:
+    st.session_state["view"] = view
+    st.segmented_control("View", selection.VIEWS, key="view", on_change=_take, args=("view",), required=True)
+
+
+def _take(field: str) -> None:
+    """Take what a widget says into the field of its name, from a callback."""
+    selection.change(**{field: st.session_state[field] or ""})
