@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -57,7 +58,7 @@ def unpack(archive: BinaryIO, directory: Path) -> Path:
                         room -= _copy(source, directory / path.name, room)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
         raise AdapterError(f"The upload is not a readable zip ({error}); pack the directory again.") from error
-    except (ValueError, zipfile.zlib.error) as error:
+    except (ValueError, zlib.error) as error:
         raise AdapterError(f"The zip is damaged ({error}); pack the directory again.") from error
     return directory
 

@@ -79,7 +79,7 @@ def svd(A: csr_array) -> Svd:
 def dense_singular_values(A: np.ndarray) -> np.ndarray:
     """Return all singular values of a dense matrix, descending: (min(A.shape),) float64."""
     if max(A.shape) > 2 * min(A.shape) or min(A.shape) > DIRECT_SIZE:  # of a long matrix the triangle is enough
-        A = np.linalg.qr(A if A.shape[0] >= A.shape[1] else A.T, mode="r")
+        A = np.asarray(np.linalg.qr(A if A.shape[0] >= A.shape[1] else A.T, mode="r"))
     if min(A.shape) <= DIRECT_SIZE:
         return np.linalg.svd(A, compute_uv=False)
     return np.sqrt(np.maximum(eigvalsh(A.T @ A, check_finite=False)[::-1], 0))

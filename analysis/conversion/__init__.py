@@ -24,7 +24,7 @@ def collect(steps: Steps, progress: Callable[[int, int], None] | None = None) ->
     Raises:
         ValueError: With one sentence, if something cannot be converted.
     """
-    total, rows = next(steps), []
+    total, rows = next(steps), list[dict[str, Any]]()
     while True:
         if progress is not None:
             progress(len(rows), total)

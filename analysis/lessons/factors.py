@@ -6,17 +6,17 @@ They take and return whatever array type they are given: numpy here, torch in a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
-Array = TypeVar("Array")
+Factors = Callable[[Any, Any], Any]  # rows i and columns j of M, two arrays of one shape, -> one of that shape
 
 
-def two_dials(on: float, off: float) -> Callable[[Array, Array], Array]:
+def two_dials(on: float, off: float) -> Factors:
     """Return the factor `on` for entries on the diagonal of M, and `off` for all others."""
     return lambda i, j: off + (on - off) * (i == j)
 
 
-def flipped_signs(every: int) -> Callable[[Array, Array], Array]:
+def flipped_signs(every: int) -> Factors:
     """Return the factors sᵢsⱼ by which M must change if each `every`-th pair (uᵢ, vᵢ) has the other sign.
 
     An SVD is free to flip both vectors of a pair: W stays. But Mᵢⱼ uᵢvⱼᵀ changes sign if one of i and j is flipped.

@@ -67,21 +67,6 @@ def energy_by_offset(matrix: AdaptedMatrix) -> pd.DataFrame:
     return _energy(matrix, "offset", offsets, group)
 
 
-def energy_by_row(matrix: AdaptedMatrix) -> pd.DataFrame:
-    """Return the energy of every row i of M (left direction u_i), rows without trained entries included.
-
-    Columns:
-        index: i.
-        energy, share, entries, noise_share, noise_low, noise_high: As in `energy_by_offset`.
-    """
-    return _energy(matrix, "index", np.arange(matrix.m), matrix.rows)
-
-
-def energy_by_column(matrix: AdaptedMatrix) -> pd.DataFrame:
-    """Return the energy of every column j of M (right direction v_j), as `energy_by_row` does for rows."""
-    return _energy(matrix, "index", np.arange(matrix.m), matrix.cols)
-
-
 def energy_shares(matrix: AdaptedMatrix) -> pd.DataFrame:
     """Return the shares of energy in parts of M that have a meaning.
 

@@ -144,26 +144,6 @@ def subspace_overlap(matrix: AdaptedMatrix) -> pd.DataFrame:
     return table
 
 
-def principal_angles(matrix: AdaptedMatrix, r: int) -> pd.DataFrame:
-    """Return the principal angles between the spans of the leading r old and new singular vectors.
-
-    Columns:
-        index: From 0, by increasing angle.
-        angle_left_deg, angle_right_deg: In degrees, 0 to 90.
-
-    Raises:
-        ValueError: If r is not between 1 and m, or a truncated basis hides which new directions lead.
-    """
-    known = _known_places(matrix)
-    if not 1 <= r <= known:
-        raise ValueError(f"r={r!r} must lie between 1 and {known}, the leading directions known of {matrix.name}.")
-    new = new_svd(matrix)
-    table = pd.DataFrame({"index": np.arange(r)})
-    for side, cosines in (("left", new.P), ("right", new.Q)):
-        table[f"angle_{side}_deg"] = _angles(cosines[:, :r], r)
-    return table
-
-
 def intruders(matrix: AdaptedMatrix, top: int = 10, threshold: float = 0.6) -> pd.DataFrame:
     """Return the leading new singular vectors and whether they are intruder dimensions (arXiv 2410.21228).
 
@@ -249,17 +229,6 @@ def _subspace_cosines(
         new = cosines[i, new_start : new_start + new_size[new_start]]
         found[i] = max(np.linalg.norm(old), np.linalg.norm(new))
     return np.minimum(found, 1.0)
-
-
-def _angles(cosines: np.ndarray, r: int) -> np.ndarray:
-    """Return the principal angles in degrees, ascending, between the first r coordinates and the columns (m, r)."""
-    cos = np.linalg.svd(cosines[:r], compute_uv=False)
-    sin = np.sort(np.linalg.svd(cosines[r:], compute_uv=False)) if len(cosines) > r else np.empty(0)
-    sin = np.pad(sin, (r - len(sin), 0))
-    # The cosine cannot tell small angles apart, nor the sine large ones (Björck & Golub 1973).
-    small = cos > np.sqrt(0.5)
-    angles = np.where(small, np.arcsin(np.minimum(sin, 1.0)), np.arccos(np.minimum(cos, 1.0)))
-    return np.degrees(angles)
 
 
 def _cumulative(values: np.ndarray) -> np.ndarray:

@@ -142,34 +142,6 @@ def summary_table(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
 
 
-def over_adapter(
-    table: Callable[[AdaptedMatrix], pd.DataFrame],
-    adapter: Adapter,
-    progress: Progress | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> pd.DataFrame:
-    """Return `table` of every matrix of the adapter, one under the other.
-
-    Args:
-        table: A function of one matrix, such as `coefficients.entries` or `spectrum.spectrum`.
-        adapter: An open adapter.
-        progress: Told of each matrix.
-        should_stop: Asked before each matrix; once it says True, the rows so far are returned.
-
-    Columns:
-        name, layer, kind, label: The matrix.
-        …: Those of `table`.
-    """
-    place = ["name", "layer", "kind", "label"]
-    tables = []
-    for matrix in _each(adapter, progress, should_stop):
-        part = table(matrix)
-        for position, column in enumerate(place):
-            part.insert(position, column, getattr(matrix, column))
-        tables.append(part.astype({"layer": "Int64"}))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=place)
-
-
 def _each(
     adapter: Adapter,
     progress: Progress | None,

@@ -31,8 +31,10 @@ def resolve_base(base: str) -> str:
     Args:
         base: Id or local path, as an adapter records it.
     """
-    package, folder = PACKAGED_BASES.get(base, (None, None))
-    directory = package_directory(package) if package else None
+    if base not in PACKAGED_BASES:
+        return base
+    package, folder = PACKAGED_BASES[base]
+    directory = package_directory(package)
     if directory is not None and (directory / folder / "config.json").is_file():
         return str(directory / folder)
     return base

@@ -40,11 +40,6 @@ class RecoveredPerformance:
     low: float | None
     high: float | None
 
-    @property
-    def defined(self) -> bool:
-        """Whether full fine-tuning is clearly above head only, so that there is something to recover."""
-        return self.value is not None
-
 
 def recovered_performance(
     method: np.ndarray, head_only: np.ndarray, full: np.ndarray, seed: int = 0

@@ -81,7 +81,7 @@ class Task:
     labels: tuple[str, ...]
     examples: int
     package: str | None
-    read: Callable[[Path | None], Iterable[tuple[Any, str]]]
+    read: Callable[..., Iterable[tuple[Any, str]]]
     base: str = DEFAULT_BASE
     kind: Literal["text", "image"] = "text"
     n_test: int = 800
@@ -136,7 +136,7 @@ def _load(task: Task) -> Splits:
             "(pip install -r requirements.txt)."
         )
     pairs.sort(key=lambda pair: sort_key(pair[0]))
-    inputs: Sequence[Any] = tuple(one for one, _ in pairs)
+    inputs: Any = tuple(one for one, _ in pairs)
     labels = np.array([task.labels.index(label) for _, label in pairs], dtype=np.int64)
     labels.flags.writeable = False  # the cache is shared
     if task.kind == "image":

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from analysis.adapters.opening import open_adapter
-from analysis.measures.coefficients import energy_shares, entries, entries_for_energy, noise_like
+from analysis.measures.coefficients import energy_shares, entries_for_energy, noise_like
 from analysis.measures.ranks import norms, rank_bounds, ranks
 from analysis.measures.spectrum import intruders, spectrum
-from analysis.measures.summary import over_adapter, summarize, summarize_adapter, summary_table, totals
+from analysis.measures.summary import summarize, summarize_adapter, summary_table, totals
 from tests.analysis.synthetic import BERT, dense, make_matrix, write_adapter
 
 PATTERNS = [("plain", None), ("banded", 2), ("random", 2), ("top_k", 1)]
@@ -94,18 +94,6 @@ def test_rows_can_be_computed_in_another_process(tmp_path):
         table = pool.submit(summarize_adapter, adapter).result()
     pd.testing.assert_frame_equal(summary_table(rows), table)
     pd.testing.assert_frame_equal(table, summarize_adapter(pickle.loads(pickle.dumps(adapter))))
-
-
-def test_any_table_over_the_whole_adapter(tmp_path):
-    adapter = open_adapter(write_adapter(tmp_path, "random", 1))
-    table = over_adapter(entries, adapter)
-    assert table.columns[:4].tolist() == ["name", "layer", "kind", "label"]
-    assert len(table) == adapter.trainable
-    for name, part in table.groupby("name"):
-        expected = entries(adapter.matrix(name))
-        pd.testing.assert_frame_equal(part.iloc[:, 4:].reset_index(drop=True), expected)
-    assert len(over_adapter(norms, adapter)) == 36
-    assert over_adapter(norms, adapter, should_stop=lambda: True).empty
 
 
 def test_totals_are_those_of_all_matrices_as_one_block_diagonal_matrix(tmp_path):

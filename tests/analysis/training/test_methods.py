@@ -13,6 +13,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from analysis.common.errors import UserError
 from analysis.models.heads import is_head
 from analysis.models.loading import block_linears
 from analysis.training.methods import METHODS, count_budget
@@ -135,7 +136,7 @@ def test_custom_trains_the_same_entries_in_every_matrix():
 def test_custom_refuses_entries_outside_a_smaller_matrix_and_names_it():
     base = make_model("llama")
     spec = specification("custom", custom_indices=((0, 0), (9, 3)))
-    with pytest.raises(ValueError, match=r"reaches \(9\).*layers\.0\.self_attn\.k_proj is 8×8"):
+    with pytest.raises(UserError, match=r"reaches \(9\).*layers\.0\.self_attn\.k_proj is 8×8"):
         METHODS["custom"].build(base, spec, block_linears(base))
 
 
