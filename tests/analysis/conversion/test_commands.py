@@ -151,6 +151,7 @@ def test_nothing_is_written_over(trained, tmp_path):
     assert (directory / "adapter_model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_job_converts_in_a_process_of_its_own(trained, tmp_path):
     _, directory = trained("bert", "plain")
     job = Job(conversion_steps, directory, "lora", tmp_path / "l", rank=3)

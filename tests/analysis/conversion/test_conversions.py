@@ -148,6 +148,7 @@ def test_a_merged_model_gives_equal_logits(architecture, pattern, trained, tmp_p
         assert found == pytest.approx(float(delta.norm()), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_merged_model_loads_where_svft_is_not_installed(trained, tmp_path):
     model, directory = trained()
     collect(merged_steps(directory, tmp_path / "merged"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -24,6 +25,7 @@ def test_dense_rebuild_computes_what_svft_computes():
     torch.testing.assert_close(rebuilt(x), layer(x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_method_of_the_registry_is_measured(monkeypatch):
     built = benchmark._models()
     assert len(built) == len(benchmark.METHODS) - 2  # all but head only, custom and chosen, and the dense rebuild

@@ -23,6 +23,7 @@ SHAPES = ((2, 24), (4, 64))
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "custom"])
+@pytest.mark.slow
 def test_the_estimate_is_what_is_measured_on_the_default_base(method):
     architecture = default_architecture()
     base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])

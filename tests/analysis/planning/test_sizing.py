@@ -80,6 +80,7 @@ def built(draw):
 
 @given(built())
 @settings(max_examples=150)
+@pytest.mark.slow
 def test_counts_are_those_of_the_model_that_peft_builds(case):
     method, model, targets, shapes, options = case
     spec = TrainingSpec("bbc_headlines", method, **options)

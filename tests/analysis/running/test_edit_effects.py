@@ -145,6 +145,7 @@ def test_a_job_evaluates_edits_one_after_another(adapter):
     assert results[0][1].mean() == pytest.approx(read_evaluation(adapter.path).accuracy)
 
 
+@pytest.mark.slow
 def test_a_job_says_in_a_sentence_why_it_cannot(adapter, tmp_path):
     path = shutil.copytree(adapter.path, tmp_path / "moved")
     values = json.loads((path / "evaluation.json").read_text())
