@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from peft import get_peft_model
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load, load_file, save, save_file
 from torch import nn
 
@@ -25,14 +25,18 @@ from analysis.adapters.upload import unpack
 from analysis.common.errors import AdapterError
 from tests.analysis.adapters.peft_models import KINDS
 
-SIDES = {"query": (8, 8), "up": (12, 8)}
+LINEARS = {"query": (8, 8), "up": (12, 8)}
+SIDES = LINEARS | {"gate_proj": (4, 8), "up_proj": (4, 8), "down_proj": (8, 4)}
 
 
 def block() -> nn.Module:
-    """Return a model that is one block of two linear layers."""
+    """Return a model that is one block of two linear layers and two fused experts."""
     model, inner = nn.Module(), nn.Module()
-    for name, (out, in_) in SIDES.items():
+    for name, (out, in_) in LINEARS.items():
         inner.add_module(name, nn.Linear(in_, out, bias=False))
+    inner.experts = nn.Module()
+    inner.experts.gate_up_proj = nn.Parameter(torch.randn(2, 8, 8))
+    inner.experts.down_proj = nn.Parameter(torch.randn(2, 8, 4))
     model.layers = nn.ModuleList([inner])
     return model
 
@@ -47,11 +51,18 @@ def sound(tmp_path_factory) -> dict[str, dict[str, bytes]]:
     (root / "base" / "config.json").write_text('{"model_type": "llama"}')
     save_file(base.state_dict(), root / "base" / "model.safetensors")
     kinds = {**KINDS, "SVFT": lambda **where: svft.SvftConfig(pattern="random", off_diag=1, **where)}
-    targets = [f"layers.0.{name}" for name in SIDES]
+    kinds["experts"] = lambda **where: LoraConfig(
+        r=2, init_lora_weights=False, target_parameters=["experts.gate_up_proj", "experts.down_proj"], **where
+    )
+    targets = [f"layers.0.{name}" for name in LINEARS]
     for kind, config in kinds.items():
         model = block()
         model.load_state_dict(base.state_dict())
         get_peft_model(model, config(target_modules=targets)).save_pretrained(str(root / kind))
+    shutil.copytree(root / "LoRA", root / "pickled")
+    weights = root / "pickled" / "adapter_model.safetensors"
+    torch.save(load_file(weights), root / "pickled" / "adapter_model.bin")
+    weights.unlink()
     (root / "full").mkdir()
     (root / "full" / "config.json").write_text('{"model_type": "llama"}')
     save_file({name: t + 0.01 for name, t in base.state_dict().items()}, root / "full" / "model.safetensors")
@@ -64,7 +75,11 @@ def sound(tmp_path_factory) -> dict[str, dict[str, bytes]]:
 
 
 def weights_of(files: dict[str, bytes]) -> str:
-    return next(name for name in files if name.endswith(".safetensors"))
+    return next(name for name in files if name.endswith((".safetensors", ".bin")))
+
+
+def is_pickled(files: dict[str, bytes]) -> bool:
+    return weights_of(files).endswith(".bin")
 
 
 def config_of(files: dict[str, bytes]) -> str:
@@ -88,6 +103,8 @@ def flipped(draw, files):
 
 def retyped(draw, files):
     """One tensor gets another shape, another type, or goes; or one is added."""
+    if is_pickled(files):
+        return truncated(draw, files)
     tensors = load(files[weights_of(files)])
     key = draw(st.sampled_from(sorted(tensors)))
     change = draw(st.sampled_from(["flat", "double", "half", "whole", "empty", "gone", "extra", "turned", "scalar"]))
@@ -95,7 +112,10 @@ def retyped(draw, files):
     if change == "gone":
         del tensors[key]
     elif change == "extra":
-        tensors[key + draw(st.sampled_from([".more", ".lora_A.weight", ".oft_R", "/../x", ""]))] = value.clone()
+        tensors[
+            key
+            + draw(st.sampled_from([".more", ".lora_A.weight", ".base_layer.lora_A.weight", ".oft_R", "/../x", ""]))
+        ] = value.clone()
     else:
         tensors[key] = {
             "flat": lambda: value.flatten(),
@@ -110,6 +130,8 @@ def retyped(draw, files):
 
 
 def broken_number(draw, files):
+    if is_pickled(files):
+        return flipped(draw, files)
     tensors = load(files[weights_of(files)])
     key = draw(st.sampled_from(sorted(tensors)))
     value = tensors[key]
@@ -131,6 +153,8 @@ def rewritten_config(draw, files):
 
 def claimed(draw, files):
     """The header claims a shape or a place that the file does not have."""
+    if is_pickled(files):
+        return truncated(draw, files)
     name = weights_of(files)
     size = struct.unpack("<Q", files[name][:8])[0]
     header = json.loads(files[name][8 : 8 + size])
@@ -198,7 +222,11 @@ def test_a_damaged_adapter_is_an_error_in_a_sentence_or_a_correct_view(sound, pl
 
 def open_sound_base(place: Path) -> bool:
     """Whether the base is as it was: nothing that is opened writes to it."""
-    return set(load_file(place / "base" / "model.safetensors")) == {f"layers.0.{name}.weight" for name in SIDES}
+    return set(load_file(place / "base" / "model.safetensors")) == {
+        *(f"layers.0.{name}.weight" for name in LINEARS),
+        "layers.0.experts.gate_up_proj",
+        "layers.0.experts.down_proj",
+    }
 
 
 def zipped(members: list[tuple[str, bytes]], attributes: int = 0) -> io.BytesIO:
