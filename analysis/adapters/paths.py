@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from analysis.common.errors import AdapterError
@@ -10,6 +11,7 @@ from analysis.common.tensor_files import PICKLES, model_files
 CONFIG_FILE, MODEL_CONFIG, PROJECTION_CONFIG = "adapter_config.json", "config.json", "projection.json"
 CONFIGS = (CONFIG_FILE, PROJECTION_CONFIG, MODEL_CONFIG)  # an adapter beside a model counts first
 WEIGHTS_FILE, PROJECTION_FILE = "adapter_model.safetensors", "projection.safetensors"
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
 # What else an adapter's weights are called: PEFT's pickle, and the file of mlx-lm.
 _ADAPTER_FILES = (WEIGHTS_FILE, "adapter_model.bin", "adapters.safetensors")
 
@@ -53,22 +55,22 @@ def locate_weights(path: Path, config: Path) -> list[Path]:
     Raises:
         AdapterError: If they are missing.
     """
-    directory = config.parent
-    if config.name == MODEL_CONFIG:
-        if (
-            path.is_file()
-            and path.suffix == ".safetensors"
-            and not (directory / "model.safetensors.index.json").is_file()
-        ):
-            return [path]
-        return model_files(directory)
-    if path.is_file() and path.name not in CONFIGS:
+    if path.is_file() and path.name not in CONFIGS and not _SHARD.search(path.name):
         return [path]
+    if config.name == MODEL_CONFIG:
+        return model_files(config.parent)
     names = (PROJECTION_FILE,) if config.name == PROJECTION_CONFIG else _ADAPTER_FILES
     for name in names:
-        if (directory / name).is_file():
-            return [directory / name]
-    raise AdapterError(f"{directory} has no {names[0]}; copy the whole directory.")
+        if (config.parent / name).is_file():
+            return [config.parent / name]
+    raise AdapterError(f"{config.parent} has no {names[0]}; copy the whole directory.")
+
+
+def reopening_path(path: Path, config: Path) -> Path:
+    """Return the path by which the same is opened again: the directory, but a file that it does not stand for."""
+    usual = (*_ADAPTER_FILES, PROJECTION_FILE, "model.safetensors", "pytorch_model.bin", *CONFIGS)
+    special = path.is_file() and path.name not in usual and not _SHARD.search(path.name)
+    return path if special else config.parent
 
 
 def _config_in(directory: Path) -> Path | None:

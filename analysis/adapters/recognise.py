@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.adapters.adapter_file import check_fields
-from analysis.adapters.paths import CONFIG_FILE, PROJECTION_CONFIG, locate_config, locate_weights
+from analysis.adapters.paths import CONFIG_FILE, PROJECTION_CONFIG, locate_config, locate_weights, reopening_path
 from analysis.common.bounded_files import read_json
 from analysis.common.errors import AdapterError
 from analysis.common.tensor_files import TensorFiles
@@ -50,7 +50,7 @@ class Recognised:
     """What was read of an adapter, a checkpoint or a projection: its configs and headers, and no numbers.
 
     Attributes:
-        path: The directory that it lies in.
+        path: The directory that it lies in; the file itself, if the directory stands for another one.
         kind: "SVFT", "head only", "LoRA", "DoRA", "rsLoRA", "PiSSA", "OLoRA", another of `KINDS`,
             "full fine-tuning", "projection" (one that this project saved), or `AUTHORS` (layers that
             `analysis.conversion.authors` converts).
@@ -104,7 +104,8 @@ def recognise(path: str | Path) -> Recognised:
     file = locate_config(path)
     config = read_json(file)
     files = TensorFiles(locate_weights(path, file))
-    return Recognised(file.parent, _kind(file, config, files), config, files, _evaluation(file.parent))
+    own = reopening_path(path, file)
+    return Recognised(own, _kind(file, config, files), config, files, _evaluation(file.parent))
 
 
 def _kind(file: Path, config: dict[str, Any], files: TensorFiles) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.adapters.adapter import Adapter
+from analysis.common.errors import AdapterError
 from analysis.figures.comparison_map import LIKENESSES, comparison_map
 from analysis.figures.page import write_page
 from analysis.figures.theme import LIGHT
@@ -42,28 +44,37 @@ def compare(a: Adapter, b: Adapter, *, as_json: bool, figure: Path | None) -> No
         AdapterError: If they have no matrix in common.
     """
     common = shared(a, b)
-    table = compare_adapters(a, b)
+    damaged: dict[str, str] = {}
+    table = compare_adapters(a, b, damaged)
+    if table.empty:
+        raise AdapterError(next(iter(damaged.values())))
     if as_json:
-        print(json.dumps(_document(a, b, common, table), indent=1, ensure_ascii=False))
+        print(json.dumps(_document(a, b, common, damaged, table), indent=1, ensure_ascii=False))
     else:
-        _print(a, b, common, table)
+        _print(a, b, common, damaged, table)
     if figure is not None:
         maps = [comparison_map(table, theme=LIGHT, likeness=likeness) for likeness in LIKENESSES]
         write_page(figure, f"{a.path.name} and {b.path.name}", common.sentence(), maps)
 
 
-def _document(a: Adapter, b: Adapter, common: Shared, table: pd.DataFrame) -> dict:
+def _document(a: Adapter, b: Adapter, common: Shared, damaged: dict[str, str], table: pd.DataFrame) -> dict:
     return {
-        "first": {"path": str(a.path), "method": a.method, "base": a.base},
-        "second": {"path": str(b.path), "method": b.method, "base": b.base},
+        "first": _facts(a),
+        "second": _facts(b),
         "only_first": common.only_a,
         "only_second": common.only_b,
         "other_shape": common.unlike,
+        "damaged": damaged,
         "matrices": json.loads(table.to_json(orient="records", double_precision=12)),
     }
 
 
-def _print(a: Adapter, b: Adapter, common: Shared, table: pd.DataFrame) -> None:
+def _facts(adapter: Adapter) -> dict:
+    left_out = [asdict(one) for one in adapter.left_out]
+    return {"path": str(adapter.path), "method": adapter.method, "base": adapter.base, "left_out": left_out}
+
+
+def _print(a: Adapter, b: Adapter, common: Shared, damaged: dict[str, str], table: pd.DataFrame) -> None:
     console = Console()
     title = f"{a.path.name} ({a.method}) and {b.path.name} ({b.method})"
     shown = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
@@ -73,3 +84,15 @@ def _print(a: Adapter, b: Adapter, common: Shared, table: pd.DataFrame) -> None:
         shown.add_row(*("–" if pd.isna(row[name]) else form(row[name]) for name, (_, form) in _COLUMNS.items()))
     console.print(shown)
     console.print(f"{common.sentence()} {_READING}", highlight=False)
+    for name, reason in damaged.items():
+        console.print(f"{name} is left out: {reason}", highlight=False, markup=False, soft_wrap=True)
+    for adapter in (a, b):
+        if adapter.left_out:
+            names = ", ".join(one.name for one in adapter.left_out[:5]) + (", …" if len(adapter.left_out) > 5 else "")
+            console.print(
+                f"{adapter.path.name} trains {adapter.left_out_share:.1%} of its parameters in modules that cannot be "
+                f"shown: {names}; svft inspect says why.",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )

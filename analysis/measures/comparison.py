@@ -218,13 +218,24 @@ def _svd(matrix: AdaptedMatrix) -> Svd:
     return svd(sparse(matrix.rows, matrix.cols, matrix.values, matrix.m))
 
 
-def comparison_rows(a: Adapter, b: Adapter) -> Iterator[dict]:
-    """Yield `compare_matrix` of each matrix that both adapt."""
+def comparison_rows(a: Adapter, b: Adapter, damaged: dict[str, str] | None = None) -> Iterator[dict]:
+    """Yield `compare_matrix` of each matrix that both adapt.
+
+    Args:
+        a: The first adapter.
+        b: The second.
+        damaged: Takes the matrices whose numbers cannot be read, with the reason; without it, the first one raises.
+    """
     for name in shared(a, b).names:
-        yield compare_matrix(a, b, name)
+        try:
+            yield compare_matrix(a, b, name)
+        except AdapterError as error:
+            if damaged is None:
+                raise
+            damaged[name] = str(error)
 
 
-def compare_adapters(a: Adapter, b: Adapter) -> pd.DataFrame:
+def compare_adapters(a: Adapter, b: Adapter, damaged: dict[str, str] | None = None) -> pd.DataFrame:
     """Return one row per matrix that both adapt, in the order of the first.
 
     Columns:
@@ -240,7 +251,7 @@ def compare_adapters(a: Adapter, b: Adapter) -> pd.DataFrame:
     Raises:
         AdapterError: If no matrix is shared, or one is damaged.
     """
-    return comparison_table(list(comparison_rows(a, b)))
+    return comparison_table(list(comparison_rows(a, b, damaged)))
 
 
 def comparison_table(rows: Sequence[dict]) -> pd.DataFrame:

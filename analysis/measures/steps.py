@@ -38,7 +38,7 @@ def comparison_steps(a: str, b: str) -> Iterator[Any]:
     """Yield the number of matrices that two adapters share, then `comparison.compare_matrix` of each."""
     first, second = open_adapter(a), open_adapter(b)
     yield len(shared(first, second).names)
-    yield from comparison_rows(first, second)
+    yield from comparison_rows(first, second, damaged={})
 
 
 def matrix_steps(path: str, name: str) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -258,6 +259,35 @@ def test_a_path_may_be_the_file_a_shard_or_the_folder_above(lora, tmp_path):
     (tmp_path / "run" / "final" / "adapter_config.json").rename(tmp_path / "run" / "final" / "elsewhere.json")
     with pytest.raises(AdapterError, match="which say what"):
         open_adapter(tmp_path / "run" / "final" / ADAPTER)
+
+
+def test_a_file_of_another_name_is_opened_again_by_its_own_path(lora):
+    path = lora()
+    names = open_adapter(path).names
+    (path / ADAPTER).rename(path / "step-100.safetensors")
+    adapter = open_adapter(path / "step-100.safetensors")
+    assert adapter.names == names
+    assert open_adapter(adapter.path).names == names
+    with pytest.raises(AdapterError, match="has no adapter_model"):
+        open_adapter(path)
+
+
+def test_a_comparison_leaves_out_a_damaged_matrix_and_takes_a_base(lora, tmp_path):
+    from analysis.cli import app
+
+    path = lora()
+    other = tmp_path / "other"
+    shutil.copytree(path, other)
+    tensors = load_file(other / ADAPTER)
+    tensors[f"base_model.model.{QUERY}.lora_B.weight"][0, 0] = np.nan
+    save_file(tensors, other / ADAPTER)
+    (tmp_path / "base").rename(tmp_path / "moved")
+    result = CliRunner().invoke(app, ["compare", str(path), str(other), "--json", "--base", str(tmp_path / "moved")])
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert list(said["damaged"]) == [QUERY]
+    assert [row["cosine"] for row in said["matrices"]] == pytest.approx([1.0] * 3)
+    assert CliRunner().invoke(app, ["compare", str(path), str(other)]).exit_code != 0
 
 
 def test_folders_that_could_all_be_meant_are_named(lora, tmp_path):
