@@ -228,7 +228,7 @@ class Adapter:
     @property
     def left_out_share(self) -> float:
         """Share of the update's trained parameters that is in modules that are left out, excluding the head."""
-        left = sum(one.trained for one in self.left_out)
+        left = sum(module.trained for module in self.left_out)
         return left / (self.trainable + left) if left else 0.0
 
     def matrix(self, name: str) -> AdaptedMatrix:
@@ -260,9 +260,9 @@ class Adapter:
     def _row(self, name: str) -> dict:
         """Return the row of `matrices` of a name, as a dictionary; an AdapterError if there is none."""
         if name not in self._rows:
-            for one in self.left_out:
-                if one.name == name:
-                    raise AdapterError(one.reason)
+            for module in self.left_out:
+                if module.name == name:
+                    raise AdapterError(module.reason)
             raise AdapterError(f"The adapter {self.path} has no adapted matrix {name!r}; choose one of its names.")
         return self._rows[name]
 

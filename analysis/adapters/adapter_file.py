@@ -131,10 +131,10 @@ def read_signature(files: TensorFiles, name: str) -> np.ndarray:
     Raises:
         AdapterError: If the file has none, or it is damaged.
     """
-    found = files.read_numpy(f"{_stem(files, name)}.svft_signature")
-    if found.ndim != 3 or found.shape[::2] != (2, 2) or not np.isfinite(found).all():
+    signature = files.read_numpy(f"{_stem(files, name)}.svft_signature")
+    if signature.ndim != 3 or signature.shape[::2] != (2, 2) or not np.isfinite(signature).all():
         raise AdapterError(f"svft_signature is damaged: {_where(files, name)}; save the adapter again.")
-    return found
+    return signature
 
 
 def _is_positive(value: Any) -> bool:

@@ -29,14 +29,14 @@ class FineTuned:
         after: Its weights.
     """
 
-    def __init__(self, found: Recognised) -> None:
+    def __init__(self, recognised: Recognised) -> None:
         """Sort its tensors into matrices and the rest.
 
         Raises:
             AdapterError: If it holds no matrix inside blocks.
         """
-        self.config, self.files = found.config, found.files
-        self.after = BaseWeights(found.path, found.config, found.files)
+        self.config, self.files = recognised.config, recognised.files
+        self.after = BaseWeights(recognised.path, recognised.config, recognised.files)
         self.method = "full fine-tuning"
         self.left_out: list[LeftOut] = []
         tensors = self.files.tensors
@@ -52,10 +52,14 @@ class FineTuned:
             if key not in fused and (reason := _why_left_out(key, info)):
                 self.left_out.append(LeftOut(key.removesuffix(".weight"), reason, math.prod(info.shape)))
         if not self._slots:
-            raise AdapterError(f"{found.path} holds no weight matrices inside blocks, so there is nothing to compare.")
+            raise AdapterError(
+                f"{recognised.path} holds no weight matrices inside blocks, so there is nothing to compare."
+            )
         self.matrix_keys = {slot.key for slot in self._slots.values()}
         named = (
-            self.matrix_keys | {f"{one.name}.weight" for one in self.left_out} | {one.name for one in self.left_out}
+            self.matrix_keys
+            | {f"{module.name}.weight" for module in self.left_out}
+            | {module.name for module in self.left_out}
         )
         tied = _tied_heads(self.config, tensors)
         self.head = {key: info.shape for key, info in tensors.items() if key not in named and key not in tied}

@@ -31,49 +31,49 @@ def open_adapter(path: str | Path | Recognised, base: str | None = None) -> Adap
         AdapterError: If it is none of these, or no matrix of it can be shown, or its base model is needed and not on
             this machine.
     """
-    found = path if isinstance(path, Recognised) else recognise(path)
-    if found.kind in ("SVFT", "head only"):
-        return _open_svft(found, base)
-    if found.kind == "projection":
+    recognised = path if isinstance(path, Recognised) else recognise(path)
+    if recognised.kind in ("SVFT", "head only"):
+        return _open_svft(recognised, base)
+    if recognised.kind == "projection":
         from analysis.adapters.saved_projection import open_saved
 
-        return open_saved(found)
-    if found.kind == AUTHORS:
+        return open_saved(recognised)
+    if recognised.kind == AUTHORS:
         raise AdapterError(
-            f"{found.path} holds layers of the SVFT authors' code: they become an adapter when they are opened in the "
-            "app's dialog, or by `svft convert`."
+            f"{recognised.path} holds layers of the SVFT authors' code: they become an adapter when opened in "
+            "the app's dialog, or by `svft convert`."
         )
-    return _open_projected(found, base)
+    return _open_projected(recognised, base)
 
 
-def _open_svft(found: Recognised, base: str | None) -> Adapter:
+def _open_svft(recognised: Recognised, base: str | None) -> Adapter:
     sizes: dict[str, dict[str, Any]] = {}
     left_out = []
-    for name, stem in module_stems(found.files).items():
+    for name, stem in module_stems(recognised.files).items():
         try:
-            sizes[name] = matrix_sizes(found.files, stem, found.config)
+            sizes[name] = matrix_sizes(recognised.files, stem, recognised.config)
         except AdapterError as error:
-            left_out.append(LeftOut(name, str(error), found.files.numbers(f"{stem}.svft_coefficients")))
+            left_out.append(LeftOut(name, str(error), recognised.files.numbers(f"{stem}.svft_coefficients")))
     _require_one(sizes, left_out)
     return Adapter(
-        path=found.path,
-        config=found.config,
-        base=base or found.base,
-        task=found.task,
-        method=_method(found.config) if sizes else "head only",
+        path=recognised.path,
+        config=recognised.config,
+        base=base or recognised.base,
+        task=recognised.task,
+        method=_method(recognised.config) if sizes else "head only",
         matrices=matrix_table(sizes),
-        head={name: info.shape for name, info in sorted(found.files.tensors.items()) if ".svft_" not in name},
+        head={name: info.shape for name, info in sorted(recognised.files.tensors.items()) if ".svft_" not in name},
         kind="SVFT" if sizes else "head only",
-        files=found.files,
-        revision=None if base else found.revision,
+        files=recognised.files,
+        revision=None if base else recognised.revision,
         left_out=tuple(left_out),
     )
 
 
-def _open_projected(found: Recognised, base: str | None) -> Adapter:
+def _open_projected(recognised: Recognised, base: str | None) -> Adapter:
     """Open an adapter whose matrices are projected into the basis of its base model."""
-    source = _source(found)
-    weights = BaseWeights(locate_base(base) if base else locate_base(found.base, found.revision))
+    source = _source(recognised)
+    weights = BaseWeights(locate_base(base) if base else locate_base(recognised.base, recognised.revision))
     sizes: dict[str, dict[str, Any]] = {}
     modules = source.modules(weights)
     left_out = list(source.left_out)
@@ -97,16 +97,16 @@ def _open_projected(found: Recognised, base: str | None) -> Adapter:
         }
     _require_one(sizes, left_out)
     return ProjectedAdapter(
-        path=found.path,
-        config=found.config,
-        base=base or found.base,
-        task=found.task,
+        path=recognised.path,
+        config=recognised.config,
+        base=base or recognised.base,
+        task=recognised.task,
         method=source.method,
         matrices=matrix_table(sizes),
         head=source.head,
-        kind=found.kind,
-        files=found.files,
-        revision=None if base else found.revision,
+        kind=recognised.kind,
+        files=recognised.files,
+        revision=None if base else recognised.revision,
         left_out=tuple(left_out),
         source=source,
         weights=weights,
@@ -119,14 +119,14 @@ def _require_one(sizes: dict[str, dict[str, Any]], left_out: list[LeftOut]) -> N
         raise AdapterError(left_out[0].reason)
 
 
-def _source(found: Recognised) -> UpdateSource:
-    if found.kind == "full fine-tuning":
+def _source(recognised: Recognised) -> UpdateSource:
+    if recognised.kind == "full fine-tuning":
         from analysis.adapters.checkpoint import FineTuned
 
-        return FineTuned(found)
+        return FineTuned(recognised)
     from analysis.adapters.peft.update import PeftAdapter
 
-    return PeftAdapter(found)
+    return PeftAdapter(recognised)
 
 
 def _method(config: dict) -> str:

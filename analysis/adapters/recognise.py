@@ -74,21 +74,21 @@ class Recognised:
     def base(self) -> str | None:
         """Id or path of the base model, if the files name one: older configs of checkpoints do."""
         named = {"full fine-tuning": "_name_or_path", AUTHORS: "_name_or_path", "projection": "base"}
-        found = self.config.get(named.get(self.kind, "base_model_name_or_path"))
-        if found is None and self.kind == "full fine-tuning":
-            found = self._of_spec("base")  # `svft train` records it
-        return found if isinstance(found, str) and found else None
+        base = self.config.get(named.get(self.kind, "base_model_name_or_path"))
+        if base is None and self.kind == "full fine-tuning":
+            base = self._of_spec("base")  # `svft train` records it
+        return base if isinstance(base, str) and base else None
 
     @property
     def revision(self) -> str | None:
         """Revision of the base model that the adapter's config pins, or None."""
-        found = self.config.get("revision")
-        return found if isinstance(found, str) and found else None
+        revision = self.config.get("revision")
+        return revision if isinstance(revision, str) and revision else None
 
     def _of_spec(self, name: str) -> str | None:
         spec = self.evaluation.get("spec")
-        found = spec.get(name) if isinstance(spec, dict) else None
-        return found if isinstance(found, str) else None
+        value = spec.get(name) if isinstance(spec, dict) else None
+        return value if isinstance(value, str) else None
 
 
 def recognise(path: str | Path) -> Recognised:
@@ -183,4 +183,4 @@ def is_causal(adapter: Adapter) -> bool:
             named = read_json(locate_base(adapter.base, adapter.revision) / "config.json").get("architectures")
         except AdapterError:
             return False
-    return isinstance(named, list) and any(str(one).endswith(("ForCausalLM", "LMHeadModel")) for one in named)
+    return isinstance(named, list) and any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in named)

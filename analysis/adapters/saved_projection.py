@@ -47,8 +47,8 @@ class SavedProjection(Adapter):
         """
         row = self._row(name)
         M, outside, sigma = _read_matrix(self.files, name, (int(row["out"]), int(row["in"])))
-        said = self.config["matrices"][name]
-        projection = Projection(outside, said["trained"], said["rank_bound"], said["floor"])
+        description = self.config["matrices"][name]
+        projection = Projection(outside, description["trained"], description["rank_bound"], description["floor"])
         return self._assemble(row, sigma, *grid(len(M)), M.ravel(), projection)
 
     def signature(self, name: str) -> np.ndarray:
@@ -65,7 +65,7 @@ def save_projection(directory: Path, adapter: Adapter, names: Iterable[str]) -> 
         names: Some of its names.
     """
     tensors: dict[str, np.ndarray] = {}
-    said = {}
+    descriptions = {}
     for matrix in map(adapter.matrix, names):
         M = matrix.coefficients()
         parts = {"M": M}
@@ -84,55 +84,55 @@ def save_projection(directory: Path, adapter: Adapter, names: Iterable[str]) -> 
         tensors[f"{matrix.name}.signature"] = adapter.signature(matrix.name)
         # Rounding to float16 is noise of its own: independent errors, of norm about 2√n times the size of one.
         noise = _EPS * math.sqrt(np.square(M).mean()) * 2 * math.sqrt(matrix.n)
-        said[matrix.name] = {
+        descriptions[matrix.name] = {
             "trained": matrix.projection.trained,
             "rank_bound": matrix.projection.rank_bound,
             "floor": max(matrix.rounding, noise),
         }
     directory.mkdir(parents=True, exist_ok=True)
     save_file(tensors, directory / PROJECTION_FILE)
-    config = {"kind": adapter.kind, "method": adapter.method, "base": adapter.base, "matrices": said}
+    config = {"kind": adapter.kind, "method": adapter.method, "base": adapter.base, "matrices": descriptions}
     (directory / PROJECTION_CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
-def open_saved(found: Recognised) -> SavedProjection:
+def open_saved(recognised: Recognised) -> SavedProjection:
     """Open a projection that `save_projection` wrote.
 
     Raises:
         AdapterError: If it is damaged.
     """
-    matrices = found.config.get("matrices")
-    if not isinstance(matrices, dict) or not matrices or not all(_is_described(one) for one in matrices.values()):
+    matrices = recognised.config.get("matrices")
+    if not isinstance(matrices, dict) or not matrices or not all(_is_described(entry) for entry in matrices.values()):
         raise AdapterError(
-            f"{found.path / PROJECTION_CONFIG} does not describe its matrices; save the projection again."
+            f"{recognised.path / PROJECTION_CONFIG} does not describe its matrices; save the projection again."
         )
-    kind, method = (str(found.config.get(field, "another method"))[:80] for field in ("kind", "method"))
+    kind, method = (str(recognised.config.get(field, "another method"))[:80] for field in ("kind", "method"))
     sizes = {}
-    for name, said in matrices.items():
-        out, in_ = _shape(found.files, name)
+    for name, description in matrices.items():
+        out, in_ = _shape(recognised.files, name)
         n = min(out, in_)
         sizes[name] = {
             "out": out, "in": in_, "n": n, "m": n, "k": n * n, "pattern": "projected",
-            "pattern_label": f"{method}, projected", "off_diag": None, "trained": said["trained"],
+            "pattern_label": f"{method}, projected", "off_diag": None, "trained": description["trained"],
         }  # fmt: skip
     return SavedProjection(
-        path=found.path,
-        config=found.config,
-        base=found.base,
-        task=found.task,
+        path=recognised.path,
+        config=recognised.config,
+        base=recognised.base,
+        task=recognised.task,
         method=method,
         matrices=matrix_table(sizes),
         kind=kind,
-        files=found.files,
+        files=recognised.files,
     )
 
 
-def _is_described(said: object) -> bool:
-    if not isinstance(said, dict) or "floor" not in said:
+def _is_described(description: object) -> bool:
+    if not isinstance(description, dict) or "floor" not in description:
         return False
-    whole = (said.get("trained"), said.get("rank_bound"))
-    floor = said.get("floor")
-    return all(isinstance(one, int) and 0 <= one < 2**63 for one in whole) and (
+    whole = (description.get("trained"), description.get("rank_bound"))
+    floor = description.get("floor")
+    return all(isinstance(number, int) and 0 <= number < 2**63 for number in whole) and (
         floor is None or (isinstance(floor, int | float) and 0 <= floor < math.inf)
     )
 

@@ -24,8 +24,8 @@ def shipped_adapters() -> dict[str, Path]:
 
     Directories are named ``<task>-<method>``. The head-only checkpoints have no update and are left out.
     """
-    found = [path for path in DIRECTORY.glob("*-*") if path.is_dir() and not path.name.endswith("-head_only")]
-    return {_title(path): path for path in sorted(found, key=_place)}
+    paths = [path for path in DIRECTORY.glob("*-*") if path.is_dir() and not path.name.endswith("-head_only")]
+    return {_title(path): path for path in sorted(paths, key=_place)}
 
 
 def _title(path: Path) -> str:

@@ -64,8 +64,8 @@ def convert(path: Path, to: str, output: Path, *, as_json: bool, **options: obje
     console = Console()
     console.print(shown)
     lost = lost_share(table)
-    said = "" if lost is None else f"Lost: {lost:.2%} of the energy ‖ΔW‖² of the whole adapter. "
-    console.print(f"{said}Written to {output}", highlight=False, soft_wrap=True)
+    loss_sentence = "" if lost is None else f"Lost: {lost:.2%} of the energy ‖ΔW‖² of the whole adapter. "
+    console.print(f"{loss_sentence}Written to {output}", highlight=False, soft_wrap=True)
 
 
 def lost_share(table: pd.DataFrame) -> float | None:

@@ -86,35 +86,35 @@ def facts(adapter: Adapter) -> dict[str, object]:
 def _document(adapter: Adapter, table: pd.DataFrame, left_out: list[LeftOut]) -> dict:
     whole = {} if table.empty else json.loads(totals(table).to_json(double_precision=12))
     rows = json.loads(table.to_json(orient="records", double_precision=12))
-    left = {"left_out": [asdict(one) for one in left_out], "left_out_share": _share(adapter, left_out)}
+    left = {"left_out": [asdict(module) for module in left_out], "left_out_share": _share(adapter, left_out)}
     return facts(adapter) | left | {"totals": whole, "measures": rows}
 
 
 def _share(adapter: Adapter, left_out: list[LeftOut]) -> float:
     """Return the share of the update's trained parameters that is in modules left out."""
-    known = {row["name"]: row["trained"] for row in adapter.matrices.to_dict("records")}
-    every = sum(known.values()) + sum(one.trained for one in left_out if one.name not in known)
-    return sum(one.trained for one in left_out) / every if every else 0.0
+    counts = {row["name"]: row["trained"] for row in adapter.matrices.to_dict("records")}
+    every = sum(counts.values()) + sum(module.trained for module in left_out if module.name not in counts)
+    return sum(module.trained for module in left_out) / every if every else 0.0
 
 
 def _print(adapter: Adapter, table: pd.DataFrame, left_out: list[LeftOut]) -> None:
-    console, known = Console(), facts(adapter)
-    said = {
+    console, summary = Console(), facts(adapter)
+    lines = {
         "adapter": adapter.path.name,
-        "method": known["method"] + (", projected into the singular basis" if known["projected"] else ""),
-        "base": known["base"] or "not named",
-        "task": known["task"] or "not named",
-        "trained": f"{known['trained']:,} in {known['matrices']} matrices, and {known['head']:,} in the head",
+        "method": summary["method"] + (", projected into the singular basis" if summary["projected"] else ""),
+        "base": summary["base"] or "not named",
+        "task": summary["task"] or "not named",
+        "trained": f"{summary['trained']:,} in {summary['matrices']} matrices, and {summary['head']:,} in the head",
     }
-    for name, value in said.items():
+    for name, value in lines.items():
         console.print(f"{name:>8}  {value}", highlight=False, markup=False, soft_wrap=True)
     if left_out:
         many = f"{len(left_out)} modules" if len(left_out) > 1 else "1 module"
         console.print(
             f"left out  {many}, with {_share(adapter, left_out):.1%} of the trained parameters", highlight=False
         )
-        for one in left_out[:_MOST_LEFT_OUT]:
-            console.print(f"          {one.name}: {one.reason}", highlight=False, markup=False, soft_wrap=True)
+        for module in left_out[:_MOST_LEFT_OUT]:
+            console.print(f"          {module.name}: {module.reason}", highlight=False, markup=False, soft_wrap=True)
         if len(left_out) > _MOST_LEFT_OUT:
             console.print(f"          … and {len(left_out) - _MOST_LEFT_OUT} more; --json lists all", highlight=False)
     if table.empty:
@@ -150,8 +150,9 @@ def _write_figures(adapter: Adapter, table: pd.DataFrame, html: Path) -> None:
     from analysis.measures.spectrum import spectrum as spectrum_table
 
     figures = []
-    known = facts(adapter)
-    said = f"{known['method']} on {known['base'] or 'an unnamed base'}: {known['trained']:,} trained parameters."
+    summary = facts(adapter)
+    base = summary["base"] or "an unnamed base"
+    sentence = f"{summary['method']} on {base}: {summary['trained']:,} trained parameters."
     if not table.empty:
         most = table["update_norm"].idxmax()
         matrix = adapter.matrix(table.at[most, "name"])
@@ -167,5 +168,5 @@ def _write_figures(adapter: Adapter, table: pd.DataFrame, html: Path) -> None:
                 **look,
             ),
         ]
-        said += f" Spectrum and energy are those of the largest update: {matrix.label}."
-    write_page(html, adapter.path.name, said, figures)
+        sentence += f" Spectrum and energy are those of the largest update: {matrix.label}."
+    write_page(html, adapter.path.name, sentence, figures)

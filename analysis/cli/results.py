@@ -50,8 +50,8 @@ def summary_rows(file: StudyFile) -> list[tuple[str, ...]]:
     ratios = cost.set_index("label")[["time_ratio", "memory_ratio"]].to_dict("index")
     rows = []
     for row in summarize(file.results, _truth(file)).itertuples():
-        known = row.method not in ("head_only", "full") and not np.isnan(row.recovered)  # theirs are 0 and 1
-        recovered = _interval(row.recovered, row.recovered_low, row.recovered_high) if known else ""
+        has_recovered = row.method not in ("head_only", "full") and not np.isnan(row.recovered)  # theirs are 0 and 1
+        recovered = _interval(row.recovered, row.recovered_low, row.recovered_high) if has_recovered else ""
         price = ratios.get(row.label)
         rows.append(
             (

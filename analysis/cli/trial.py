@@ -35,8 +35,8 @@ def run_study(study: Study, *, name: str, workers: int | None, scheduler: str | 
     store = Store()
     study = study.resolved()
     console = Console()
-    for one in study.plan()[1]:
-        console.print(f"Left out at {one.budget:,}: {one.reason}")
+    for skipped in study.plan()[1]:
+        console.print(f"Left out at {skipped.budget:,}: {skipped.reason}")
     unfinished = [
         record.id
         for record in store.studies("")
@@ -128,8 +128,8 @@ def sweep_study(
         seeds: Of each rate.
         base: Base model, None for the task's own.
     """
-    known = [method for method in methods if method in METHODS]
-    sizes = {method: (METHODS[method].size,) for method in known if METHODS[method].size_name} | sizes
+    registered = [method for method in methods if method in METHODS]
+    sizes = {method: (METHODS[method].size,) for method in registered if METHODS[method].size_name} | sizes
     own = Study(task, methods, sizes=sizes).resolved().learning_rates
     tried = {method: rates or tuple(float(f"{own[method][0] * share:.2g}") for share in SWEEP) for method in methods}
     return Study(

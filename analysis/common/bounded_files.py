@@ -82,9 +82,9 @@ def _is_sound(entry: Any, most: int) -> bool:
     shape, place = entry.get("shape"), entry.get("data_offsets")
     if not _are_sizes(shape) or not _are_sizes(place) or len(place) != 2 or not place[0] <= place[1] <= most:
         return False
-    known = BYTES.get(entry["dtype"])
-    return known is None or math.prod(shape) * known == place[1] - place[0]
+    width = BYTES.get(entry["dtype"])
+    return width is None or math.prod(shape) * width == place[1] - place[0]
 
 
 def _are_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**63 for one in value)
+    return isinstance(value, list) and all(type(size) is int and 0 <= size < 2**63 for size in value)

@@ -46,11 +46,11 @@ def singular_values(A: csr_array) -> np.ndarray:
     rows_in, cols_in = (np.bincount(p, minlength=part.max() + 1) for p in (row_part, col_part))
     entries = A.tocoo()
     single = (rows_in == 1) & (cols_in == 1)
-    found = [np.abs(entries.data[single[row_part[entries.row]]])]
+    parts = [np.abs(entries.data[single[row_part[entries.row]]])]
     for number in np.flatnonzero(rows_in + cols_in > 2):
         block = A[np.flatnonzero(row_part == number)][:, np.flatnonzero(col_part == number)]
-        found.append(_dense_singular_values(block))
-    values = np.concatenate(found)
+        parts.append(_dense_singular_values(block))
+    values = np.concatenate(parts)
     return np.sort(np.pad(values, (0, m - len(values))))[::-1]
 
 

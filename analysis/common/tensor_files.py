@@ -215,8 +215,8 @@ def _shards(index: Path, suffix: str) -> list[Path]:
 
 
 def _stamp(file: Path) -> tuple[int, int]:
-    said = os.stat(file)
-    return said.st_size, said.st_mtime_ns
+    status = os.stat(file)
+    return status.st_size, status.st_mtime_ns
 
 
 def _type_name(tensor: torch.Tensor) -> str:

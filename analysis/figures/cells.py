@@ -70,7 +70,7 @@ def color_scale(values: np.ndarray, *, signed: bool, theme: Theme, limit: float 
 def common_limit(*entries: pd.DataFrame) -> float:
     """Return where one signed colour scale for several tables of entries ends: the widest of their own."""
     values = [table["value"].to_numpy(float) for table in entries]
-    return max(_limit(np.abs(one[np.isfinite(one)])) for one in values)
+    return max(_limit(np.abs(table[np.isfinite(table)])) for table in values)
 
 
 def _limit(magnitude: np.ndarray) -> float:

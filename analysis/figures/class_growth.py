@@ -25,20 +25,20 @@ def class_growth(table: pd.DataFrame, *, label: str, reference: str, method: str
         last = table.iloc[-1]
         clear = last["pooled_low"] > 0 or last["pooled_high"] < 0
         low, high = number(last["pooled_low"], ".1f"), number(last["pooled_high"], ".1f")
-        said = f"{label} minus {reference} is {number(last['pooled'], '+.1f')} points ({low} to {high})"
+        sentence = f"{label} minus {reference} is {number(last['pooled'], '+.1f')} points ({low} to {high})"
         runs_said = f"{runs} runs together" if runs > 1 else "One run alone"
         caption = (
-            f"{runs_said}: {said}. Notice how single runs scatter while the band narrows; it "
+            f"{runs_said}: {sentence}. Notice how single runs scatter while the band narrows; it "
             f"{'excludes' if clear else 'still contains'} 0."
         )
     else:
-        said, caption = (
+        sentence, caption = (
             "no run has finished yet",
             "No run has finished yet: each adds a dot, and narrows the band.",
         )
     figure = new_figure(
         theme,
-        alt=f"Pooled difference in accuracy over the number of runs, {runs} so far: {said}.",
+        alt=f"Pooled difference in accuracy over the number of runs, {runs} so far: {sentence}.",
         caption=caption,
         formula=r"100 \cdot \overline{\text{right}_{s,e} - \text{right}^{\text{reference}}_{s,e}}",
         height=380,

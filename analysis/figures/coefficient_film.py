@@ -37,7 +37,7 @@ def coefficient_film(
     strip = len(np.unique(j - i)) <= _DIAGONALS
     layout = strip_layout(i, j) if strip else square_layout(i, j, n, SQUARE_BINS)
     scale = color_scale(values[-1], signed=True, theme=theme)
-    frames = [layout.cells(one) for one in values]
+    frames = [layout.cells(step_values) for step_values in values]
     energy = (values.astype(float) ** 2).sum(axis=1)
     caption = "M has not moved."
     if energy[-1]:

@@ -83,10 +83,10 @@ def _noun(likeness: Likeness) -> str:
 
 
 def _reading(values: np.ndarray, chance: np.ndarray, likeness: Likeness) -> str:
-    known = np.isfinite(values)
-    if not known.any():
+    finite = np.isfinite(values)
+    if not finite.any():
         return "none is defined"
-    mean, level = values[known].mean(), chance[known].mean()
+    mean, level = values[finite].mean(), chance[finite].mean()
     if likeness == "cosine":
         return f"on average {number(mean, '.2f')}, in noise 0 ± {level:.2g}"
     return f"on average {mean:.0%}, by chance {level:.1%}"

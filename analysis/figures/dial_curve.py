@@ -37,13 +37,13 @@ def dial_curve(
     place = number(alpha, "g")
     color = method_color(pattern)
     references = {"head_only": ("head only", head_only), "full": ("full fine-tuning", full)}
-    known = [(key, name, value) for key, (name, value) in references.items() if value is not None]
+    measured = [(key, name, value) for key, (name, value) in references.items() if value is not None]
     figure = new_figure(
         theme,
         alt=(
             f"Accuracy over the dial α from {number(alphas[0], 'g')} to {number(alphas[-1], 'g')}: {off:.0%} at 0, "
             f"{trained:.0%} at 1; the dial stands at {place}, {now:.0%}."
-            + "".join(f" {name[0].upper()}{name[1:]}: {value:.0%}." for _, name, value in known)
+            + "".join(f" {name[0].upper()}{name[1:]}: {value:.0%}." for _, name, value in measured)
         ),
         caption=(
             f"At α = {place} the accuracy is {now:.0%}; α = 0 ({off:.0%}) is the same head with M off, α = 1 "
@@ -66,8 +66,8 @@ def dial_curve(
         showlegend=False,
         hovertemplate="α = %{x}: %{y:.1%}<extra></extra>",
     )
-    lowest = min((value for _, _, value in known), default=0.0)
-    for key, name, value in known:
+    lowest = min((value for _, _, value in measured), default=0.0)
+    for key, name, value in measured:
         # The labels stand at the end where the curve is further away, the lower line's below it: lines may lie close.
         at_left = abs(accuracy[0] - lowest) > abs(accuracy[-1] - lowest)
         figure.add_hline(
@@ -77,7 +77,7 @@ def dial_curve(
                 "text": f"{name} {value:.0%}",
                 "x": 0 if at_left else 1,
                 "xanchor": "left" if at_left else "right",
-                "yanchor": "top" if value == lowest and len(known) > 1 else "bottom",
+                "yanchor": "top" if value == lowest and len(measured) > 1 else "bottom",
                 "showarrow": False,
                 "bgcolor": fade(theme.background, 0.75),
                 "borderpad": 1,

@@ -47,7 +47,7 @@ def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = Non
         places,
         name="‖ΔW‖ / ‖W‖",
         heat={"colorscale": sequential_scale(theme), "zmin": 0, "zmax": largest or 1.0},
-        text=[_short(one) for one in percent],
+        text=[_short(number) for number in percent],
         hover="%{customdata[1]}<br>‖ΔW‖/‖W‖ = %{customdata[2]:.3%}<br>%{customdata[0]}",
         customdata=summary[["name", "label", "relative_norm"]].values.tolist(),
         theme=theme,

@@ -28,7 +28,7 @@ def rank_budget(summary: pd.DataFrame, *, theme: Theme) -> go.Figure:
     full = summary[summary["method"] == "full"]
     table = summary[~summary["method"].isin(REFERENCE_DASHES) & (summary["stable_rank"] > 0)]
     table = table.sort_values("parameters", kind="stable")
-    said = [
+    readings = [
         f"{row.label}, {row.parameters:,} parameters: {_words(row)}" for row in pd.concat([table, full]).itertuples()
     ]
     caption = "No update is known yet."
@@ -40,7 +40,7 @@ def rank_budget(summary: pd.DataFrame, *, theme: Theme) -> go.Figure:
         )
     figure = new_figure(
         theme,
-        alt="Rank of the update ΔW against trained parameters. " + "; ".join(said) + ".",
+        alt="Rank of the update ΔW against trained parameters. " + "; ".join(readings) + ".",
         caption=caption,
         formula=r"\mathrm{rank}\,\Delta W,\quad \exp H\bigl(s / \textstyle\sum_j s_j\bigr),\quad"
         r" \lVert \Delta W \rVert_F^2 / \lVert \Delta W \rVert_2^2",

@@ -31,7 +31,7 @@ def shapes_picture(entries: pd.DataFrame, *, shape: tuple[int, int], n: int, pat
     tall, wide = min(rows / n, _LONGEST), min(cols / n, _LONGEST)
     color = method_color(pattern)
     share = len(entries) / (rows * cols)
-    said = (
+    sentence = (
         "Another method trained this update; M is what of it lies between the singular vectors of W, all entries."
         if pattern == "projected"
         else f"Grey is frozen; only the {len(entries):,} coloured entries of M are trained, {share:.2%} of the "
@@ -41,9 +41,9 @@ def shapes_picture(entries: pd.DataFrame, *, shape: tuple[int, int], n: int, pat
         theme,
         alt=(
             f"W ({rows}×{cols}) equals U ({rows}×{n}) times the sum of the diagonal Σ and the {pattern} matrix M "
-            f"(both {n}×{n}) times V transposed ({n}×{cols}). {said}"
+            f"(both {n}×{n}) times V transposed ({n}×{cols}). {sentence}"
         ),
-        caption=said,
+        caption=sentence,
         formula=r"W = U(\Sigma + M)V^\top",
         height=170,
     )

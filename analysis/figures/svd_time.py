@@ -23,11 +23,11 @@ def svd_time(measured: pd.DataFrame, *, size: int, theme: Theme) -> go.Figure:
         theme: Light or dark.
     """
     at = float(extrapolate(measured, np.array([size]))[0])
-    said = f"an SVD of {size}×{size} takes about {_seconds(at)} here"
+    sentence = f"an SVD of {size}×{size} takes about {_seconds(at)} here"
     figure = new_figure(
         theme,
-        alt=f"Seconds of an SVD over the size n of a square matrix: {said}.",
-        caption=f"{said[0].upper()}{said[1:]}. Look at the slope: twice the size takes eight times as long.",
+        alt=f"Seconds of an SVD over the size n of a square matrix: {sentence}.",
+        caption=f"{sentence[0].upper()}{sentence[1:]}. Look at the slope: twice the size takes eight times as long.",
         formula=r"t(n) \approx c\,n^3",
         height=250,
     )

@@ -82,9 +82,9 @@ def training_film(
         line_width=0,
         layer="below",
     )
-    said = points.sort_values("step").drop_duplicates("trial", keep="last").groupby("label", sort=False)["accuracy"]
+    last = points.sort_values("step").drop_duplicates("trial", keep="last").groupby("label", sort=False)["accuracy"]
     figure.layout.meta["alt"] += " Above, the accuracy of each trial over the steps; it ends at " + "; ".join(
-        f"{label}: {value:.1%}" for label, value in said.mean().items()
+        f"{label}: {value:.1%}" for label, value in last.mean().items()
     )
     return figure
 

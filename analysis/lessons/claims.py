@@ -16,25 +16,25 @@ ABOVE, BELOW, OPEN = "It is above", "It is below", "They cannot be told apart"
 OUTCOMES = (ABOVE, BELOW, OPEN)
 
 
-def outcome(found: Difference) -> str:
+def outcome(difference: Difference) -> str:
     """Return which of `OUTCOMES` a difference is."""
-    return OPEN if not found.clear else ABOVE if found.value > 0 else BELOW
+    return OPEN if not difference.clear else ABOVE if difference.value > 0 else BELOW
 
 
-def check_outcome(given: str, found: Difference) -> Answer:
+def check_outcome(given: str, difference: Difference) -> Answer:
     """Return the reply to someone's reading of a difference."""
-    right = outcome(found)
-    said = f"the difference is {points(found.value)} points, {found.words}"
+    right = outcome(difference)
+    sentence = f"the difference is {points(difference.value)} points, {difference.words}"
     if given == right:
         why = "an interval that contains 0 decides nothing" if right == OPEN else "the interval lies on one side of 0"
-        return Answer(True, f"Right: {said}; {why}.")
+        return Answer(True, f"Right: {sentence}; {why}.")
     if right == OPEN:
         return Answer(
-            False, f"Look at the interval, not at the dot: {said}. It contains 0, so no difference is shown."
+            False, f"Look at the interval, not at the dot: {sentence}. It contains 0, so no difference is shown."
         )
     if given == OPEN:
-        return Answer(False, f"They can: {said}. All of it lies on one side of 0.")
-    return Answer(False, f"The other way round: {said}.")
+        return Answer(False, f"They can: {sentence}. All of it lies on one side of 0.")
+    return Answer(False, f"The other way round: {sentence}.")
 
 
 def plan_key(study: Study) -> str:

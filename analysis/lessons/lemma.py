@@ -69,11 +69,10 @@ def reach_table(weights: dict[str, Weight], flat: np.ndarray) -> pd.DataFrame:
     for name, weight in weights.items():
         P = target(weight)
         for pattern, chosen in (("all of M", None), ("your Ω", flat)):
-            found = reach(weight, P, chosen)
+            reached = reach(weight, P, chosen)
             shape = "×".join(map(str, weight.W.shape))
-            rows.append(
-                (f"{name} {shape}", pattern, found.reached, found.not_in_pattern, found.outside_basis, found.residual)
-            )
+            shares = (reached.reached, reached.not_in_pattern, reached.outside_basis, reached.residual)
+            rows.append((f"{name} {shape}", pattern, *shares))
     columns = ["weight", "pattern", "reached", "not_in_pattern", "outside_basis", "residual"]
     return pd.DataFrame(rows, columns=columns)
 

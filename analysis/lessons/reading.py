@@ -35,16 +35,16 @@ def against_full(measured: Evaluation | None, summary: pd.DataFrame | None) -> s
         measured: What was measured of the adapter, None if it brings nothing.
         summary: `analysis.trials.results.summarize` of the committed study on its task, None without one.
     """
-    said = []
+    sentences = []
     if measured is not None and {"full", "head_only"} <= set(measured.accuracies):
-        said.append(
+        sentences.append(
             f"It is right on {measured.accuracy:.0%} of the test examples, full fine-tuning on "
             f"{measured.mean_accuracy('full'):.0%}, a head alone on {measured.mean_accuracy('head_only'):.0%}."
         )
     if summary is not None and (summary["method"] == "full").any():
         full = summary[summary["method"] == "full"].iloc[0]
         svft = summary[summary["method"].isin(svft_patterns())].nsmallest(1, "parameters")
-        said.append(
+        sentences.append(
             f"In the committed study, the update of full fine-tuning has rank {full['rank']:.0f} on average, but an "
             f"effective rank of {full['effective_rank']:.0f}"
             + "".join(
@@ -54,8 +54,8 @@ def against_full(measured: Evaluation | None, summary: pd.DataFrame | None) -> s
             + "."
         )
     else:
-        said.append("How the ranks compare is in the committed study, which is not in this installation.")
-    return " ".join(said)
+        sentences.append("How the ranks compare is in the committed study, which is not in this installation.")
+    return " ".join(sentences)
 
 
 def concentration_outcome(few: pd.Series) -> str:
@@ -68,10 +68,10 @@ def concentration_outcome(few: pd.Series) -> str:
 def check_concentration(given: str, few: pd.Series) -> Answer:
     """Return the reply to someone's reading of the curve of concentration."""
     right = concentration_outcome(few)
-    said = (
+    sentence = (
         f"90% of the energy is in {few['fraction']:.0%} of the entries, for noise in {few['noise_low']:.0%} to "
         f"{few['noise_high']:.0%}"
     )
     if given == right:
-        return Answer(True, f"Right: {said}.")
-    return Answer(False, f"Read the curve at 90%, and then the grey band at the same height: {said}.")
+        return Answer(True, f"Right: {sentence}.")
+    return Answer(False, f"Read the curve at 90%, and then the grey band at the same height: {sentence}.")

@@ -117,8 +117,8 @@ class Edit:
     names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        known = ", ".join(OPERATIONS)
-        _check(self.operation in OPERATIONS, f"There is no edit {self.operation!r}; there are {known}.")
+        operations = ", ".join(OPERATIONS)
+        _check(self.operation in OPERATIONS, f"There is no edit {self.operation!r}; there are {operations}.")
 
     def apply(self, matrix: AdaptedMatrix) -> AdaptedMatrix:
         """Return the matrix with its values changed.
@@ -208,10 +208,10 @@ def layers(adapter: Adapter) -> dict[str, tuple[str, ...]]:
 
     Matrices without a layer's number come under "no layer".
     """
-    found: dict[str, list[str]] = {}
+    by_layer: dict[str, list[str]] = {}
     for name, layer in zip(adapter.matrices["name"], adapter.matrices["layer"], strict=True):
-        found.setdefault("no layer" if pd.isna(layer) else f"layer {layer}", []).append(name)
-    return {layer: tuple(names) for layer, names in found.items()}
+        by_layer.setdefault("no layer" if pd.isna(layer) else f"layer {layer}", []).append(name)
+    return {layer: tuple(names) for layer, names in by_layer.items()}
 
 
 def most_changed_layer(adapter: Adapter) -> tuple[str, tuple[str, ...]]:

@@ -29,10 +29,10 @@ def relative_norms(adapter: Adapter) -> pd.DataFrame:
     return norm_table(adapter, {matrix.name: relative_norm(matrix) for matrix in adapter.readable()})
 
 
-def norm_table(adapter: Adapter, found: dict[str, float]) -> pd.DataFrame:
+def norm_table(adapter: Adapter, norms: dict[str, float]) -> pd.DataFrame:
     """Return the table of `relative_norms` from the norms found so far, by name; NaN if there is none yet."""
     table = adapter.matrices[["name", "layer", "kind", "label"]].copy()
-    table["relative_norm"] = table["name"].map(found).astype(float)
+    table["relative_norm"] = table["name"].map(norms).astype(float)
     return table
 
 

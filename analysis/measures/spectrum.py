@@ -99,7 +99,7 @@ def spectrum(matrix: AdaptedMatrix, turned_cosine: float = TURNED_COSINE) -> pd.
     gap = CLUSTER_GAP * max(matrix.sigma[0], new.values[0])
     old_cluster, new_cluster = clusters(matrix.sigma, gap), clusters(new.values, gap)
     moved = (old_cluster[paired] != old_cluster) & (new_cluster[paired] != new_cluster)
-    known = paired < _known_places(matrix)
+    is_known = paired < _known_places(matrix)
     table = pd.DataFrame(
         {
             "index": index,
@@ -113,7 +113,7 @@ def spectrum(matrix: AdaptedMatrix, turned_cosine: float = TURNED_COSINE) -> pd.
             "moved": pd.array(moved, dtype="boolean"),
         }
     )
-    table.loc[~known, ["rank_new", "moved"]] = pd.NA
+    table.loc[~is_known, ["rank_new", "moved"]] = pd.NA
     for side, cosines in (("left", new.P), ("right", new.Q)):
         table[f"cosine_{side}"] = np.minimum(np.abs(cosines[index, paired]), 1.0)
     for side, cosines in (("left", new.P), ("right", new.Q)):
@@ -221,14 +221,14 @@ def _subspace_cosines(
 ) -> np.ndarray:
     """Return the cosines of `spectrum`'s subspace columns, (m,)."""
     index = np.arange(len(paired))
-    found = np.abs(cosines[index, paired])
+    lengths = np.abs(cosines[index, paired])
     old_size, new_size = np.bincount(old_cluster), np.bincount(new_cluster)
     for i in np.flatnonzero((old_size[old_cluster] > 1) | (new_size[new_cluster[paired]] > 1)):
         start, new_start = old_cluster[i], new_cluster[paired[i]]
         old = cosines[start : start + old_size[start], paired[i]]
         new = cosines[i, new_start : new_start + new_size[new_start]]
-        found[i] = max(np.linalg.norm(old), np.linalg.norm(new))
-    return np.minimum(found, 1.0)
+        lengths[i] = max(np.linalg.norm(old), np.linalg.norm(new))
+    return np.minimum(lengths, 1.0)
 
 
 def _cumulative(values: np.ndarray) -> np.ndarray:

@@ -95,8 +95,8 @@ def _noise_movement(matrix: AdaptedMatrix) -> dict:
 
 def _largest(values: pd.Series) -> float:
     """Return the value of largest size, with its sign; 0 of none."""
-    known = values.dropna().to_numpy()
-    return float(known[np.abs(known).argmax()]) if len(known) else 0.0
+    finite = values.dropna().to_numpy()
+    return float(finite[np.abs(finite).argmax()]) if len(finite) else 0.0
 
 
 def summarize_adapter(

@@ -83,7 +83,8 @@ def effect(before: np.ndarray, after: np.ndarray) -> Effect:
 def effect_curve(amounts: Sequence[float], answers: Sequence[np.ndarray]) -> pd.DataFrame:
     """Return one row per amount, ascending: amount, accuracy, low, high (95% Wilson interval)."""
     rows = [
-        (amount, one.value, one.low, one.high) for amount, one in zip(amounts, map(Accuracy.of, answers), strict=False)
+        (amount, accuracy.value, accuracy.low, accuracy.high)
+        for amount, accuracy in zip(amounts, map(Accuracy.of, answers), strict=False)
     ]
     return pd.DataFrame(rows, columns=["amount", "accuracy", "low", "high"]).sort_values("amount", ignore_index=True)
 

@@ -26,7 +26,7 @@ _BATCH = 64
 @torch.inference_mode()
 def predict_logits(model: nn.Module, encode: Encoder, inputs: Sequence[Any]) -> np.ndarray:
     """Return the logits of each input, (len(inputs), classes) float32. The model must be in eval mode."""
-    order = np.argsort([len(one) for one in inputs], kind="stable")  # texts of like length share a batch
+    order = np.argsort([len(text) for text in inputs], kind="stable")  # texts of like length share a batch
     rows: list[np.ndarray] = []
     for start in range(0, len(order), _BATCH):
         batch = encode([inputs[i] for i in order[start : start + _BATCH]])

@@ -25,8 +25,8 @@ def wilson_interval(correct: int, n: int) -> tuple[float, float]:
     """Return the 95% Wilson score interval of an accuracy of `correct` out of `n` (Wilson 1927)."""
     from scipy.stats import binomtest  # takes half a second to import: pages that show no accuracy go without
 
-    found = binomtest(correct, n).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
+    interval = binomtest(correct, n).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 @dataclass(frozen=True)

@@ -155,11 +155,11 @@ def suggest_columns(table: pd.DataFrame) -> tuple[str, str]:
         OwnDataError: If none do.
     """
     values = {column: [value for value in table[column] if not _is_missing(value)] for column in table.columns}
-    texts = [column for column, found in values.items() if found and not _no_texts(found)]
+    texts = [column for column, cells in values.items() if cells and not _no_texts(cells)]
     if not texts:
         raise OwnDataError(f"{_title(table)} has no column of texts; it has {', '.join(map(str, table.columns))}.")
     text = min(texts, key=lambda c: (_rank(c, _TEXT_NAMES), -np.mean([len(value) for value in values[c]])))
-    classes = {c: _number_of_classes(found, c) for c, found in values.items() if c != text}
+    classes = {c: _number_of_classes(cells, c) for c, cells in values.items() if c != text}
     labels = [column for column, number in classes.items() if 2 <= number <= MAX_CLASSES]
     if not labels:
         raise OwnDataError(

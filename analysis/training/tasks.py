@@ -150,11 +150,11 @@ def _load(task: Task) -> Splits:
     return Splits(train=cut(first_train, None), validation=cut(task.n_test, first_train), test=cut(0, task.n_test))
 
 
-def sort_key(one: str | np.ndarray) -> tuple[bytes, str]:
+def sort_key(contents: str | np.ndarray) -> tuple[bytes, str]:
     """Return what examples are sorted by, the same on every machine."""
-    if isinstance(one, str):
-        return hashlib.sha256(normalize(one).encode()).digest(), one
-    return hashlib.sha256(one.tobytes()).digest(), ""
+    if isinstance(contents, str):
+        return hashlib.sha256(normalize(contents).encode()).digest(), contents
+    return hashlib.sha256(contents.tobytes()).digest(), ""
 
 
 def by_majority(pairs: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str]], int]:

@@ -63,7 +63,7 @@ def score_bet(bet: Mapping[str, str], trials: pd.DataFrame, truth: np.ndarray) -
     behind = lead if picked == winner else answers.difference(winner, picked)
     if lead is None or behind is None:
         return BetScore("void", f"The bet on {picked} is void: the trials to compare share no seed.")
-    said = f"{winner} came first, {points(lead.value)} points above {runner_up} ({lead.words})"
+    sentence = f"{winner} came first, {points(lead.value)} points above {runner_up} ({lead.words})"
     margin_right = None
     if not behind.clear:
         outcome = "too close to call"
@@ -77,5 +77,5 @@ def score_bet(bet: Mapping[str, str], trials: pd.DataFrame, truth: np.ndarray) -
     else:
         outcome = "wrong"
         ending = f"the bet on {picked} was wrong, it is {points(behind.value)} points below ({behind.words})"
-    sentence = f"{said}; {ending}."
+    sentence = f"{sentence}; {ending}."
     return BetScore(outcome, sentence[0].upper() + sentence[1:], winner, runner_up, lead, margin_right)

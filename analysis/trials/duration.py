@@ -80,9 +80,9 @@ def time_left(study: Study, trials: Sequence[TrialRecord], turns: pd.DataFrame, 
     """
     measured = _of_methods(turns, study.batch_size, study.evaluate_every)
     each = [
-        _trial_seconds(one.trial, measured, study.evaluate_every, one.turns)
-        for one in trials
-        if measured and one.state not in ENDED
+        _trial_seconds(trial.trial, measured, study.evaluate_every, trial.turns)
+        for trial in trials
+        if measured and trial.state not in ENDED
     ]
     return Duration(max(sum(each) / max(workers, 1), max(each)), True) if each else None
 
@@ -99,12 +99,12 @@ def _of_methods(turns: pd.DataFrame, batch_size: int, every: int) -> dict[str, p
     kind[turns["step"] == turns["steps"]] = "last"
     kind[turns["step"] == 0] = "first"
     of_this_length = (kind == "first") | (turns.groupby(["study", "trial"])["step"].diff() == every)
-    found = turns[of_this_length].groupby(["method", kind])["seconds"].median().unstack()
-    if "middle" not in found:
+    medians = turns[of_this_length].groupby(["method", kind])["seconds"].median().unstack()
+    if "middle" not in medians:
         return {}
-    found = found.reindex(columns=["first", "middle", "last"])
+    medians = medians.reindex(columns=["first", "middle", "last"])
     # A trial that was stopped has no last turn, and a method that was never tried is like the others.
-    filled = found.fillna(found.median()).apply(lambda row: row.fillna(row["middle"]), axis=1)
+    filled = medians.fillna(medians.median()).apply(lambda row: row.fillna(row["middle"]), axis=1)
     return {method: filled.loc[method] for method in filled.index}
 
 
@@ -124,5 +124,5 @@ def _relative_steps(committed: Mapping[str, StudyFile]) -> dict[tuple[str, str],
             methods = file.results.drop_duplicates("label").set_index("label")["method"]
             of_method = file.cost.assign(method=file.cost["label"].map(methods)).groupby("method")["seconds"].median()
             steps |= {(task, method): seconds for method, seconds in of_method.items()}
-    one = steps.get(("bbc_headlines", "plain"))
-    return {} if one is None else {key: seconds / one for key, seconds in steps.items()}
+    reference = steps.get(("bbc_headlines", "plain"))
+    return {} if reference is None else {key: seconds / reference for key, seconds in steps.items()}

@@ -66,7 +66,7 @@ class Engine:
 
         def begin() -> str:
             added = self.store.add_study(study, trials, engine=self.name, owner=owner, name=name, bet=bet, data=data)
-            self._take_up(added)
+            self._queue_trials(added)
             return added
 
         return self._ask(begin)
@@ -78,7 +78,7 @@ class Engine:
 
         def extend() -> None:
             self.store.extend_study(id, study, trials, self.name)
-            self._take_up(id)
+            self._queue_trials(id)
 
         self._ask(extend)
 
@@ -93,7 +93,7 @@ class Engine:
             for record in self.store.trials(id):
                 if record.state in ("interrupted", "stopped", "failed"):
                     self.store.set_trial_state(id, record.number, "waiting")
-            self._take_up(id)
+            self._queue_trials(id)
 
         self._ask(go_on)
 
@@ -181,7 +181,7 @@ class Engine:
         except Exception as error:
             answer.set_exception(error)
 
-    def _take_up(self, id: str) -> None:
+    def _queue_trials(self, id: str) -> None:
         """Give the waiting trials of a study their turns."""
         record = self.store.study(id)
         run = self._runs.setdefault(id, StudyRun(id, record.study, self.store.data(id)))
@@ -231,8 +231,8 @@ class Engine:
 
     def _forget(self, trial: RunningTrial) -> None:
         """Let the worker that holds a trial drop it."""
-        if trial.home is not None:
-            self._workers.forget(trial.key, trial.home)
+        if trial.holder is not None:
+            self._workers.forget(trial.key, trial.holder)
 
     # -- turns
 
@@ -244,19 +244,19 @@ class Engine:
                 if trial.future is None:
                     continue
                 if trial.future.done():
-                    self._take_in(run, trial)
+                    self._record_report(run, trial)
                 else:
                     alive = self._workers.addresses() if alive is None else alive
-                    self._look_after(run, trial, alive)
+                    self._check_worker(run, trial, alive)
             if run.cost is not None:
                 if run.cost.done() or run.cost_worker not in self._workers.addresses():
-                    self._take_in_cost(run)
+                    self._record_cost(run)
             elif not run.trials and run.to_measure is None:
                 run.to_measure = self._to_measure(run)
                 if not run.to_measure:
                     self._end(run)
 
-    def _look_after(self, run: StudyRun, trial: RunningTrial, alive: list[str]) -> None:
+    def _check_worker(self, run: StudyRun, trial: RunningTrial, alive: list[str]) -> None:
         """Give a turn up whose worker is gone: a scheduler that we did not start may wait for it for ever."""
         if trial.worker in alive:
             trial.unseen_since = None
@@ -265,10 +265,10 @@ class Engine:
         elif time.monotonic() - trial.unseen_since > _LOST:
             self._give_up(run, trial, "failed", WORKER_DIED)
 
-    def _take_in(self, run: StudyRun, trial: RunningTrial) -> None:
+    def _record_report(self, run: StudyRun, trial: RunningTrial) -> None:
         future, trial.future, trial.worker = trial.future, None, None
         if future.status != "finished":
-            self._take_in_failure(run, trial, future)
+            self._record_failure(run, trial, future)
             return
         report: Report = future.result()
         future.release()
@@ -279,9 +279,9 @@ class Engine:
         if report.outcome is not None:
             del run.trials[trial.number]
 
-    def _take_in_failure(self, run: StudyRun, trial: RunningTrial, future: DaskFuture) -> None:
+    def _record_failure(self, run: StudyRun, trial: RunningTrial, future: DaskFuture) -> None:
         error = future.exception() if future.status == "error" else None
-        trial.home = None
+        trial.holder = None
         if isinstance(error, StateMissingError) and not trial.sent_state:
             kept = self.store.state(run.id, trial.number)
             if kept is None:
@@ -308,10 +308,10 @@ class Engine:
 
     def _send(self, run: StudyRun, trial: RunningTrial, worker: str) -> None:
         study = run.study
-        at_home = trial.home == worker
-        if trial.home is not None and not at_home:
+        holds = trial.holder == worker
+        if trial.holder is not None and not holds:
             self._forget(trial)
-        state = None if at_home or trial.step == 0 else self.store.state(run.id, trial.number)
+        state = None if holds or trial.step == 0 else self.store.state(run.id, trial.number)
         spec = trial.trial.spec
         last = trial.step if trial.evaluated != trial.step else min(trial.step + study.evaluate_every, spec.steps)
         turn = Turn(
@@ -325,7 +325,7 @@ class Engine:
             run.data,
         )
         trial.sent_state = state is not None
-        trial.home = trial.worker = worker
+        trial.holder = trial.worker = worker
         trial.unseen_since = None
         trial.future = self._workers.submit(take_turn, turn, worker=worker)
         trial.future.add_done_callback(self._wake)
@@ -345,12 +345,12 @@ class Engine:
         """Return the specifications whose cost is still to be measured, by label: none if all are known."""
         if run.study.final_split != "test":  # a sweep: one method at many rates costs the same
             return {}
-        known = self.store.study(run.id).cost
+        measured = self.store.study(run.id).cost
         done = [record.trial for record in self.store.trials(run.id) if record.state == "done"]
         specs = {trial.label: trial.spec.to_dict() for trial in reversed(done) if trial.spec.method != "head_only"}
-        return {} if known is not None and set(specs) <= set(known["label"]) else specs
+        return {} if measured is not None and set(specs) <= set(measured["label"]) else specs
 
-    def _take_in_cost(self, run: StudyRun) -> None:
+    def _record_cost(self, run: StudyRun) -> None:
         if run.cost.status == "finished":
             self.store.set_cost(run.id, run.cost.result())
         else:

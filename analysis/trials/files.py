@@ -94,8 +94,8 @@ def import_study(store: Store, file: StudyFile, *, owner: str, name: str, data: 
             number = numbers[row["label"], int(row["seed"])]
             measured = {column: float(row[column]) for column in OUTCOME_COLUMNS}
             predicted = row["predicted"]
-            known = len(predicted) == n and predicted.min() >= 0 and predicted.max() < len(task.labels)
-            if not known or not np.isfinite(list(measured.values())).all():
+            valid = len(predicted) == n and predicted.min() >= 0 and predicted.max() < len(task.labels)
+            if not valid or not np.isfinite(list(measured.values())).all():
                 raise ValueError
             rows.append({**row, **measured, "trial": number, "parameters": trials[number].parameters})
     except (KeyError, TypeError, ValueError) as error:
@@ -110,8 +110,8 @@ def import_study(store: Store, file: StudyFile, *, owner: str, name: str, data: 
 
 def committed_studies() -> dict[str, StudyFile]:
     """Return the studies that come with this project, by task."""
-    found = [read_study(path.read_bytes()) for path in sorted(DIRECTORY.glob("*.json"))]
-    return {one.study.task: one for one in found}
+    files = [read_study(path.read_bytes()) for path in sorted(DIRECTORY.glob("*.json"))]
+    return {file.study.task: file for file in files}
 
 
 def command(study: Study, file: str = "study.json") -> str:

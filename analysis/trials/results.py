@@ -188,9 +188,9 @@ def paired_differences(trials: pd.DataFrame, truth: np.ndarray, reference: str) 
     answers = Answers(trials, truth)
     rows = []
     for label, method, parameters in trials.drop_duplicates("label")[["label", "method", "parameters"]].to_numpy():
-        if label != reference and (found := answers.difference(label, reference)) is not None:
-            numbers = (found.value, found.low, found.high, found.seeds, found.seeds == 1, found.clear)
-            rows.append((label, method, parameters, *numbers))
+        if label != reference and (difference := answers.difference(label, reference)) is not None:
+            d = difference
+            rows.append((label, method, parameters, d.value, d.low, d.high, d.seeds, d.seeds == 1, d.clear))
     columns = ["label", "method", "parameters", "difference", "low", "high", "seeds", "examples_only", "clear"]
     table = pd.DataFrame(rows, columns=columns).astype({"clear": bool, "examples_only": bool})
     return table.sort_values("difference", ascending=False, ignore_index=True)
@@ -232,17 +232,17 @@ def seeds_needed(trials: pd.DataFrame, truth: np.ndarray, label: str, reference:
         needed, if no number would do, and if the two share no seed.
     """
     answers = Answers(trials, truth)
-    found = answers.difference(label, reference)
-    if found is None:
+    difference = answers.difference(label, reference)
+    if difference is None:
         return None
-    if found.clear and found.seeds > 1:
+    if difference.clear and difference.seeds > 1:
         return 0
     pair = answers.right(label, reference)
     gain = (pair[0] - pair[1]).astype(float)
     by_seed, by_example, rest = _variance_parts(gain)
     n = gain.shape[1]
     for more in range(1, MORE_SEEDS + 1):
-        seeds = found.seeds + more
+        seeds = difference.seeds + more
         variance = by_seed * (1 - 1 / seeds) / seeds + by_example / n + rest * (3 - 2 / seeds) / (seeds * n)
         if abs(gain.mean()) > _Z95 * np.sqrt(variance):
             return more

@@ -24,7 +24,7 @@ class RunningTrial:
     trial: Trial
     step: int = 0
     turns: int = 0
-    home: str | None = None  # the worker that holds it in memory
+    holder: str | None = None  # the worker that holds it in memory
     future: DaskFuture | None = None
     worker: str | None = None  # where its turn is under way
     evaluated: int | None = None  # step of its last point
@@ -90,21 +90,21 @@ def assign(runs: Sequence[StudyRun], workers: Sequence[str], idle: Sequence[str]
 def _assign_study(run: StudyRun, workers: Sequence[str], idle: list[str]) -> list[Assignment]:
     fewest = min((trial.turns for trial in run.trials.values()), default=0)
     due = [trial for trial in run.trials.values() if trial.worker is None and trial.turns == fewest]
-    homes = {trial.number: trial.home for trial in run.trials.values() if trial.home in workers}
+    holders = {trial.number: trial.holder for trial in run.trials.values() if trial.holder in workers}
     assignments: list[Assignment] = []
 
     def send(trial: RunningTrial, worker: str) -> None:
         idle.remove(worker)
-        homes[trial.number] = worker
+        holders[trial.number] = worker
         assignments.append(Assignment(run.id, trial.number, worker))
 
     waiting = []
-    for trial in sorted(due, key=lambda trial: trial.number not in homes):  # first those that a worker holds
-        home = homes.get(trial.number)
-        if home in idle:
-            send(trial, home)
-        elif home is None and idle:
-            send(trial, min(idle, key=list(homes.values()).count))
+    for trial in sorted(due, key=lambda trial: trial.number not in holders):  # first those that a worker holds
+        holder = holders.get(trial.number)
+        if holder in idle:
+            send(trial, holder)
+        elif holder is None and idle:
+            send(trial, min(idle, key=list(holders.values()).count))
         else:
             waiting.append(trial)
     # A worker with nothing left to do in this round takes over from one that has more than its next turn.

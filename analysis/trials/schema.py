@@ -56,9 +56,9 @@ def bring_up_to_date(connection: sqlite3.Connection, file: str) -> None:
                 f"{file} was written by a later version of SVFT Explorer (it has file version {version}, this one "
                 f"reads up to {newest}): update SVFT Explorer, or set SVFT_DATA_DIR to another directory."
             )
-        statements = [one for step in _STEPS[version:] for one in step]
+        statements = [statement for step in _STEPS[version:] for statement in step]
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'").fetchone():
-            statements = [one for one in _TABLES.split(";") if one.strip()]
+            statements = [statement for statement in _TABLES.split(";") if statement.strip()]
         for statement in statements:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {newest}")

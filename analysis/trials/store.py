@@ -325,10 +325,10 @@ class Store:
             " ORDER BY number",
             (id,),
         )
-        found = []
+        finished = []
         for row in rows:
             trial = Trial.from_dict(json.loads(row["trial"]))
-            found.append(
+            finished.append(
                 {
                     "trial": row["number"],
                     "task": trial.spec.task,
@@ -340,7 +340,7 @@ class Store:
                 }
             )
         columns = ("trial", "task", "method", "label", "seed", "parameters", *OUTCOME_COLUMNS, "predicted")
-        return pd.DataFrame(found, columns=columns)
+        return pd.DataFrame(finished, columns=columns)
 
     def coefficients(self, id: str, number: int) -> tuple[Layout, pd.Series] | None:
         """Return where a trial's M stands, and its values at each evaluation: step -> (entries,) float16.

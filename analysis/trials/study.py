@@ -115,7 +115,7 @@ class Study:
             raise UserError("A study needs at least one method and one seed.")
         for name in ("budgets", "steps", "batch_size", "evaluate_every", "threads"):
             value = getattr(self, name)
-            if not all(one > 0 for one in (value if isinstance(value, tuple) else (value,))):
+            if not all(number > 0 for number in (value if isinstance(value, tuple) else (value,))):
                 raise UserError(f"{name}={value!r} must be greater than 0.")
         if self.final_split not in FINAL_SPLITS:
             raise UserError(f"final_split={self.final_split!r} must be one of {', '.join(FINAL_SPLITS)}.")
@@ -206,11 +206,11 @@ class Study:
         else:
             for budget in self.budgets:
                 try:
-                    found = choose_size(method, budget, shapes)
+                    nearest = choose_size(method, budget, shapes)
                 except SizeError as error:
                     left_out.append(LeftOut(method, budget, str(error)))
                 else:
-                    yield {"size": found.size, "budget": found.budget}, found.count
+                    yield {"size": nearest.size, "budget": nearest.budget}, nearest.count
 
     def with_more_seeds(self, more: int) -> Study:
         """Return the study extended by `more` seeds after its last."""
@@ -220,9 +220,9 @@ class Study:
     def to_dict(self) -> dict:
         """Return the study as JSON types, without what has its default."""
         return {
-            one.name: getattr(self, one.name)
-            for one in fields(self)
-            if getattr(self, one.name) != (one.default_factory() if callable(one.default_factory) else one.default)
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if getattr(self, f.name) != (f.default_factory() if callable(f.default_factory) else f.default)
         }
 
     @classmethod
@@ -234,7 +234,7 @@ class Study:
         """
         if not isinstance(values, Mapping):
             raise UserError("This is not a study: a JSON object with a task and methods is expected.")
-        unknown = set(values) - {one.name for one in fields(cls)}
+        unknown = set(values) - {entry.name for entry in fields(cls)}
         if unknown:
             raise UserError(f"A study has no field {', '.join(sorted(unknown))}.")
         try:

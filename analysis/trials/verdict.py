@@ -54,14 +54,14 @@ def verdict(summary: pd.DataFrame, trials: pd.DataFrame, truth: np.ndarray) -> V
             ["A verdict on SVFT needs an SVFT pattern and LoRA with the same seed.", *_on_full(table, answers)],
         )
     label, reference = pair
-    found = answers.difference(label, reference)
+    difference = answers.difference(label, reference)
     more = seeds_needed(trials, truth, label, reference) or None
     declared = (
         f"They train {table.at[label, 'parameters']:,} and {table.at[reference, 'parameters']:,} parameters: of all "
         "SVFT and LoRA configurations the nearest, chosen by their budgets and not by their results."
     )
     details = [declared, *_on_best(table, answers, label), *_on_full(table, answers)]
-    return Verdict(_headline(label, reference, found, more), details, more, pair)
+    return Verdict(_headline(label, reference, difference, more), details, more, pair)
 
 
 def claim(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
@@ -83,13 +83,16 @@ def claim(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
     configurations = trials.drop_duplicates("label").sort_values("parameters", kind="stable")
     patterns = configurations[configurations["method"].isin(svft_patterns())]
     family = configurations[configurations["method"].isin(LORA_FAMILY)]
-    found = [
+    comparisons = [
         (label, parameters, reference, most, difference)
         for label, parameters in zip(patterns["label"], patterns["parameters"])
         for reference, most in zip(family["label"], family["parameters"])
         if most >= parameters and (difference := answers.difference(label, reference)) is not None
     ]
-    rows = [(*pair, d.value, d.low, d.high, d.seeds, _outcome(d), d.clear_among(len(found))) for *pair, d in found]
+    rows = [
+        (*pair, d.value, d.low, d.high, d.seeds, _outcome(d), d.clear_among(len(comparisons)))
+        for *pair, d in comparisons
+    ]
     columns = ["label", "parameters", "reference", "reference_parameters"]
     return pd.DataFrame(rows, columns=[*columns, "difference", "low", "high", "seeds", "outcome", "corrected"])
 
@@ -109,8 +112,8 @@ def claim_sentence(table: pd.DataFrame) -> str:
     )
 
 
-def _outcome(found: Difference) -> str:
-    return OPEN if not found.clear else HOLDS if found.value > 0 else DOES_NOT_HOLD
+def _outcome(difference: Difference) -> str:
+    return OPEN if not difference.clear else HOLDS if difference.value > 0 else DOES_NOT_HOLD
 
 
 def _declared_pair(table: pd.DataFrame, answers: Answers) -> tuple[str, str] | None:
@@ -135,27 +138,27 @@ def _declared_pair(table: pd.DataFrame, answers: Answers) -> tuple[str, str] | N
     return None
 
 
-def _headline(label: str, reference: str, found: Difference, more: int | None) -> str:
-    said = _compare(label, reference, found)
+def _headline(label: str, reference: str, difference: Difference, more: int | None) -> str:
+    sentence = _compare(label, reference, difference)
     seeds = f"about {more} more {'seed' if more == 1 else 'seeds'}"
-    if found.seeds == 1:
-        said += " on these test examples, with one seed"
-    if found.clear:
-        return f"{said}; {seeds} would show whether it holds for others." if found.seeds == 1 else f"{said}."
+    if difference.seeds == 1:
+        sentence += " on these test examples, with one seed"
+    if difference.clear:
+        ending = f"; {seeds} would show whether it holds for others." if difference.seeds == 1 else "."
+        return sentence + ending
     if not more:
-        return f"{said}; if it stays as it is, {MORE_SEEDS} more seeds would not change that."
-    return f"{said}; if it stays as it is, {seeds} would tell them apart with a chance of about one in two."
+        return f"{sentence}; if it stays as it is, {MORE_SEEDS} more seeds would not change that."
+    return f"{sentence}; if it stays as it is, {seeds} would tell them apart with a chance of about one in two."
 
 
-def _compare(label: str, reference: str, found: Difference) -> str:
+def _compare(label: str, reference: str, difference: Difference) -> str:
     """Return how two configurations compare, without a full stop."""
-    if not found.clear:
-        between = f"the difference is between {points(found.low)} and {points(found.high)} points"
+    if not difference.clear:
+        between = f"the difference is between {points(difference.low)} and {points(difference.high)} points"
         return f"{label} and {reference} cannot be told apart: {between}"
-    low, high = sorted((abs(found.low), abs(found.high)))
-    return (
-        f"{label} is {'above' if found.value > 0 else 'below'} {reference} by {points(low)} to {points(high)} points"
-    )
+    low, high = sorted((abs(difference.low), abs(difference.high)))
+    side = "above" if difference.value > 0 else "below"
+    return f"{label} is {side} {reference} by {points(low)} to {points(high)} points"
 
 
 def _on_best(table: pd.DataFrame, answers: Answers, declared: str) -> list[str]:
@@ -165,11 +168,11 @@ def _on_best(table: pd.DataFrame, answers: Answers, declared: str) -> list[str]:
     nearest = _declared_pair(pd.concat([table.loc[[best]], table[table["method"].isin(LORA_FAMILY)]]), answers)
     if best == declared or nearest is None:
         return []
-    found = answers.difference(*nearest)
-    still = "stays clear" if found.clear_among(len(patterns)) else "is no longer clear"
-    ending = f"; it {still} when corrected for that" if found.clear else ""
+    difference = answers.difference(*nearest)
+    still = "stays clear" if difference.clear_among(len(patterns)) else "is no longer clear"
+    ending = f"; it {still} when corrected for that" if difference.clear else ""
     chosen = f"It is the best of {len(patterns)} SVFT configurations, chosen by the result{ending}."
-    return [f"{_compare(*nearest, found)}. {chosen}"]
+    return [f"{_compare(*nearest, difference)}. {chosen}"]
 
 
 def _on_full(table: pd.DataFrame, answers: Answers) -> list[str]:
@@ -180,9 +183,9 @@ def _on_full(table: pd.DataFrame, answers: Answers) -> list[str]:
     best = patterns["accuracy"].idxmax()
     row = table.loc[best]
     sentences = []
-    if len(full) and (found := answers.difference(best, full[0])) is not None:
+    if len(full) and (difference := answers.difference(best, full[0])) is not None:
         share = row["parameters"] / table.at[full[0], "parameters"]
-        sentences.append(f"{_compare(best, full[0], found)}; it trains {share:.2%} of its parameters.")
+        sentences.append(f"{_compare(best, full[0], difference)}; it trains {share:.2%} of its parameters.")
     if not math.isnan(row["recovered"]):
         recovered = (f"{row[name]:.0%}".replace("-", "−") for name in ("recovered", "recovered_low", "recovered_high"))
         value, low, high = recovered

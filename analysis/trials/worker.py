@@ -136,7 +136,7 @@ def _keep(key: str, session: TrainingSession) -> None:
     _resting.sessions[key] = session
     room = RESTING_SHARE * _memory_limit()
     for other in list(_resting.sessions):
-        if sum(one.resident_bytes() for one in _resting.sessions.values()) <= room:
+        if sum(session.resident_bytes() for session in _resting.sessions.values()) <= room:
             break
         if _resting.sessions[other].state_bytes() <= LARGEST_STATE:
             del _resting.sessions[other]

@@ -61,7 +61,7 @@ def _pattern_of(check: Callable[[Any, int, int], bool]) -> Callable[[Any, int, i
 
 
 def _mask(value: Any, out: int, in_: int) -> bool:
-    return isinstance(value, list) and len(value) <= max(out, in_) and all(isinstance(one, bool) for one in value)
+    return isinstance(value, list) and len(value) <= max(out, in_) and all(isinstance(flag, bool) for flag in value)
 
 
 # peft_type -> field -> whether a value is allowed for a weight (out, in).

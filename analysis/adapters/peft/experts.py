@@ -110,13 +110,13 @@ class ExpertLora:
                 f"The factors of {self.container} have {rows} and {cols} directions, which do not fit "
                 f"{self._count} experts."
             )
-        found = []
+        readings = []
         for fused, shape in (("gate_up_proj", self._fused.gate_up), ("down_proj", self._fused.down)):
             if (out, in_) == shape:
-                found.append((fused, A, B, False))
+                readings.append((fused, A, B, False))
             elif (in_, out) == shape:
-                found.append((fused, A, B, True))
-        return found
+                readings.append((fused, A, B, True))
+        return readings
 
     def _trained(self, part: str) -> int:
         """Return the parameters trained for one projection of one expert; gate and up share theirs."""

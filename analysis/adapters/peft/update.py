@@ -38,11 +38,11 @@ _SIZES = {"BOFT": ("boft_block_size", "b"), "FOURIERFT": ("n_frequency", "n"), "
 class PeftAdapter:
     """An adapter of PEFT's; see `projected_adapter.UpdateSource`."""
 
-    def __init__(self, found: Recognised) -> None:
+    def __init__(self, recognised: Recognised) -> None:
         """Sort the tensors of its file by the modules that they adapt."""
-        self.config, self.files, self.kind = found.config, found.files, found.kind
-        self._config_file = str(found.path / CONFIG_FILE)
-        tensors = sort_tensors(found.files, found.config["peft_type"])
+        self.config, self.files, self.kind = recognised.config, recognised.files, recognised.kind
+        self._config_file = str(recognised.path / CONFIG_FILE)
+        tensors = sort_tensors(recognised.files, recognised.config["peft_type"])
         self.head, self.left_out = tensors.head, tensors.left_out
         self._tensors, self._shared, self._copies = tensors.modules, tensors.shared, tensors.copies
         self._experts: dict[str, ExpertLora] = {}

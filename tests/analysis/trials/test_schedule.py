@@ -10,12 +10,12 @@ from analysis.trials.schedule import Assignment, RunningTrial, StudyRun, assign
 
 
 def study(id="a", *, cost=False, to_measure=None, **trials):
-    """A run whose trials are (turns taken, home, worker of the turn under way, whether the state is kept)."""
+    """A run whose trials are (turns taken, holder, worker of the turn under way, whether the state is kept)."""
     run = StudyRun(id, study=None, data=None, to_measure=to_measure, cost_worker="w1" if cost else None)
     for name, values in trials.items():
-        turns, home, worker, kept = (*values, *(0, None, None, False)[len(values) :])
+        turns, holder, worker, kept = (*values, *(0, None, None, False)[len(values) :])
         number = int(name[1:])
-        run.trials[number] = RunningTrial(id, number, None, turns=turns, home=home, worker=worker, state_kept=kept)
+        run.trials[number] = RunningTrial(id, number, None, turns=turns, holder=holder, worker=worker, state_kept=kept)
     return run
 
 
@@ -98,7 +98,7 @@ def test_all_trials_advance_together_to_their_end_in_whatever_order_turns_end(si
             trial = next(run for run in runs if run.id == one.study).trials[one.trial]
             assert one.worker not in under_way
             assert trial.worker is None
-            trial.home = trial.worker = one.worker
+            trial.holder = trial.worker = one.worker
             under_way[one.worker] = trial
         assert under_way, "nothing is under way, and nothing is done"
         trial = under_way.pop(data.draw(st.sampled_from(sorted(under_way))))
