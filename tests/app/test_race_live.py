@@ -33,10 +33,8 @@ def add(study=ONE_SEED, turns=2, **options):
 
 
 def rows(test):
-    """Return the table's rows as texts, without tags, and its HTML."""
-    (table,) = [html.value for html in test.html if 'class="trials"' in html.value]
-    found = re.findall("<tr>(.*?)</tr>", table)
-    return [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in found], table
+    """Return the table of the trials."""
+    return test.dataframe[0].value
 
 
 def charts(test):
@@ -63,26 +61,26 @@ def test_each_trial_has_a_row_with_its_accuracy_so_far(race):
     id = add()
     test = race(study=id)
     assert not test.exception
-    texts, table = rows(test)
-    assert len(texts) == 6
+    table = rows(test)
+    assert len(table) == 6
     last = trials.store().points(id).drop_duplicates("trial", keep="last").set_index("trial")["accuracy"]
-    assert texts[1] == f"● SVFT plain {last[1]:.1%}"
-    assert "seed 0: running, step 5 of 20" in table
-    assert table.count("width:25%") == 6
+    assert table.loc[1].tolist() == ["●", "SVFT plain", f"{last[1]:.1%}", 0.25, "running"]
 
 
 def test_seeds_of_one_configuration_share_a_row(race):
     id = add(MANY)
-    texts, table = rows(race(study=id))
+    table = rows(race(study=id))
     assert len(trials.store().trials(id)) > 50
-    assert len(texts) == 11
-    assert table.count("<i ") == 55
+    assert len(table) == 11
+    assert set(table["states"]) == {"5 running"}
 
 
 def test_a_trial_that_failed_says_why_and_the_others_go_on(race):
     id = add(unfinished={2: ("failed", "It ran out of memory: take a smaller batch, or a smaller base model.")})
-    texts, _ = rows(race(study=id))
-    assert texts[3] == "It ran out of memory: take a smaller batch, or a smaller base model."
+    test = race(study=id)
+    assert rows(test)["states"].tolist().count("failed") == 1
+    label = rows(test)["label"][2]
+    assert f"{label}: It ran out of memory: take a smaller batch, or a smaller base model." in captions(test)
 
 
 def test_the_progress_is_in_evaluations_with_the_time_left(race):
@@ -176,5 +174,5 @@ def test_only_what_still_runs_can_be_stopped(race):
 def test_another_visitor_watches_but_stops_nothing(race):
     id = add_study(trials.store(), ONE_SEED, owner="someone else", turns=2)
     test = race(study=id)
-    assert len(rows(test)[0]) == 6
+    assert len(rows(test)) == 6
     assert not test.menu_button

@@ -1,40 +1,32 @@
-"""The trials of a study, a row each configuration: how far its seeds are, and how accurate."""
+"""The trials of a study, one row per configuration: how far its seeds are, and how accurate."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import pandas as pd
 import streamlit as st
 
-from analysis.figures.theme import REFERENCE_DASHES, Theme, method_marker, series_color
+from analysis.figures.theme import REFERENCE_DASHES, method_marker, series_color
 from analysis.trials.records import TrialRecord
 from app import figures
 
 _GLYPHS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "cross": "✚"}
 _LINES = {"dot": "┈", "dash": "╌"}
-_STYLE = """<style>
-.trials { width: 100%; border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
-.trials :is(td, th) { padding: .2rem .3rem; text-align: left; font-weight: 400; border: 0; }
-.trials th { white-space: nowrap; }
-.trials th b { display: inline-block; width: 1.1em; text-align: center; }
-.trials td.bars { width: 40%; }
-.trials td.number { text-align: right; }
-.trials td.bars div { display: flex; gap: 2px; }
-.trials i { flex: 1; height: .55rem; border-radius: 2px; overflow: hidden; }
-.trials i { background: color-mix(in srgb, currentColor 14%, transparent); }
-.trials i u { display: block; height: 100%; }
-.trials i.failed, .trials i.stopped, .trials i.interrupted {
-  background: repeating-linear-gradient(-45deg, currentColor 0 1px, transparent 1px 5px);
+# Widths in pixels: all but the state fit into the column beside the curves.
+_COLUMNS = {
+    "marker": st.column_config.TextColumn("", width=28),
+    "label": st.column_config.TextColumn("Configuration", width=155),
+    "accuracy": st.column_config.TextColumn("Accuracy", width=76),
+    "progress": st.column_config.ProgressColumn("Steps", format="percent", min_value=0, max_value=1, width=95),
+    "states": st.column_config.TextColumn("State"),
 }
-.trials td.reason { padding-top: 0; white-space: normal; }
-</style>"""
 
 
 def show(of: Sequence[TrialRecord], points: pd.DataFrame) -> None:
-    """Draw the rows: marker, name, a bar for each seed, accuracy so far, and why a trial failed.
+    """Draw the rows: marker, name, accuracy so far, steps done, state; below them, why a trial failed.
 
     Args:
         of: The trials.
@@ -42,43 +34,46 @@ def show(of: Sequence[TrialRecord], points: pd.DataFrame) -> None:
     """
     last = points.drop_duplicates("trial", keep="last").set_index("trial")["accuracy"]
     by_label = groupby(sorted(of, key=_first_of_label(of)), key=lambda one: one.trial.label)
-    rows = "".join(_row(label, list(seeds), last, figures.theme()) for label, seeds in by_label)
-    st.html(f'{_STYLE}<table class="trials" aria-label="Trials">{rows}</table>')
+    groups = [list(seeds) for _, seeds in by_label]
+    theme = figures.theme()
+    colors = [series_color(seeds[0].trial.spec.method, theme) for seeds in groups]
+    table = pd.DataFrame([_row(seeds, last) for seeds in groups], columns=list(_COLUMNS))
+    st.dataframe(
+        table.style.apply(lambda _: [f"color: {color}" for color in colors], subset=["marker"]),
+        column_config=_COLUMNS,
+        hide_index=True,
+        height="content",
+        key="trials",
+        alt=f"Table of the {len(of)} trials, one row for each configuration.",
+    )
+    for seeds in groups:
+        for reason in dict.fromkeys(_reasons(seeds)):
+            st.caption(f"{seeds[0].trial.label}: {reason}")
 
 
-def _first_of_label(of: Sequence[TrialRecord]):
+def _first_of_label(of: Sequence[TrialRecord]) -> Callable[[TrialRecord], tuple[int, int]]:
     first: dict[str, int] = {}
     for one in of:
         first.setdefault(one.trial.label, one.number)
     return lambda one: (first[one.trial.label], one.number)
 
 
-def _row(label: str, seeds: list[TrialRecord], last: pd.Series, theme: Theme) -> str:
-    method = seeds[0].trial.spec.method
-    color = series_color(method, theme)
-    bars = "".join(_bar(one, last, color) for one in seeds)
+def _row(seeds: list[TrialRecord], last: pd.Series) -> tuple[str, str, str, float, str]:
     known = [last[one.number] for one in seeds if one.number in last.index]
-    accuracy = f"{sum(known) / len(known):.1%}" if known else ""
-    reasons = dict.fromkeys(
-        f"Seed {one.trial.spec.seed}: {one.reason}" if len(seeds) > 1 else one.reason for one in seeds if one.reason
-    )
-    notes = "".join(f'<tr><td class="reason" colspan="3">{html.escape(reason)}</td></tr>' for reason in reasons)
+    states = Counter(one.state for one in seeds)
     return (
-        f'<tr><th scope="row"><b style="color:{color}" aria-hidden="true">{_glyph(method)}</b> '
-        f'{html.escape(label)}</th><td class="bars"><div>{bars}</div></td>'
-        f'<td class="number">{accuracy}</td></tr>{notes}'
+        _glyph(seeds[0].trial.spec.method),
+        seeds[0].trial.label,
+        f"{sum(known) / len(known):.1%}" if known else "",
+        sum(one.step for one in seeds) / sum(one.trial.spec.steps for one in seeds),
+        ", ".join(f"{count} {state}" for state, count in states.items()) if len(seeds) > 1 else seeds[0].state,
     )
 
 
-def _bar(one: TrialRecord, last: pd.Series, color: str) -> str:
-    steps = one.trial.spec.steps
-    said = f"seed {one.trial.spec.seed}: {one.state}, step {one.step} of {steps}"
-    if one.number in last.index:
-        said += f", accuracy {last[one.number]:.1%}"
-    return (
-        f'<i class="{one.state}" title="{html.escape(said)}" role="img" aria-label="{html.escape(said)}">'
-        f'<u style="width:{one.step / steps:.0%};background:{color}"></u></i>'
-    )
+def _reasons(seeds: list[TrialRecord]) -> Iterator[str]:
+    for one in seeds:
+        if one.reason:
+            yield f"seed {one.trial.spec.seed}: {one.reason}" if len(seeds) > 1 else one.reason
 
 
 def _glyph(method: str) -> str:
