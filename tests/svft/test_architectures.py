@@ -114,6 +114,7 @@ print(json.dumps(failures))
 """
 
 
+@pytest.mark.slow
 def test_every_pattern_type_and_architecture_gives_equal_logits_in_a_fresh_process(tmp_path):
     cases = []
     for architecture in ARCHITECTURES:

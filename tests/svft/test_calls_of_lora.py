@@ -270,6 +270,7 @@ def test_a_saved_adapter_tells_how_it_is_loaded(tmp_path):
     assert [file.name for file in (tmp_path / "config only").iterdir()] == ["adapter_config.json"]
 
 
+@pytest.mark.slow
 def test_without_the_import_peft_says_what_the_readme_says(tmp_path):
     one_layer().save_pretrained(str(tmp_path))
     code = f"import torch; from peft import PeftModel; PeftModel.from_pretrained(torch.nn.Module(), {str(tmp_path)!r})"
