@@ -8,7 +8,9 @@ take turns: ΔW of expert e is s·B[:, e::E]·A[e·r:(e+1)·r]. Earlier versions
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from analysis.common.errors import AdapterError
@@ -17,8 +19,11 @@ from analysis.models.base_weights import BaseWeights
 from analysis.models.experts import PARTS
 
 if TYPE_CHECKING:
+    import torch
+
     from analysis.adapters.projection import Update
 
+_NOT_TURNED_SINCE = (0, 21)  # from this version of PEFT on it is known
 _BOTH = ("gate_proj", "up_proj")  # fused into one tensor, which PEFT adapts as one
 
 
@@ -61,14 +66,20 @@ class ExpertLora:
         self._count = self._fused.count
         self._factors: dict[str, tuple[str, str, bool]] = {}  # fused projection -> A, B, whether B·A is transposed
         readings = [self._readings(names) for names in pairs]
-        for own in sorted(readings, key=len):
+        for own in sorted(readings, key=len):  # what is clear first: it tells how the rest is meant
             left = [one for one in own if one[0] not in self._factors]
-            turned = {one[1][2] for one in self._factors.items()}
-            left = [one for one in left if not turned or one[3] in turned] or left
-            if len(left) != 1:
+            known = {is_turned for _, _, is_turned in self._factors.values()} or self._by_version()
+            if len(left) > 1 and known:
+                left = [one for one in left if one[3] in known]
+            if not left:
                 raise AdapterError(
-                    f"The factors of {container} fit {'more than one' if left else 'none'} of its fused parameters, "
-                    "so it is open which one they adapt."
+                    f"The factors of {container} fit none of its fused parameters: choose the base model that the "
+                    "adapter was trained on."
+                )
+            if len(left) > 1:
+                raise AdapterError(
+                    f"The factors of {container} fit its fused parameters in more than one way, so it is open what "
+                    "they adapt."
                 )
             fused, A, B, is_turned = left[0]
             self._factors[fused] = (A, B, is_turned)
@@ -86,7 +97,7 @@ class ExpertLora:
         from analysis.adapters.projection import Update
 
         A_name, B_name, is_turned = self._factors[_fused_name(part)]
-        A, B = self._files.read(A_name).double(), self._files.read(B_name).double()
+        A, B = _factor(self._files, A_name), _factor(self._files, B_name)
         r = len(A) // self._count
         patterns = self._config.get("alpha_pattern") or {}
         alpha = patterns.get(get_pattern_key(patterns, self.container), self._config.get("lora_alpha", 8))
@@ -114,15 +125,25 @@ class ExpertLora:
         for fused, shape in (("gate_up_proj", self._fused.gate_up), ("down_proj", self._fused.down)):
             if (out, in_) == shape:
                 readings.append((fused, A, B, False))
-            elif (in_, out) == shape:
+            if (in_, out) == shape:
                 readings.append((fused, A, B, True))
         return readings
+
+    def _by_version(self) -> set[bool]:
+        """Return whether B·A is transposed, by the version of PEFT that saved the adapter; none if that is unknown."""
+        version = re.match(r"(\d+)\.(\d+)", str(self._config.get("peft_version")))
+        return {False} if version and tuple(map(int, version.groups())) >= _NOT_TURNED_SINCE else set()
 
     def _trained(self, part: str) -> int:
         """Return the parameters trained for one projection of one expert; gate and up share theirs."""
         A, B, _ = self._factors[_fused_name(part)]
         both = sum(math.prod(self._files.tensors[name].shape) for name in (A, B)) // self._count
         return both if part == "down_proj" else both // 2 if part == "up_proj" else both - both // 2
+
+
+@lru_cache(maxsize=2)  # all experts of a layer share them, and are read one after another
+def _factor(files: TensorFiles, name: str) -> torch.Tensor:
+    return files.read(name).double()
 
 
 def _fused_name(part: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -131,3 +132,44 @@ def test_factors_that_fit_no_fused_parameter_are_left_out_by_name(tmp_path):
     assert [one.name for one in adapter.left_out] == ["model.layers.1.mlp.experts"]
     assert "fit none of its fused parameters" in adapter.left_out[0].reason
     assert len(adapter.names) == 2 + 3
+
+
+@pytest.mark.parametrize("parts", [("gate_up_proj", "down_proj"), ("gate_up_proj",)])
+def test_factors_of_earlier_versions_are_turned_and_square_ones_need_a_sign_of_it(tmp_path, parts):
+    pristine = make("qwen3_moe")  # gate_up_proj is square
+    save_base(pristine, tmp_path / "base")
+    config = LoraConfig(
+        r=2, lora_alpha=2, target_modules=["q_proj"], target_parameters=[f"experts.{p}" for p in parts]
+    )
+    adapted = get_peft_model(pristine, config)
+    adapted.save_pretrained(str(tmp_path / "adapter"), save_embedding_layers=False)
+    directory = tmp_path / "adapter"
+    said = json.loads((directory / "adapter_config.json").read_text())
+    (directory / "adapter_config.json").write_text(json.dumps(said | {"peft_version": "0.17.1"}))
+    generator = torch.Generator().manual_seed(3)
+    tensors, expected = load_file(directory / "adapter_model.safetensors"), {}
+    for name in tensors:
+        container = name.split(".lora_")[0].removesuffix(".base_layer").removeprefix("base_model.model.")
+        if not name.endswith("lora_A.weight") or "experts" not in name:
+            continue
+        B_name = name.replace("lora_A", "lora_B")
+        part = "down_proj" if tensors[name].shape[1] == 8 or tensors[B_name].shape[0] == 8 else "gate_up_proj"
+        out, in_ = (16, 8) if part == "down_proj" else (16, 16)
+        tensors[name] = torch.randn(6, out, generator=generator)  # (E, out, in) taken for (E, in, out)
+        tensors[B_name] = torch.randn(in_, 6, generator=generator)
+        for expert in range(3):
+            A, B = tensors[name][2 * expert : 2 * expert + 2].double(), tensors[B_name][:, expert::3].double()
+            expected[f"{container}.{expert}.{part}"] = (B @ A).T.numpy()
+    save_file(tensors, directory / "adapter_model.safetensors")
+    adapter = open_adapter(directory, base=str(tmp_path / "base"))
+    if len(parts) == 1:
+        assert len(adapter.left_out) == 2
+        assert "more than one way" in adapter.left_out[0].reason
+        return
+    assert not adapter.left_out
+    for name, update in expected.items():
+        if "down_proj" in name:
+            np.testing.assert_allclose(adapter.dense_update(name), update)
+        else:
+            both = [adapter.dense_update(name.replace("gate_up_proj", part)) for part in ("gate_proj", "up_proj")]
+            np.testing.assert_allclose(np.concatenate(both), update)
