@@ -26,13 +26,13 @@ def adapter(path: Path) -> Adapter:
     """Open an adapter.
 
     Raises:
-        AdapterError: Where it cannot be shown, with the reason.
+        AdapterError: If it cannot be shown, with the reason.
     """
     return _adapter(str(path), _stamp(path))
 
 
 def base_of(path: Path) -> str:
-    """Return the id of an adapter's base model, "" where the adapter cannot be opened."""
+    """Return the id of an adapter's base model, "" if the adapter cannot be opened."""
     try:
         return adapter(path).base
     except UserError:
@@ -63,7 +63,7 @@ def adapter_table_of(function: Callable[[Adapter, Edit], Any], of: Adapter, edit
 
 
 def evaluation(of: Adapter) -> Evaluation | None:
-    """Return what was measured of an adapter, None where it brings no evaluation.json."""
+    """Return what was measured of an adapter, None if it brings no evaluation.json."""
     return _evaluation(str(of.path), _stamp(of.path))
 
 
@@ -135,7 +135,7 @@ def key(of: Adapter) -> tuple[str, float]:
 
 
 def _stamp(path: Path) -> float:
-    """Return the time of an adapter's files, so that files written anew are read anew; 0 where there are none."""
+    """Return the time of an adapter's files, so that files written anew are read anew; 0 if there are none."""
     times = [0.0]
     for name in ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json", PROJECTION_FILE):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Which dialog is open: it stays where the page runs again by itself, until it is dismissed or its work is done."""
+"""Which dialog is open: it stays if the page runs again by itself, until it is dismissed or its work is done."""
 
 import streamlit as st
 

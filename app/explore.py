@@ -40,7 +40,7 @@ def stopping_at_damage() -> Iterator[None]:
 
 
 def second() -> Adapter | None:
-    """Return the adapter in the second slot; say why where it cannot be shown."""
+    """Return the adapter in the second slot; say why if it cannot be shown."""
     try:
         return selection.versus()
     except UserError as error:

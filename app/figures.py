@@ -32,7 +32,7 @@ def draw(
         key: Of the figure; what is selected in it stands in the session state under it.
         on_select: Called on a click or a drawn box.
         select: What can be selected: "points", "box", or both.
-        height: In pixels, where the figure's own does not suit the page.
+        height: In pixels, if the figure's own does not suit the page.
     """
     st.plotly_chart(
         figure,
@@ -64,7 +64,7 @@ def explain(figure: go.Figure, table: pd.DataFrame, *, key: str, file_name: str)
 
 
 def clicked(key: str) -> str | None:
-    """Return the first entry of what was clicked in the figure `key`, None where a click took a selection back."""
+    """Return the first entry of what was clicked in the figure `key`, None if a click took a selection back."""
     points = st.session_state[key]["selection"]["points"]
     return customdata(points[0])[0] if points else None
 

@@ -123,17 +123,17 @@ def opened() -> Opened:
     """Return the selection with its adapter open.
 
     Raises:
-        UserError: Where the adapter cannot be shown, with the reason.
+        UserError: If the adapter cannot be shown, with the reason.
     """
     adapter, chosen = _open(adapter_name()), current()
     return Opened(adapter, _matrix_name(adapter, chosen.matrix), chosen.view)
 
 
 def versus() -> Adapter | None:
-    """Return the adapter in the second slot, None where it is empty: nothing is compared with itself.
+    """Return the adapter in the second slot, None if it is empty: nothing is compared with itself.
 
     Raises:
-        UserError: Where it cannot be shown, with the reason.
+        UserError: If it cannot be shown, with the reason.
     """
     other = current().vs
     return _open(other) if other and other != adapter_name() else None

@@ -37,7 +37,7 @@ def store() -> Store:
     """Return the studies of this server.
 
     Raises:
-        UserError: Where they cannot be kept.
+        UserError: If they cannot be kept.
     """
     try:
         return Store()
@@ -73,21 +73,19 @@ def visitor() -> str:
 
 
 def remember_visitor() -> None:
-    """Leave the visitor's id in the browser, where it has none yet."""
+    """Leave the visitor's id in the browser, if it has none yet."""
     if st.context.cookies.get(_COOKIE) != visitor():
         compat.set_cookie(_COOKIE, visitor(), seconds=_YEAR)
 
 
 def refusal(planned: Sequence[Trial]) -> UserError | None:
-    """Return why these trials may not run on this server, None where they may."""
+    """Return why these trials may not run on this server, None if they may."""
     if settings.is_read_only():
-        return UserError(
-            "This server shows what was measured and trains nothing: start SVFT Explorer yourself to race."
-        )
+        return UserError("This server shows earlier results and trains nothing: run SVFT Explorer yourself to race.")
     steps, most = sum(trial.spec.steps for trial in planned), settings.max_study_steps()
     if most is not None and steps > most:
         return UserError(
-            f"On this server the trials of a study can have {most:,} training steps together, not {steps:,}: take "
+            f"On this server, the trials of a study can have {most:,} training steps in total, not {steps:,}: choose "
             "fewer methods, seeds or steps."
         )
     return None
@@ -97,7 +95,7 @@ def start(study: Study, planned: Sequence[Trial], *, name: str, bet: dict | None
     """Start a study of this visitor and open it, from a callback. In a class it is seen with the others’.
 
     Raises:
-        UserError: Where it may not run here, or its data are not here.
+        UserError: If it may not run here, or its data are not here.
     """
     if (reason := refusal(planned)) is not None:
         raise reason
@@ -112,7 +110,7 @@ def add_seeds(record: StudyRecord, more: int) -> None:
     """Run more seeds of a study of this visitor.
 
     Raises:
-        UserError: Where they may not run here.
+        UserError: If they may not run here.
     """
     if (reason := refusal(record.study.with_more_seeds(more).plan()[0])) is not None:
         raise reason
@@ -125,7 +123,7 @@ def owns(record: StudyRecord) -> bool:
 
 
 def class_code() -> str:
-    """Return the code of the class that the URL names, "" where it names none."""
+    """Return the code of the class that the URL names, "" if it names none."""
     return selection.current().class_code
 
 
@@ -144,21 +142,22 @@ def own_data(task: str) -> OwnData | None:
     """Return the data of a task, None for one of ours.
 
     Raises:
-        TaskError: Where they are somebody's own, and this visitor has not brought them.
+        TaskError: If they are somebody's own, and this visitor has not brought them.
     """
     if not task.startswith(OWN_PREFIX):
         return None
     data = st.session_state.get("own-data")
     if data is None or data.name != task:
         raise TaskError(
-            "This is about somebody’s own data, which are not here: choose the same file under “Your own data”, and "
+            "This study uses someone’s own data file, which isn’t loaded: choose the same file under “Your own "
+            "data”, and "
             "then open this again."
         )
     return data
 
 
 def opened() -> StudyRecord | None:
-    """Return the study that the URL names, None where it names none that is here."""
+    """Return the study that the URL names, None if it names none that is here."""
     id = selection.current().study
     if not id:
         return None
@@ -172,7 +171,7 @@ def open_study(id: str | None) -> None:
 
 
 def open_committed(task: str) -> None:
-    """Open the study that comes with this project on a task, from a callback. It is kept once, as everyone's."""
+    """Open the study that ships with this project on a task, from a callback. It is kept once, as everyone's."""
     file = committed()[task]
     known = (record.id for record in store().studies(EVERYONE) if record.study == file.study)
     id = next(known, None) or import_study(store(), file, owner=EVERYONE, name=get_task(task).title)

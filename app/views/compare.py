@@ -20,7 +20,7 @@ from app.selection import VIEWS, Opened
 from app.views import progress
 from app.views.coefficients import STRIPS
 
-OFFERED = 4  # shared matrices that are offered where the selected one is not among them
+OFFERED = 4  # shared matrices that are offered if the selected one is not among them
 _FADES = 10  # times the norm: of the smaller matrix little is to be seen
 _number = st.column_config.NumberColumn
 
@@ -84,7 +84,7 @@ def _coefficients(chosen: Opened, other: Adapter, names: tuple[str, str]) -> Non
 
 
 def _fading(first: float, second: float, names: tuple[str, str]) -> str | None:
-    """Say why one of two matrices looks empty on their common scale, from their norms; None where it does not."""
+    """Say why one of two matrices looks empty on their common scale, from their norms; None if it does not."""
     (smaller, name), (larger, other) = sorted(zip((first, second), names, strict=True))
     if not smaller or larger < _FADES * smaller:
         return None
@@ -222,4 +222,4 @@ def _all(job: Job, names: tuple[str, str]) -> None:
         key="all-comparison",
         alt=f"Table of the likeness of two adapters in {len(table)} matrices, one row each.",
     )
-    st.caption("Cosine and overlaps say something only where they stand clear of their chance level.")
+    st.caption("Cosine and overlaps are meaningful only if they are clearly above their chance level.")

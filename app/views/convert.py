@@ -18,9 +18,9 @@ from app.views.race.result.adapters import pack
 
 _LABELS = {"lora": "LoRA", "merged": "Merged model", "svft": "SVFT pattern", "authors": "Authors’ code"}
 _SAID = {
-    "lora": "In PEFT’s format, for servers that only take LoRA: the best approximation of that rank of each update.",
-    "merged": "W + ΔW in place of each weight: a plain transformers checkpoint, which needs nothing of this project.",
-    "svft": "The entries of M = UᵀΔWV that lie in the pattern; what lies outside of it is lost.",
+    "lora": "In PEFT’s format, for servers that only take LoRA: the best approximation of each update at that rank.",
+    "merged": "W + ΔW in place of each weight: a plain transformers checkpoint, which does not need this project.",
+    "svft": "The entries of M = UᵀΔWV that lie in the pattern; what lies outside it is lost.",
     "authors": "The layer state that the published code of the paper’s authors reads, computing the same.",
 }
 _PATTERNS = {"best": "largest entries", "plain": "plain", "banded": "banded", "random": "random", "top_k": "top_k"}
@@ -51,7 +51,7 @@ class _Result:
 
 
 def show(chosen: Opened) -> None:
-    """Draw the button that opens the dialog, where there is something to convert."""
+    """Draw the button that opens the dialog, if there is something to convert."""
     if not chosen.adapter.names:
         return
     st.button(
@@ -146,7 +146,7 @@ def _offer(result: _Result) -> None:
                 key="convert-download",
             )
         else:
-            st.caption(f"{size / 1e9:,.1f} GB are too much for a browser: `svft convert` writes them to a directory.")
+            st.caption(f"{size / 1e9:,.1f} GB is too much for a browser: `svft convert` writes it to a directory.")
         opens = result.asked["to"] in ("lora", "svft")
         if opens and st.button("Open in Explore", icon=":material/search:", key="convert-explore"):
             selection.change(adapter=str(result.directory))

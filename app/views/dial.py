@@ -33,7 +33,7 @@ def show(chosen: Opened) -> None:
     with right:
         measured = data.evaluation(adapter)
         if measured is None or measured.dial is None:
-            st.caption("This adapter brings no measured curve of accuracy over α.")
+            st.caption("This adapter has no measured curve of accuracy over α.")
         else:
             figure = dial_curve(
                 measured.dial,
@@ -45,7 +45,7 @@ def show(chosen: Opened) -> None:
             figures.draw(figure, key="curve", height=HEIGHT)
     with middle:
         if not (adapter.path / CONFIG_FILE).is_file():
-            st.caption("No adapter to predict with is in its files: only the update of its matrices can be seen.")
+            st.caption("Its files hold no adapter to predict with: only the update of its matrices can be shown.")
             return
         predictor = wait(data.predictor(adapter))
         try:
@@ -58,9 +58,9 @@ def show(chosen: Opened) -> None:
 
 
 def turn(adapter: Adapter) -> float:
-    """Draw the dial and return α; 1 with a word where the adapter has none."""
+    """Draw the dial and return α; 1 with a word if the adapter has none."""
     if adapter.projected:
-        st.caption(f"{adapter.method} as it was trained: the dial α is SVFT’s.")
+        st.caption(f"{adapter.method} as it was trained: the dial α is for SVFT only.")
         return 1.0
     return st.slider("Dial α", -1.0, 3.0, 1.0, 0.1, format="%.1f", key="alpha", help="Applies U(Σ + αM)Vᵀ.")
 

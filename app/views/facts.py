@@ -37,7 +37,7 @@ def show_three(chosen: Opened) -> None:
     total = base_parameters(adapter.base)
     with st.container(key="facts"):
         share, recovered, memory = st.columns(3, gap="small", wrap=False)
-    trained = measured.budget if measured and adapter.projected else adapter.trainable  # all, where a part ships
+    trained = measured.budget if measured and adapter.projected else adapter.trainable  # all, if a part ships
     share.metric(
         "Trained",
         f"{trained / total:.2%}" if total else f"{trained:,}",
@@ -58,8 +58,10 @@ def show_three(chosen: Opened) -> None:
         "Extra memory",
         f"{(4 * trained if adapter.projected else basis_bytes(adapter)) / 1e6:,.0f} MB",
         "for what it trained" if adapter.projected else "for U and V",
-        help="U and V of every adapted matrix stay in memory beside the base model, in float32; other methods keep "
-        "what they trained.",
+        help=(
+            "U and V of every adapted matrix stay in memory alongside the base model, in float32; other methods keep "
+            "what they trained."
+        ),
         **_QUIET,
     )
 

@@ -11,7 +11,7 @@ from app.views import progress
 
 
 def show_map(chosen: selection.Opened) -> None:
-    """Draw ‖ΔW‖/‖W‖ of every matrix; where they have to be projected first, the map fills meanwhile."""
+    """Draw ‖ΔW‖/‖W‖ of every matrix; if they have to be projected first, the map fills meanwhile."""
     if not chosen.adapter.projected:
         _draw(chosen, data.adapter_table(relative_norms, chosen.adapter))
         return

@@ -97,4 +97,4 @@ def _table(chosen: Opened, job: Job) -> None:
         key="all-measures",
         alt=f"Table of measures of {len(table)} adapted matrices, one row each.",
     )
-    st.caption("Sort by any column to find the matrices that stand out, and read each share beside its noise.")
+    st.caption("Sort by any column to find the matrices that stand out, and read each share next to its noise level.")

@@ -33,7 +33,7 @@ class _Work:
     Attributes:
         job: It fetches, or converts.
         what: What it does, to begin a sentence.
-        path: What can be opened then; None for a base model, and where the first result says it.
+        path: What can be opened then; None for a base model, and if the first result says it.
         done: What to say at the end where nothing is opened.
     """
 
@@ -56,7 +56,7 @@ def _dialog() -> None:
     """Ask where the adapter is, and on which base model; open it, or say why it cannot be opened."""
     st.caption(
         "SVFT, LoRA and its relatives (DoRA, rsLoRA, PiSSA, OLoRA, AdaLoRA, VeRA, LoHa, LoKr, OFT, BOFT, FourierFT, "
-        "SHiRA, RandLoRA), or a whole fine-tuned model: what it is, is recognised from its files."
+        "SHiRA, RandLoRA), or a whole fine-tuned model: the format is detected automatically."
     )
     source = st.segmented_control(
         "Source", list(SOURCES), default="upload", format_func=SOURCES.get, required=True, key="open-source"
@@ -66,7 +66,7 @@ def _dialog() -> None:
         [_OWN, *PACKAGED_BASES],
         accept_new_options=True,
         key="open-base",
-        help="Needed where the files name none, or a path of another machine. An id, or a directory.",
+        help="Needed if the files name no base model, or a path on another machine. An id or a directory.",
     )
     try:
         path = {"upload": _upload, "directory": _directory, "hub": _hub}[source]() or _finished()
@@ -83,7 +83,7 @@ def _open(path: Path, base: str | None) -> None:
     found = recognise(path)
     path = found.path
     if found.kind == AUTHORS:
-        locate_base(base)  # a sentence, where it is not here or not named
+        locate_base(base)  # a sentence, if it is not here or not named
         output = uploads.new_directory() / path.name
         st.session_state[_WORK] = _Work(
             Job(conversion_steps, path, "svft", output, base=base), "Converting layers", output
@@ -103,7 +103,7 @@ def _has_ended() -> bool:
 
 
 def _finished() -> Path | None:
-    """Return what can be opened now that the work for it has ended, None where there is nothing yet."""
+    """Return what can be opened now that the work for it has ended, None if there is nothing yet."""
     if not _has_ended():
         return None
     work = st.session_state.pop(_WORK)
@@ -125,7 +125,7 @@ def _upload() -> Path | None:
         max_upload_size=most,
         key="open-files",
     )
-    st.caption("Uploads are seen by nobody else, and deleted when you leave.")
+    st.caption("Only you can see your uploads; they are deleted when you leave.")
     if not st.button("Open", type="primary", disabled=not files, key="open-upload"):
         return None
     single = files[0].name if len(files) == 1 else ""
@@ -155,6 +155,6 @@ def _hub() -> Path | None:
     )
     if st.button("Fetch", type="primary", disabled="/" not in repository, key="open-fetch"):
         target = "" if is_base else str(uploads.new_directory())
-        done = f"{repository} is on this machine now: choose it as the base model." if is_base else ""
+        done = f"{repository} is now on this machine: choose it as the base model." if is_base else ""
         st.session_state[_WORK] = _Work(Job(fetch, repository, revision.strip(), target), "Fetching", done=done)
     return None

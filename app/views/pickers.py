@@ -81,7 +81,7 @@ def _pick_adapter(of_base: list[str], name: str) -> None:
         key="adapter",
         on_change=take,
         accept_new_options=True,
-        help="Choose one, open one of your own, or type the path of its directory.",
+        help="Choose one, open your own, or type the path of its directory.",
     )
 
 

@@ -52,8 +52,8 @@ def show(job: Job, what: str, *, key: str, restart: Callable[[], None], seen: in
         job: The job.
         what: What is being computed, to begin a sentence.
         key: Of its widgets.
-        restart: Called where someone starts a stopped or failed job again.
-        seen: How many results the page already shows, where it is to be run again for each new one.
+        restart: Called if someone starts a stopped or failed job again.
+        seen: How many results the page already shows, if it is to be run again for each new one.
     """
     done, total = len(job.results), job.total
     if seen is not None and done > seen:

@@ -25,7 +25,7 @@ def show_inside(chosen: Opened) -> None:
 
 
 def show_coverage(chosen: Opened) -> None:
-    """Draw what each pattern could hold of the update, with recovered performance beside it where it is known."""
+    """Draw what each pattern could hold of the update, with recovered performance beside it if it is known."""
     table = data.table(coverage, chosen.adapter, chosen.matrix)
     figure = coverage_figure(table, theme=figures.theme())
     st.subheader("What a pattern could hold of this update", anchor=False)

@@ -25,7 +25,7 @@ def show(chosen: Opened) -> None:
         figures.draw(figure, key="spectrum", height=380)
         figures.explain(figure, table, key="spectrum", file_name="spectrum.csv")
     else:
-        st.caption("Decomposing a large matrix: the bar beside this shows how far it is.")
+        st.caption("Decomposing a large matrix: the progress bar next to this shows how far it is.")
 
     left, right = st.columns(2, gap="medium")
     if "subspace_overlap" in tables:

@@ -13,7 +13,7 @@ HEIGHT = 262
 
 
 def show(chosen: selection.Opened) -> None:
-    """Draw all adapted matrices as the rows of one heatmap; where they have to be projected first, it comes after."""
+    """Draw all adapted matrices as the rows of one heatmap; if they have to be projected first, it comes after."""
     if not chosen.adapter.projected:
         _draw(chosen, data.adapter_table(wall_table, chosen.adapter))
         return

@@ -10,7 +10,7 @@ from app.views import dial
 
 @st.fragment
 def show(chosen: Opened) -> None:
-    """Draw the text, the dial where there is one, and both continuations once they are asked for."""
+    """Draw the text, the dial if there is one, and both continuations once they are asked for."""
     adapter = chosen.adapter
     left, right = st.columns([5, 8], gap="medium")
     with left:

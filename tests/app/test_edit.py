@@ -199,7 +199,7 @@ def test_a_band_and_a_block_are_zeroed(worker, operation, options):
 
 def test_every_layer_can_be_switched_off_and_is_drawn(worker):
     test = press(edit_view(card="Custom", **{"custom-edit": "Switch a layer off"}), "draw-the-curve")
-    assert "Accuracy over layer that is off, 6 of 6 places measured" in alternatives(test)
+    assert "Accuracy over layer switched off, 6 of 6 places measured" in alternatives(test)
 
 
 # ---- the new adapter
@@ -241,6 +241,6 @@ def test_a_change_that_cannot_be_told_from_none_is_said_so():
     right = np.arange(800) < 600
     other = right.copy()
     other[599:601] = [False, True]
-    assert sentence("Signs only", effect(right, other)).endswith("That cannot be told from no change.")
+    assert sentence("Signs only", effect(right, other)).endswith("That cannot be told apart from no change.")
     fallen = sentence("Signs only", effect(right, np.arange(800) < 400))
     assert fallen.startswith("Signs only: 75.0% → 50.0% (−25.0 points, 95% interval −")

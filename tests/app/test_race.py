@@ -198,7 +198,7 @@ def test_a_damaged_link_is_a_sentence_above_the_default_plan(race, link):
 
 def test_a_link_to_data_that_is_not_here_is_a_sentence(race):
     test = race(plan=Study("own-0123456789ab", ("plain",)).to_link())
-    assert "somebody’s own data" in test.error[0].value
+    assert "someone’s own data file" in test.error[0].value
     assert methods(test) == list(form.MAIN)
 
 

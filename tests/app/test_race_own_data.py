@@ -86,7 +86,7 @@ def test_the_plan_of_somebodys_own_data_is_not_a_way_to_them(race):
     start(owner)
     record = the_study()
     stranger = race(plan=record.study.to_link())
-    assert "somebody’s own data" in stranger.error[0].value
+    assert "someone’s own data file" in stranger.error[0].value
     stranger = race(study=record.id)
     stranger.button(key="again").click().run()
-    assert "somebody’s own data" in stranger.error[0].value
+    assert "someone’s own data file" in stranger.error[0].value

@@ -284,8 +284,8 @@ def test_trials_without_a_result_are_named_with_their_reason(race):
     test = race(study=add(ONE_SEED, unfinished={2: ("failed", "It ran out of memory."), 3: ("stopped", None)}))
     assert not test.exception
     shown = words(test)
-    assert "No result of SVFT banded d=1 (seed 0): it ran out of memory." in shown
-    assert "No result of SVFT random, 41,472 entries (seed 0): stopped after step 10 of 20." in shown
+    assert "No result for SVFT banded d=1 (seed 0): it ran out of memory." in shown
+    assert "No result for SVFT random, 41,472 entries (seed 0): stopped after step 10 of 20." in shown
 
 
 def test_a_study_of_which_nothing_finished_still_shows_its_training(race):

@@ -39,7 +39,7 @@ def test_the_length_of_the_queue_is_shown(race, monkeypatch):
     start(race())
     start(race())
     third = start(race())
-    assert "2 studies before yours" in captions(third)
+    assert "2 studies ahead of yours" in captions(third)
     third.button(key="again").click().run()
     assert "queued, 2 before it" in captions(third)
 

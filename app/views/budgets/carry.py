@@ -25,9 +25,9 @@ def show(architecture: Architecture, kinds: list[str], table: pd.DataFrame, budg
         key="budgets-race",
         on_click=_carry,
         args=(architecture, kinds, table, budget),
-        help="Fills in a study that you can start at once."
+        help="Fills in a study that you can start right away."
         if same
-        else f"{architecture.name} is not trained here: the same d and r race on the small model of the task.",
+        else f"{architecture.name} is not trained here: the same d and r race on the task’s small model.",
     )
 
 

@@ -54,7 +54,7 @@ def show(architecture: Architecture, kinds: list[str], budget: int) -> None:
             st.markdown(_TERMS)
     job = _job_of(settings)
     if job is None:
-        st.caption("Count takes a second or two for each method, more for a large model; it can be stopped.")
+        st.caption("Counting takes a second or two per method, longer for a large model; it can be stopped.")
         return
     progress.repeat(lambda: _show_job(job, architecture, kinds, settings), lambda: job.running)
 

@@ -12,7 +12,7 @@ _OWN = "A configuration of your own"
 
 
 def pick() -> Architecture | None:
-    """Draw the choice of a model and return its architecture; say why where there is none."""
+    """Draw the choice of a model and return its architecture; say why if there is none."""
     options = [DEFAULT_BASE, *PRESETS, _OWN]
     chosen = st.selectbox(
         "Model",
@@ -26,7 +26,7 @@ def pick() -> Architecture | None:
     )
     text = _paste() if chosen == _OWN else None
     if chosen is None or (chosen == _OWN and not text):
-        st.caption("Paste a config.json, or choose its file.")
+        st.caption("Paste a config.json, or choose the file.")
         return None
     try:
         architecture = _read(text) if chosen == _OWN else _open(chosen)
@@ -41,7 +41,7 @@ def pick() -> Architecture | None:
 
 
 def pick_kinds(architecture: Architecture) -> list[str]:
-    """Draw the choice of kinds of weights and return it, all where none is chosen."""
+    """Draw the choice of kinds of weights and return it, all if none is chosen."""
     chosen = st.pills(
         "Adapted weights",
         list(architecture.kinds),

@@ -25,7 +25,8 @@ def show() -> None:
         equal = int((table["verdict"] == EQUAL).sum())
         st.caption(
             f"{equal} of {len(table)} published counts follow from the setting that is stated with them, rounded or "
-            "truncated; look for the others, and for what they are instead. Counted by what counts your model above."
+            "truncated; look for the others, and for what they turn out to be. They are counted by the same code as "
+            "your model above."
         )
         st.dataframe(table, hide_index=True, width="stretch", column_config=_COLUMNS, key="budgets-paper-table")
 

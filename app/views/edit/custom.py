@@ -117,7 +117,7 @@ def _curve_of_layers(chosen: Opened, of: dict[str, tuple[str, ...]], edit: Edit,
     known = _outcome(chosen, edit, words)
     if known and numbered:
         points = {place: known[line] for place, line in numbered.items() if line in known}
-        _curve(chosen, "layer that is off", points, list(numbered), False, known)
+        _curve(chosen, "layer switched off", points, list(numbered), False, known)
 
 
 def _measure(chosen: Opened, lines: list[str], curve: Sequence[str] = ()) -> None:

@@ -43,7 +43,7 @@ def show(chosen: Opened, edit: Edit, what: str, right: np.ndarray | None) -> Non
         st.caption(figure.layout.meta["caption"])  # saved and opened, the adapter has the table as CSV
     else:
         st.subheader(title, anchor=False)
-        st.caption("Keep the edited adapter and open it to see the spectrum of a matrix this large.")
+        st.caption("Save the edited adapter and open it to see the spectrum of a matrix this large.")
     _try(chosen, edit)
     if right is not None:
         _keep(chosen.adapter, edit, what, right)
@@ -71,7 +71,7 @@ def _try(chosen: Opened, edit: Edit) -> None:
 def _keep(adapter: Adapter, edit: Edit, what: str, right: np.ndarray) -> None:
     """Offer the edited adapter as a file, and on a server of one's own as the open one."""
     name = f"{adapter.path.name}-{re.sub(r'[^a-z0-9]+', '-', what.lower()).strip('-')}"
-    with st.popover("Keep it as an adapter", icon=":material/save:", key="keep-edit"):
+    with st.popover("Save it as an adapter", icon=":material/save:", key="keep-edit"):
         st.download_button(
             "Download",
             lambda: _zipped(adapter, edit, what, right, name),

@@ -25,12 +25,12 @@ def start(of: Adapter, lines: Sequence[str]) -> None:
 
 
 def worker(of: Adapter, line: str) -> Job | None:
-    """Return the last job that was asked for an edit, None where none was."""
+    """Return the last job that was asked for an edit, None if none was."""
     return next((job for asked, job in reversed(_of(of).jobs) if line in asked), None)
 
 
 def running(of: Adapter) -> Job | None:
-    """Return a job that is still at work on the adapter, None where there is none."""
+    """Return a job that is still at work on the adapter, None if there is none."""
     return next((job for _, job in _of(of).jobs if job.running), None)
 
 

@@ -38,7 +38,7 @@ def background(chosen: Opened) -> None:
     job = evaluations.running(chosen.adapter)
     if job is not None:
         with st.container(horizontal=True, vertical_alignment="center", key="edits-background"):
-            st.caption("The other cards are being evaluated meanwhile.", width="stretch")
+            st.caption("Meanwhile, the other cards are being evaluated.", width="stretch")
             st.button("Stop", on_click=job.stop, key="stop-background", type="tertiary", icon=":material/stop_circle:")
 
 
@@ -46,6 +46,6 @@ def sentence(what: str, outcome: Effect) -> str:
     """Say what an edit did to the accuracy."""
     difference, low, high = (f"{100 * value:+.1f}" for value in (outcome.difference, outcome.low, outcome.high))
     points = f"{difference} points, 95% interval {low} to {high}"
-    verdict = "" if outcome.clear else " That cannot be told from no change."
+    verdict = "" if outcome.clear else " That cannot be told apart from no change."
     before, after = outcome.before.value, outcome.after.value
     return f"{what}: {before:.1%} → {after:.1%} ({points.replace('-', '−')}).{verdict}"

@@ -22,7 +22,7 @@ def show(cells: np.ndarray, *, method: str, label: str, key: str, on_paint: Call
         method: Of the pattern, for its colour.
         label: Alternative text.
         key: Of the component.
-        on_paint: Given the painted cells (row · SIDE + column), from a callback; None where nothing can be painted.
+        on_paint: Given the painted cells (row · SIDE + column), from a callback; None if nothing can be painted.
     """
     theme = figures.theme()
 

@@ -22,7 +22,7 @@ def slider(name: str, label: str, low: float, high: float, default: float, step:
         low: Its least value.
         high: Its greatest one.
         default: Where it begins.
-        step: Between two values; whole numbers where it is one.
+        step: Between two values; whole numbers if it is one.
         help: Behind the question mark.
     """
     fixed, hidden = _fixed(name)

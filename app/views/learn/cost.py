@@ -16,7 +16,8 @@ TITLE = "What it costs"
 QUESTIONS = ("basis", "immune")
 MINUTES = 8
 NOTES = (
-    "Parameters are few, memory is not: U and V are kept beside W. Their gradient needs no optimizer state, though, "
+    "Parameters are few, but memory is not small: U and V are kept alongside W. Their gradient needs no optimizer "
+    "state, though, "
     "which full fine-tuning pays for twice over. In the aside, let students predict which pattern survives the flip "
     "before they move the slider."
 )
@@ -107,7 +108,7 @@ def _show_signs() -> None:
         )
         question.ask_choice(
             "immune",
-            "Which pattern survives flips of whole pairs (uᵢ, vᵢ), even where the signature is ignored?",
+            "Which pattern survives flips of whole pairs (uᵢ, vᵢ), even if the signature is ignored?",
             ("plain", "banded", "random"),
             signs.check_immune,
             solution="plain: (−uᵢ)(−vᵢ)ᵀ = uᵢvᵢᵀ.",

@@ -29,7 +29,7 @@ def show() -> None:
     """Draw the step that is open."""
     if (
         controls.head(
-            "M re-weights singular vectors on its diagonal, and mixes them beside it",
+            "M re-weights singular vectors on its diagonal, and mixes them off it",
             "step2",
             ("A photograph", "A language model"),
         )
@@ -84,7 +84,7 @@ def _show_model() -> None:
         st.markdown("The same in 36 weights of a language model that was trained on headlines, with a banded M.")
         text = controls.text("text", "Text to classify", prediction.EXAMPLE)
         on = controls.slider("on", "Dial of the entries on the diagonal", -1.0, 3.0, 1.0, 0.1)
-        off = controls.slider("off", "Dial of those beside it", -1.0, 3.0, 1.0, 0.1)
+        off = controls.slider("off", "Dial of those off it", -1.0, 3.0, 1.0, 0.1)
         st.latex(r"U\big(\Sigma + \alpha_{\text{on}} M_{\text{on}} + \alpha_{\text{off}} M_{\text{off}}\big)V^\top")
     with stage:
         prediction.show(prediction.adapter("banded"), text, key="learn-bars", factor=two_dials(on, off))

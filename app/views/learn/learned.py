@@ -22,8 +22,8 @@ TITLE = "What did it learn?"
 QUESTIONS = ("concentrated",)
 MINUTES = 8
 NOTES = (
-    "Read from the map to the matrix to the numbers, and beside every number its chance level: k random entries of "
-    "the same energy. A largest entry means nothing by itself, there always is one. Against full fine-tuning compare "
+    "Read from the map to the matrix to the numbers, and next to every number its chance level: k random entries of "
+    "the same energy. A largest entry means nothing by itself; there always is one. Against full fine-tuning compare "
     "rank: it moves every direction a little, and an update of lower rank need not do less."
 )
 

@@ -15,7 +15,7 @@ CHAPTERS = ("svd_by_hand", "dial", "patterns", "race", "learned", "cost")
 
 
 def current() -> int:
-    """Return the number of the open chapter, from 1: the URL's, the first one where there is none of its number."""
+    """Return the number of the open chapter, from 1: the URL's, the first one if there is none of its number."""
     chapter = selection.current().chapter
     return chapter if chapter <= len(CHAPTERS) else 1
 

@@ -88,7 +88,7 @@ def _show_class() -> None:
 def _show_forest(own: Results | None, shipped: Results | None) -> None:
     shown = own or shipped
     if shown is None:
-        st.info("Here the differences will stand, with their intervals, once your race has finished.")
+        st.info("The differences will appear here, with their intervals, once your race has finished.")
         return
     _, reference = shown.pair
     behind = shipped.differences(reference) if own and shipped and reference in shipped.labels else None

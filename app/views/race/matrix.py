@@ -42,7 +42,7 @@ def choose(
 
     Args:
         record: The study.
-        of: The trials to choose from; where none has an M nothing is drawn, and None returned.
+        of: The trials to choose from; if none has an M nothing is drawn, and None returned.
         title: The heading.
         key: Of the widgets.
         first: Number of the trial that is chosen at first.
@@ -76,7 +76,7 @@ def choose(
 
 
 def name(one: TrialRecord, *, one_seed: bool) -> str:
-    """Return a trial's name for people: its label, with its seed where others have another one."""
+    """Return a trial's name for people: its label, with its seed if others have another one."""
     return one.trial.label if one_seed else f"{one.trial.label} · seed {one.trial.spec.seed}"
 
 

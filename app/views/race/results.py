@@ -60,7 +60,7 @@ class Results:
 
     @property
     def best_svft(self) -> int | None:
-        """The most accurate trial of the most accurate SVFT configuration: its number, None where there is none."""
+        """The most accurate trial of the most accurate SVFT configuration: its number, None if there is none."""
         means = self.summary[self.summary["method"].isin(svft_patterns())].set_index("label")["accuracy"]
         if means.empty:
             return None
@@ -96,15 +96,15 @@ def of_study(record: StudyRecord, of: Sequence[TrialRecord]) -> Results:
     """Return the results of a study as far as its trials have finished.
 
     Raises:
-        TaskError: Where the task's data is not here.
+        TaskError: If the task's data is not here.
     """
     return _of_study(record.id, tuple(one.number for one in of if one.state == "done"), record)
 
 
 def committed(record: StudyRecord) -> Results | None:
-    """Return the study that comes with this project on the same task, base and split.
+    """Return the study that ships with this project on the same task, base and split.
 
-    None where there is none, and where it is the one on screen.
+    None if there is none, and if it is the one on screen.
     """
     file, study = studies.committed().get(record.study.task), record.study
     if file is None or file.study == study:
@@ -114,7 +114,7 @@ def committed(record: StudyRecord) -> Results | None:
 
 
 def shipped(task: str) -> Results | None:
-    """Return the study on a task that comes with this project, None where there is none."""
+    """Return the study on a task that comes with this project, None if there is none."""
     file = studies.committed().get(task)
     return None if file is None else _committed(task, file)
 

@@ -14,7 +14,7 @@ from analysis.trials.study import Study
 from app import selection, trials
 from app.views.race.plan import form
 
-NOT_HERE = "This study is not here: it was deleted, or its link is that of another server."
+NOT_HERE = "This study is not here: it was deleted, or the link belongs to another server."
 
 
 def show_head(record: StudyRecord) -> None:
@@ -58,7 +58,7 @@ def show_more(record: StudyRecord) -> None:
             icon=":material/delete:",
             key=f"delete-{record.id}",
             disabled=runs,
-            help="Stop it first." if runs else "With its trained adapters.",
+            help="Stop it first." if runs else "Its trained adapters are deleted too.",
             on_click=_delete,
             args=(record.id,),
         )
@@ -78,7 +78,7 @@ def _show_stop_or_continue(record: StudyRecord) -> None:
 
 def _show_share(record: StudyRecord) -> None:
     with st.popover("Share", icon=":material/share:", key="share"):
-        st.caption("This link opens the plan, here or in any SVFT Explorer:")
+        st.caption("This link opens the plan, here or in any other SVFT Explorer:")
         st.code(f"{st.context.url}?plan={record.study.to_link()}", language=None, wrap_lines=True)
         st.download_button(
             "Plan and results as a file",
@@ -101,7 +101,7 @@ def _follow(record: StudyRecord) -> None:
     elif not engine.ready:
         st.caption(":material/hourglass_top: The workers are warming up.")
     elif before := engine.queue_length(record.id):
-        st.caption(f":material/hourglass_top: {before} {'study' if before == 1 else 'studies'} before yours.")
+        st.caption(f":material/hourglass_top: {before} {'study' if before == 1 else 'studies'} ahead of yours.")
 
 
 def _plan_again(record: StudyRecord) -> None:

@@ -56,11 +56,11 @@ def _row(record: StudyRecord) -> None:
 
 def _state(record: StudyRecord) -> str:
     before = trials.engine().queue_length(record.id)
-    return f"queued, {before} before it" if record.state == "queued" and before else record.state
+    return f"queued, {before} ahead of it" if record.state == "queued" and before else record.state
 
 
 def best(results: pd.DataFrame) -> list[str]:
-    """Return the configuration of the highest mean accuracy, in words; nothing where there are no results."""
+    """Return the configuration of the highest mean accuracy, in words; nothing if there are no results."""
     if results.empty:
         return []
     means = results.groupby("label")["accuracy"].mean()

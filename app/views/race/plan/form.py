@@ -36,7 +36,7 @@ def default_study(task: str) -> Study:
     Its budget is that of LoRA's smallest size, at which the patterns of SVFT have sizes too.
 
     Raises:
-        TaskError: Where the task is not here.
+        TaskError: If the task is not here.
     """
     shapes = list(block_shapes(get_task(task).base).values())
     return Study(task, MAIN, budgets=(count_parameters("lora", shapes, size=1),)).resolved()
@@ -49,10 +49,10 @@ def begin() -> None:
 
 
 def fill(study: Study) -> None:
-    """Put a study into the form; the form stays as it is where that fails.
+    """Put a study into the form; the form stays as it is if that fails.
 
     Raises:
-        UserError: Where it cannot be trained here.
+        UserError: If it cannot be trained here.
     """
     trials.own_data(study.task)
     study = study.resolved()
@@ -122,7 +122,7 @@ def read() -> Study:
     """Return the study that the form describes.
 
     Raises:
-        UserError: Where it describes none.
+        UserError: If it describes none.
     """
     given, start = st.session_state, st.session_state["plan"]
     methods = tuple(method for method in (*MAIN, *more()) if given.get(f"plan-use-{method}"))
@@ -176,7 +176,7 @@ def _learning_rates(start: Study, methods: tuple[str, ...], sweeps: list[str]) -
 
 
 def _target_modules(start: Study, chosen: list[str]) -> tuple[str, ...] | None:
-    """Return the modules of the chosen kinds, and those of `start` where these are its kinds."""
+    """Return the modules of the chosen kinds, and those of `start` if these are its kinds."""
     if not chosen:
         raise UserError("Choose at least one kind of weights to adapt.")
     if chosen == _whole_kinds(start):

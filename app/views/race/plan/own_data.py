@@ -29,7 +29,7 @@ def show() -> None:
             data = st.session_state["own-data"]
             st.caption(f"In use: {data.title}, {len(data.pairs):,} texts in {len(data.labels)} classes.")
         else:
-            st.caption("Nothing leaves this server. A few hundred texts are enough, with at least 20 of each class.")
+            st.caption("Nothing leaves this server. A few hundred texts are enough, with at least 20 per class.")
 
 
 def chosen() -> bool:
@@ -78,7 +78,7 @@ def _show_preview() -> None:
             },
             height=min(38 + 35 * len(data.labels), 213),
             key="own-counts",
-            alt=f"Texts of each of the {len(data.labels)} classes.",
+            alt=f"Number of texts in each of the {len(data.labels)} classes.",
         )
     with right:
         examples.draw(data.pairs[:_PREVIEWED], "text")

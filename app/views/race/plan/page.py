@@ -116,6 +116,4 @@ def _expect(study: Study, planned: Sequence[Trial]) -> None:
     st.caption(", ".join(words), help=None if known is None or known.measured else _GUESS)
 
 
-_GUESS = (
-    "Judged by a training step that was measured when the workers started: no study of this kind has run here yet."
-)
+_GUESS = "Estimated from a training step measured when the workers started: no study of this kind has run here yet."

@@ -18,8 +18,10 @@ def show(study: Study) -> None:
             max(5, st.session_state["plan-seeds"]),
             key="plan-seeds",
             persist_state="session",
-            help="Each seed draws other training examples and batches and starts from another head. "
-            "With several, intervals say what another seed would give.",
+            help=(
+                "Each seed draws different training examples and batches and starts from a different head. With "
+                "several seeds, intervals say what another seed would give."
+            ),
         )
         st.multiselect(
             "More budgets",
@@ -42,6 +44,8 @@ def show(study: Study) -> None:
             key="plan-sweeps",
             persist_state="session",
             placeholder="None: each method has its own rate",
-            help="Tries 0.3, 1 and 3 times a method’s own rate, which was found by a sweep too. The result is then "
-            "judged on the validation examples, since the best rate is chosen by it.",
+            help=(
+                "Tries 0.3, 1 and 3 times a method’s own rate, which was found by a sweep too. The result is then "
+                "judged on the validation examples, because it is used to choose the best rate."
+            ),
         )

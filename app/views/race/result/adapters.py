@@ -61,7 +61,7 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None) -> N
         )
         if trials.owns(record):
             with st.popover("Delete", icon=":material/delete:", key="adapters-delete"):
-                st.caption("The adapter is deleted; what was measured of it stays.")
+                st.caption("The adapter was deleted; its measurements remain.")
                 st.button(
                     "Delete it",
                     key="adapters-delete-now",

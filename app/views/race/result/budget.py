@@ -13,7 +13,7 @@ _MEASURES = {"accuracy": "Accuracy", "recovered": "Recovered performance"}
 
 @st.fragment
 def show(found: Results, behind: Results | None) -> None:
-    """Draw the study, on the one that comes with this project where there is one."""
+    """Draw the study, on the one that comes with this project if there is one."""
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-budget"):
         st.header("What a parameter buys", anchor=False, width="stretch")
         measure = st.segmented_control(

@@ -55,4 +55,4 @@ def _show_unfinished(of: Sequence[TrialRecord]) -> None:
             why = one.reason or f"{one.state.capitalize()} after step {one.step} of {one.trial.spec.steps}."
             lost.setdefault(why, []).append(f"{one.trial.label} (seed {one.trial.spec.seed})")
     for why, names in lost.items():
-        st.caption(f":material/warning: No result of {', '.join(names)}: {why[0].lower()}{why[1:]}")
+        st.caption(f":material/warning: No result for {', '.join(names)}: {why[0].lower()}{why[1:]}")

@@ -24,7 +24,9 @@ def show(record: StudyRecord, found: Results) -> None:
     with st.container(key="race-section-price"):
         st.header("The price", anchor=False)
     if record.cost is None:
-        st.caption("What a training step costs was not measured: it is once all trials have ended undisturbed.")
+        st.caption(
+            "The cost of a training step was not measured: that happens once all trials have finished undisturbed."
+        )
         return
     known = found.summary[["label", "method", "parameters"]]
     cost = known.merge(record.cost, on="label")

@@ -22,7 +22,7 @@ _COLUMNS = {
     "low": _number("… from", format="percent", help="95% interval"),
     "high": _number("… to", format="percent", help="95% interval"),
     "recovered": _number(
-        "Recovered", format="percent", help="(method − head only) / (full − head only), where it is defined"
+        "Recovered", format="percent", help="(method − head only) / (full − head only), if it is defined"
     ),
     "recovered_low": _number("… from ", format="percent", help="95% interval"),
     "recovered_high": _number("… to ", format="percent", help="95% interval"),

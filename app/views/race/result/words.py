@@ -39,14 +39,14 @@ def show_verdict(record: StudyRecord, of: Sequence[TrialRecord], found: Results)
 
 
 def show_details(found: Results, behind: Results | None) -> None:
-    """Write what else there is to say, and what the study that comes with this project says of the paper's claim."""
+    """Write what else there is to say, and what the study that ships with this project says of the paper's claim."""
     with st.container(key="race-section-details"):
         st.header("In words", anchor=False)
     details = list(found.verdict.details)
     if found.verdict.pair is not None:
         details.append(f"The paper’s claim, in this study: {found.claim}")
     if behind is not None:
-        details.append(f"In the study that comes with this project ({_size(behind)}): {behind.claim}")
+        details.append(f"In the study that ships with this project ({_size(behind)}): {behind.claim}")
     st.markdown("\n".join(f"- {sentence}" for sentence in details))
 
 
@@ -80,7 +80,7 @@ def _show_more_seeds(record: StudyRecord, found: Results) -> None:
         f"Run {more} more {'seed' if more == 1 else 'seeds'}",
         icon=":material/add:",
         key="add-seeds",
-        help="Trains every configuration with more seeds, and joins them to these.",
+        help="Trains every configuration with more seeds, and adds them to these.",
         on_click=_add_seeds,
         args=(record, more),
     )

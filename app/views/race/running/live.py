@@ -38,8 +38,8 @@ def _watch(record: StudyRecord) -> None:
         with column:
             show_curves(record, of, points, measure)
     st.caption(
-        "On 200 examples that no trial is trained on; in the end each is judged on the whole test split. "
-        "Scroll to zoom, double-click to go back."
+        "On 200 examples that no trial is trained on; at the end each is judged on the whole test split. Scroll to "
+        "zoom, double-click to reset."
     )
     _show_matrix(record, of)
 
@@ -50,7 +50,7 @@ def _show_progress(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
     done = sum(one.turns for one in of)
     total = done + sum(count_turns(one.trial, every) - one.turns for one in left)
     if not left:
-        text = "All trials have ended. Measuring what their steps cost: everything else waits."
+        text = "All trials have finished. Measuring what their steps cost; everything else waits."
     else:
         known = time_left(record.study, of, _turns(record.study.task, record.study.base), trials.engine().workers)
         text = f"{done} of {total} evaluations" + (f", {known.words} left" if known else "")
@@ -99,13 +99,13 @@ def _show_matrix(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
     if one.turns:
         spec = _strip(record.id, one.number, one.turns, name, figures.theme().name, one, record.study.evaluate_every)
         _draw(spec, key="live-strip")
-        st.caption("A row for each evaluation: look for entries that grow early, and for those that turn back.")
+        st.caption("One row per evaluation: look for entries that grow early, and for those that shrink again.")
     else:
         st.caption("M is zero: this trial has not begun.")
 
 
 def _draw(spec: dict, *, key: str) -> None:
-    """Draw a live chart, which keeps its zoom only where Streamlit is told of it (`analysis.figures.live`)."""
+    """Draw a live chart, which keeps its zoom only if Streamlit is told of it (`analysis.figures.live`)."""
     st.vega_lite_chart(spec, theme=None, key=key, on_select="rerun", selection_mode=ZOOM)
 
 
