@@ -41,7 +41,7 @@ def test_the_length_of_the_queue_is_shown(race, monkeypatch):
     third = start(race())
     assert "2 studies ahead of yours" in captions(third)
     third.button(key="again").click().run()
-    assert "queued, 2 before it" in captions(third)
+    assert "queued, 2 ahead of it" in captions(third)
 
 
 def test_a_new_study_has_the_same_settings(race):
