@@ -18,7 +18,7 @@ from analysis.figures.configurations import (
     add_legend,
     spread,
 )
-from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, fade, new_figure
+from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, fade, new_figure, set_layout
 
 Measure = Literal["accuracy", "recovered"]
 
@@ -71,7 +71,7 @@ def accuracy_budget(
     )
     if main.empty:
         figure.add_annotation(text=f"No {_TITLES[measure]} to show yet.", showarrow=False, x=0.5, y=0.5)
-        figure.update_layout(xaxis={"visible": False, "range": [0, 1]}, yaxis={"visible": False, "range": [0, 1]})
+        set_layout(figure, xaxis={"visible": False, "range": [0, 1]}, yaxis={"visible": False, "range": [0, 1]})
         return figure
 
     places = _side_by_side(pd.concat([own, behind]))
@@ -97,7 +97,8 @@ def accuracy_budget(
     outside = add_labels(figure, points, frame=frame, theme=theme)
     if len(own) and len(behind):
         add_legend(figure, theme=theme, own="this study", behind=f"shipped study, {behind['seeds'].max()} seeds")
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 34, "r": 8 + outside},
         xaxis=axis(
             theme, "trained parameters, excluding the head", type="log", range=frame.x, dtick="D2", tickformat="~s"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, diverging_scale, sequential_scale
+from analysis.figures.theme import Theme, diverging_scale, sequential_scale, set_layout
 
 Mode = Literal["signed", "magnitude", "relative"]
 
@@ -172,4 +172,4 @@ def select_points(x: np.ndarray, y: np.ndarray, customdata: list[list[Any]], hov
 
 def make_selectable(figure: go.Figure) -> None:
     """Let a click anywhere in `figure` reach the nearest of its "select" points."""
-    figure.update_layout(hovermode="closest", hoverdistance=-1, clickmode="event+select")
+    set_layout(figure, hovermode="closest", hoverdistance=-1, clickmode="event+select")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, fade, method_color, new_figure, number
+from analysis.figures.theme import Theme, axis, fade, method_color, new_figure, number, set_layout
 
 
 def class_growth(table: pd.DataFrame, *, label: str, reference: str, method: str, theme: Theme) -> go.Figure:
@@ -81,7 +81,8 @@ def class_growth(table: pd.DataFrame, *, label: str, reference: str, method: str
         hovertemplate="seed %{customdata}: %{y:+.1f} points<extra></extra>",
     )
     figure.add_hline(y=0, line={"color": theme.text, "width": 1.5})
-    figure.update_layout(
+    set_layout(
+        figure,
         xaxis=axis(theme, "runs pooled", range=[0.5, max(runs, 5) + 0.5], tickformat="d", nticks=12),
         yaxis=axis(theme, f"points of {label} above {reference}"),
     )

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.cells import MODE_FORMULAS, MODE_TITLES, SQUARE_BINS, color_scale, square_layout, strip_layout
-from analysis.figures.theme import FONT_SIZE, LIGHT, SMALL_FONT_SIZE, Theme, axis, colorbar, new_figure
+from analysis.figures.theme import FONT_SIZE, LIGHT, SMALL_FONT_SIZE, Theme, axis, colorbar, new_figure, set_layout
 
 _DIAGONALS = 65  # the most that are drawn as a strip
 _PAUSE = 350  # milliseconds between two evaluations
@@ -71,7 +71,8 @@ def coefficient_film(
     figure.frames = [
         go.Frame(name=str(step), data=[go.Heatmap(z=cells)], traces=[0]) for step, cells in zip(steps, frames)
     ]
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 8, "b": _CONTROLS},
         plot_bgcolor=theme.absent,
         **(_strip_axes(i, j, theme) if strip else _square_axes(n, theme)),

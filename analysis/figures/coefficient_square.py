@@ -20,7 +20,7 @@ from analysis.figures.cells import (
     square_layout,
     strongest,
 )
-from analysis.figures.theme import Theme, axis, colorbar, new_figure
+from analysis.figures.theme import Theme, axis, colorbar, new_figure, set_layout
 
 _HEIGHT = 520
 _SIDE = 400  # pixels of the plot area, about
@@ -79,7 +79,8 @@ def coefficient_square(
     else:
         _add_squares(figure, i, j, values, scale, theme, mode, hover)
     make_selectable(figure)
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 8},
         plot_bgcolor=theme.absent,
         xaxis=axis(theme, "column j of M", range=[-0.5, side - 0.5], showgrid=False, constrain="domain", nticks=6),

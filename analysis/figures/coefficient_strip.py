@@ -19,7 +19,7 @@ from analysis.figures.cells import (
     strip_layout,
     strongest,
 )
-from analysis.figures.theme import Theme, axis, colorbar, new_figure
+from analysis.figures.theme import Theme, axis, colorbar, new_figure, set_layout
 
 
 def coefficient_strip(
@@ -86,7 +86,8 @@ def coefficient_strip(
     y = layout.place["y0"] + layout.place["dy"] * layout.row[keep]
     figure.add_trace(select_points(x, y, data, hover))
     make_selectable(figure)
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 8},
         plot_bgcolor=theme.absent,
         xaxis=axis(theme, "row i of M", range=[-0.5, width - 0.5], showgrid=False),

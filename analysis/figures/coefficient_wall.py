@@ -15,7 +15,7 @@ from analysis.figures.cells import (
     select_points,
     strongest,
 )
-from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, colorbar, new_figure
+from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, colorbar, new_figure, set_layout
 
 _ROW = 6  # pixels: the least height of a row, so that the pointer can meet it
 _CLICKABLE_COLUMNS = 64
@@ -90,7 +90,8 @@ def coefficient_wall(
     make_selectable(figure)
 
     tick_rows, tick_texts, title = _row_ticks(matrices, (figure.layout.height - 80) / rows)
-    figure.update_layout(
+    set_layout(
+        figure,
         plot_bgcolor=theme.absent,
         xaxis=axis(theme, "singular direction i", range=[-0.5, n - 0.5], showgrid=False),
         yaxis=axis(
@@ -109,7 +110,7 @@ def coefficient_wall(
         {"type": "rect", "y0": y - 0.5, "y1": y + 0.5, "line": {"color": theme.text, "width": 2}, **across}
         for y in matrices.index[matrices["name"] == selected]
     ]
-    figure.update_layout(shapes=shapes)
+    set_layout(figure, shapes=shapes)
     return figure
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, fade, method_color, new_figure
+from analysis.figures.theme import Theme, axis, fade, method_color, new_figure, set_layout
 
 
 def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: float = 0.9) -> go.Figure:
@@ -85,7 +85,8 @@ def concentration(curve: pd.DataFrame, *, pattern: str, theme: Theme, share: flo
     figure.add_annotation(
         x=ours, y=share / 2, text=f"{ours:.0%} of entries", showarrow=False, xanchor="left", xshift=6
     )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 32, "r": 24},
         xaxis=axis(
             theme,

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from analysis.figures.cells import color_scale
-from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, ink_on, new_figure, number
+from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, ink_on, new_figure, number, set_layout
 
 _MOST = 16  # labels: beyond, numbers in the cells cannot be read
 
@@ -88,7 +88,8 @@ def confusion(
         showlegend=False,
     )
     ticks = {"tickvals": list(range(len(names))), "ticktext": list(names), "showgrid": False, "fixedrange": True}
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 8},
         plot_bgcolor=theme.absent,
         hoverdistance=-1,

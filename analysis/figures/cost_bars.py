@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, fade, new_figure, series_color
+from analysis.figures.theme import Theme, axis, fade, new_figure, series_color, set_layout
 
 _PARTS = {"time_ratio": ("time of a step", (0.0, 0.46)), "memory_ratio": ("peak memory", (0.54, 1.0))}
 
@@ -66,7 +66,8 @@ def cost_bars(cost: pd.DataFrame, *, reference: str, theme: Theme) -> go.Figure:
         figure.layout[f"xaxis{'' if place == 0 else 2}"] = axis(
             theme, title, domain=domain, range=[0, 1.18 * cost[name].max()], nticks=4, fixedrange=True
         )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 4, "r": 24},
         bargap=0.3,
         yaxis=axis(theme, "configuration", autorange="reversed", showgrid=False, type="category", fixedrange=True),

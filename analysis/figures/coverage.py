@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, fade, method_color, new_figure
+from analysis.figures.theme import Theme, axis, fade, method_color, new_figure, set_layout
 
 _FLOOR = 1e-5  # shares below are drawn here: a logarithmic axis has no zero
 _NAMES = {"banded": "banded", "random": "random", "top_k": "top_k", "best": "best possible"}
@@ -61,7 +61,8 @@ def coverage(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
         hovertemplate="plain: %{x:,} entries cover %{y:.2%}<extra></extra>",
     )  # fmt: skip
     low = max(_FLOOR, float(np.min(_shown(table["share"]))) / 2)
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 32},
         xaxis=axis(
             theme, "entries k", type="log", range=[max(0.0, np.log10(plain["k"]) - 1.3), np.log10(best["k"].max())]

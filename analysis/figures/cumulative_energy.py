@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.cells import MAX_CELLS
-from analysis.figures.theme import LORA_COLOR, Theme, axis, fade, method_color, new_figure
+from analysis.figures.theme import LORA_COLOR, Theme, axis, fade, method_color, new_figure, set_layout
 
 
 def cumulative_energy(
@@ -85,7 +85,8 @@ def cumulative_energy(
         xshift=4 if low else -4,
         **note,
     )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 32},
         xaxis=axis(theme, "number of directions of ΔW", range=[0, 1.02 * last]),
         yaxis=axis(theme, "share of energy", tickformat=".0%", range=[0, 1.03]),

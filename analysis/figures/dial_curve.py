@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, fade, method_color, new_figure, number
+from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, fade, method_color, new_figure, number, set_layout
 
 
 def dial_curve(
@@ -97,7 +97,8 @@ def dial_curve(
     )
     whole = [tick for tick in range(int(np.ceil(alphas[0])), int(np.floor(alphas[-1])) + 1)]
     notes = {0: "0<br>same head,<br>M off", 1: "1<br>trained"}
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 12, "r": 12},
         xaxis=axis(
             theme,

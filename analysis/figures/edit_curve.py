@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, fade, method_color, new_figure
+from analysis.figures.theme import Theme, axis, fade, method_color, new_figure, set_layout
 
 
 def edit_curve(
@@ -76,7 +76,8 @@ def edit_curve(
                 "showarrow": False,
             },
         )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 12},
         xaxis=axis(theme, what, tickvals=list(ticks), ticktext=[form(tick) for tick in ticks], range=_padded(ticks)),
         yaxis=axis(theme, "accuracy", tickformat=".0%", range=[0, 1], dtick=0.25),

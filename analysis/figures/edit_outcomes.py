@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, method_color, new_figure
+from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
 
 _ROW = 34  # pixels
 
@@ -68,7 +68,8 @@ def edit_outcomes(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figu
         )
     for value in (trained, off):
         figure.add_vline(x=value, line={"color": theme.muted, "width": 1.5, "dash": "dot"})
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 30},
         xaxis=axis(theme, "accuracy", tickformat=".0%", range=[0, 1], dtick=0.25),
         yaxis=axis(

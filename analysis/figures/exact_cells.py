@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.box import Box
 from analysis.figures.cells import MODE_FORMULAS, MODE_TITLES, Mode, color_scale, grid, shown_values
-from analysis.figures.theme import Theme, axis, colorbar, new_figure
+from analysis.figures.theme import Theme, axis, colorbar, new_figure, set_layout
 
 
 def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "signed") -> go.Figure:
@@ -64,7 +64,8 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
             "σᵢ = %{customdata[1]:.4g}, σⱼ = %{customdata[2]:.4g}<extra></extra>"
         ),
     )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 8},
         plot_bgcolor=theme.absent,
         xaxis=axis(

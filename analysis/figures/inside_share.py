@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, method_color, new_figure
+from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
 
 
 def inside_share(share: float, *, shape: tuple[int, int], theme: Theme) -> go.Figure:
@@ -46,7 +46,8 @@ def inside_share(share: float, *, shape: tuple[int, int], theme: Theme) -> go.Fi
             x=noise, y=0, yref="y", text="noise", showarrow=False, xanchor="right" if left else "left",
             xshift=-5 if left else 5,
         )  # fmt: skip
-    figure.update_layout(
+    set_layout(
+        figure,
         barmode="stack",
         showlegend=False,
         margin={"t": 4, "b": 4, "l": 4, "r": 16},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, method_color, new_figure
+from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
 
 
 def intruders(table: pd.DataFrame, *, pattern: str, theme: Theme, threshold: float = 0.6) -> go.Figure:
@@ -54,7 +54,8 @@ def intruders(table: pd.DataFrame, *, pattern: str, theme: Theme, threshold: flo
         yanchor="top",
         xshift=4,
     )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 32},
         xaxis=axis(theme, "place among the new singular values", range=[-0.6, len(table) - 0.4]),
         yaxis=axis(theme, "largest cosine", range=[0, 1.05]),

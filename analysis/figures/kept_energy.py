@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import METHOD_COLORS, Theme, axis, new_figure
+from analysis.figures.theme import METHOD_COLORS, Theme, axis, new_figure, set_layout
 
 
 def kept_energy(table: pd.DataFrame, *, pairs: int, theme: Theme) -> go.Figure:
@@ -49,7 +49,8 @@ def kept_energy(table: pd.DataFrame, *, pairs: int, theme: Theme) -> go.Figure:
         hoverinfo="skip",
     )
     low = float(table["share"].iloc[0])
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 8, "r": 14},
         xaxis=axis(theme, "leading pairs r", type="log", tickvals=[t for t in (1, 3, 10, 30, 100, 300) if t <= n]),
         yaxis=axis(theme, "energy kept", tickformat=".0%", range=[low - 0.05 * (1 - low), 1 + 0.06 * (1 - low)]),

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.box import Box
 from analysis.figures.cells import bin_width, grid
-from analysis.figures.theme import Theme, axis, method_color, new_figure
+from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
 
 _BINS = 96
 
@@ -55,7 +55,8 @@ def locator(entries: pd.DataFrame, *, n: int, pattern: str, theme: Theme, box: B
         hoverinfo="skip",
     )
     ticks = {"tickvals": [0, n - 1], "showgrid": False, "fixedrange": True, "constrain": "domain"}
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 8},
         plot_bgcolor=theme.absent,
         hovermode=False,

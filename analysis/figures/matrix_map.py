@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from analysis.figures.cells import grid, make_selectable, select_points, strongest
-from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, ink_on
+from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, ink_on, set_layout
 from analysis.models.naming import KINDS
 
 _ROW = 34  # pixels
@@ -99,7 +99,8 @@ def add_map(
     )
     figure.add_trace(select_points(col[keep], row[keep], [customdata[place] for place in keep], hover))
     make_selectable(figure)
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 8},
         plot_bgcolor=theme.absent,
         xaxis=axis(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import LORA_COLOR, METHOD_COLORS, Theme, axis, fade, new_figure
+from analysis.figures.theme import LORA_COLOR, METHOD_COLORS, Theme, axis, fade, new_figure, set_layout
 
 
 def memory_bars(table: pd.DataFrame, *, shape: tuple[int, int], theme: Theme) -> go.Figure:
@@ -50,7 +50,8 @@ def memory_bars(table: pd.DataFrame, *, shape: tuple[int, int], theme: Theme) ->
         customdata=table["numbers"],
         hovertemplate="%{y}: %{customdata:,} numbers<extra></extra>",
     )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 4, "r": 70},
         bargap=0.3,
         xaxis=axis(theme, "MB in float32 (strong colour: trained)", rangemode="tozero", fixedrange=True),

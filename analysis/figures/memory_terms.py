@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, new_figure
+from analysis.figures.theme import Theme, axis, new_figure, set_layout
 
 # Term -> (name, colour): neutral for what is the base's own, hues that no method has for the rest.
 _TERMS = {
@@ -55,7 +55,8 @@ def memory_terms(memory: pd.DataFrame, *, theme: Theme) -> go.Figure:
             marker={"color": color, "line": {"width": 0}},
             hovertemplate=f"%{{y}}: {title}%{{x:,.4g}} {name}<extra></extra>",
         )
-    figure.update_layout(
+    set_layout(
+        figure,
         barmode="stack",
         bargap=0.3,
         margin={"t": 52, "r": 16},

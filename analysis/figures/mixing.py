@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, diverging_scale, new_figure, number
+from analysis.figures.theme import SMALL_FONT_SIZE, Theme, axis, diverging_scale, new_figure, number, set_layout
 
 _NOTHING = 0.005  # below it, a cell has no number
 
@@ -56,7 +56,8 @@ def mixing(left: np.ndarray, turned: np.ndarray, *, theme: Theme) -> go.Figure:
         hovertemplate="old u<sub>%{y}</sub>, new u<sub>%{x}</sub>: %{z:.3f}<extra></extra>",
     )
     fixed = {"fixedrange": True, "showgrid": False, "type": "category"}
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 8},
         xaxis=axis(theme, "new vector", **fixed),
         yaxis=axis(theme, "old vector", autorange="reversed", **fixed),

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.cells import bin_width
-from analysis.figures.theme import Theme, axis, method_color, new_figure, number
+from analysis.figures.theme import Theme, axis, method_color, new_figure, number, set_layout
 
 _BARS = 65  # at most; single diagonals of a scattered pattern hold a handful of entries
 
@@ -70,7 +70,8 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
         marker={"color": theme.text, "size": 6, "symbol": "diamond"},
         hovertemplate="noise: %{y:.2%}<extra></extra>",
     )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 32},
         xaxis=axis(
             theme,

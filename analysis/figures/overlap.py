@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, method_color, new_figure
+from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
 
 
 def overlap(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
@@ -52,7 +52,8 @@ def overlap(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
         line={"color": theme.muted, "width": 1.5, "dash": "dot"},
         hovertemplate="chance: %{y:.4f}<extra></extra>",
     )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 32},
         xaxis=axis(theme, "leading directions r"),
         yaxis=axis(theme, "overlap", range=[0, 1.04]),

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.configurations import add_configurations, add_legend
-from analysis.figures.theme import Theme, axis, new_figure, number
+from analysis.figures.theme import Theme, axis, new_figure, number, set_layout
 
 _ROW = 27  # pixels
 
@@ -72,7 +72,8 @@ def paired_forest(
         figure.add_annotation(
             x=0, y=1, yref="paper", yanchor="bottom", xanchor=anchor, xshift=6 * side, text=text, showarrow=False
         )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 56 if len(own) and len(behind) else 30},
         legend={"y": 1 + 22 / (_ROW * max(len(labels), 1))},
         xaxis=axis(theme, f"points of accuracy above {reference}", nticks=8),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.theme import METHOD_COLORS, Theme, axis, fade, new_figure, number
+from analysis.figures.theme import METHOD_COLORS, Theme, axis, fade, new_figure, number, set_layout
 from analysis.lessons.plane import circle
 
 # The two pairs keep their hue from circle to ellipse.
@@ -70,7 +70,8 @@ def plane(U: np.ndarray, sigma: tuple[float, float], V: np.ndarray, *, theme: Th
                 **of,
             )
     span = {"range": [-reach, reach], "dtick": 1, "fixedrange": True}
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 8},
         xaxis=axis(theme, "x: the circle", domain=[0, 0.47], **span),
         yaxis=axis(theme, "y", scaleanchor="x", **span),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, fade, method_color, new_figure
+from analysis.figures.theme import Theme, axis, fade, method_color, new_figure, set_layout
 
 
 def prediction_bars(predictions: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
@@ -41,7 +41,8 @@ def prediction_bars(predictions: pd.DataFrame, *, pattern: str, theme: Theme) ->
         cliponaxis=False,
         hovertemplate="%{y}: %{x:.1%}<extra></extra>",
     )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 4, "r": 36},
         bargap=0.3,
         xaxis=axis(theme, "probability", tickformat=".0%", range=[0, 1], tickvals=[0, 0.5, 1], fixedrange=True),

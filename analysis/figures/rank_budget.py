@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.configurations import BESIDE, Frame, add_bound_name, add_labels, spread
-from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, new_figure, series_color
+from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, new_figure, series_color, set_layout
 
 _HEIGHT = 400
 _PLOT_HEIGHT = _HEIGHT - 90
@@ -80,7 +80,8 @@ def rank_budget(summary: pd.DataFrame, *, theme: Theme) -> go.Figure:
             place = np.log10(row.effective_rank)
             add_bound_name(figure, place, text, points=points, frame=frame, theme=theme)
     parameters = "trained parameters, excluding the head"
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 34, "r": 8 + outside},
         xaxis=axis(theme, parameters, type="log", range=frame.x, dtick="D2", tickformat="~s"),
         yaxis=axis(theme, "rank of ΔW, mean over matrices", type="log", range=frame.y, dtick="D2", tickformat="~s"),

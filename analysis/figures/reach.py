@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import CUSTOM_COLOR, Theme, axis, fade, new_figure
+from analysis.figures.theme import CUSTOM_COLOR, Theme, axis, fade, new_figure, set_layout
 
 _PARTS = {
     "reached": "reached",
@@ -56,7 +56,8 @@ def reach(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
             insidetextanchor="middle",
             hovertemplate=f"{title}: %{{x:.1%}}<extra>%{{y}}</extra>",
         )
-    figure.update_layout(
+    set_layout(
+        figure,
         barmode="stack",
         bargap=0.25,
         margin={"t": 30, "r": 14},

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.cells import bin_width, grid
-from analysis.figures.theme import Theme, method_color, new_figure
+from analysis.figures.theme import Theme, method_color, new_figure, set_layout
 
 _BINS = (24, 48, 96)  # of the pattern along one side: few, so that a diagonal can be seen; more if Ω is scattered
 _GAP = 0.42  # between two shapes, in units of M's side
@@ -88,7 +88,8 @@ def shapes_picture(entries: pd.DataFrame, *, shape: tuple[int, int], n: int, pat
         )
         left += width
     hidden = {"visible": False, "fixedrange": True}
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 4, "b": 54, "l": 4, "r": 4},
         hovermode=False,
         xaxis={"range": [-0.1, left + 0.1], **hidden},

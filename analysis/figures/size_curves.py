@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, method_marker, new_figure, series_color
+from analysis.figures.theme import Theme, axis, method_marker, new_figure, series_color, set_layout
 
 _HEIGHT = 380
 _DASHES = ("solid", "dash", "dot", "dashdot")  # of patterns whose curves coincide
@@ -62,7 +62,8 @@ def size_curves(curves: pd.DataFrame, *, budget: int, theme: Theme) -> go.Figure
             + ": %{y:,} parameters<extra></extra>",
         )
     figure.add_hline(y=budget, line={"color": theme.text, "width": 1.5, "dash": "dot"})
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 52, "r": 16},
         xaxis=axis(theme, "size: off_diag d, or rank r", type="log", dtick=1, tickformat="~s"),
         yaxis=axis(theme, "trained parameters", type="log", dtick=1, tickformat="~s"),

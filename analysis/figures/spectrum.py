@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.cells import bin_width
-from analysis.figures.theme import Theme, axis, method_color, new_figure, number
+from analysis.figures.theme import Theme, axis, method_color, new_figure, number, set_layout
 
 _AXES = {"sigma": (0.56, 1.0), "delta": (0.18, 0.50), "marks": (0.0, 0.13)}  # parts of the height
 
@@ -82,7 +82,8 @@ def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
         )
     reach = 1.05 * float(np.abs(delta).max()) or 1.0
     common = {"anchor": "x", "automargin": True}
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 32},
         bargap=0,
         xaxis=axis(theme, "singular direction i", anchor="y3", range=[-1, len(table)], showgrid=False),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import METHOD_COLORS, Theme, axis, new_figure
+from analysis.figures.theme import METHOD_COLORS, Theme, axis, new_figure, set_layout
 from analysis.lessons.cost import extrapolate
 
 _UP_TO = 4096
@@ -59,7 +59,8 @@ def svd_time(measured: pd.DataFrame, *, size: int, theme: Theme) -> go.Figure:
         hovertemplate="n = %{x}: about %{y:.2g} s<extra></extra>",
     )
     ticks = {"tickvals": [64, 128, 256, 512, 1024, 2048, 4096], "range": [np.log10(56), np.log10(_UP_TO * 1.15)]}
-    figure.update_layout(
+    set_layout(
+        figure,
         xaxis=axis(theme, "n, of an n×n weight", type="log", **ticks),
         yaxis=axis(theme, "seconds", type="log", tickformat="~g", dtick=1),
     )

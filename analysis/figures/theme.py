@@ -149,34 +149,53 @@ def new_figure(theme: Theme, *, alt: str, caption: str, formula: str, height: in
         height: In pixels; the width is the container's.
         meta: Further entries of ``layout.meta`` (see `analysis.figures`).
     """
-    figure = go.Figure()
-    figure.update_layout(
-        template="none",
-        height=height,
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "Source Sans, Source Sans Pro, sans-serif", "size": FONT_SIZE, "color": theme.text},
-        hoverlabel={
-            "bgcolor": theme.background,
-            "bordercolor": theme.muted,
-            "font": {"size": FONT_SIZE, "color": theme.text},
-        },
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 1.02,
-            "yanchor": "bottom",
-            "font": {"size": FONT_SIZE},
-            "bgcolor": "rgba(0,0,0,0)",
-        },
-        hovermode="closest",
-        dragmode=False,
-        uirevision="keep",  # zoom survives a redraw with other numbers
-        meta={"alt": alt, "caption": caption, "formula": formula, **meta},
+    figure = go.Figure(
+        layout={
+            "template": "none",
+            "height": height,
+            "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"family": "Source Sans, Source Sans Pro, sans-serif", "size": FONT_SIZE, "color": theme.text},
+            "hoverlabel": {
+                "bgcolor": theme.background,
+                "bordercolor": theme.muted,
+                "font": {"size": FONT_SIZE, "color": theme.text},
+            },
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "xanchor": "left",
+                "y": 1.02,
+                "yanchor": "bottom",
+                "font": {"size": FONT_SIZE},
+                "bgcolor": "rgba(0,0,0,0)",
+            },
+            "hovermode": "closest",
+            "dragmode": False,
+            "uirevision": "keep",  # zoom survives a redraw with other numbers
+            "meta": {"alt": alt, "caption": caption, "formula": formula, **meta},
+        }
     )
     return figure
+
+
+def set_layout(figure: go.Figure, **parts: Any) -> None:
+    """Change parts of a figure's layout, as its ``update_layout`` does in ten times the time.
+
+    Args:
+        figure: The figure.
+        parts: Entries of the layout; dicts are merged with what is there.
+    """
+    before = figure.layout.to_plotly_json()
+    for name, value in parts.items():
+        figure.layout[name] = _merged(before.get(name), value)
+
+
+def _merged(before: Any, value: Any) -> Any:
+    if not (isinstance(before, dict) and isinstance(value, dict)):
+        return value
+    return before | {name: _merged(before.get(name), part) for name, part in value.items()}
 
 
 def colorbar(theme: Theme, title: str, *, above: bool = False) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.coefficient_film import coefficient_film
-from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, method_marker, series_color
+from analysis.figures.theme import REFERENCE_DASHES, Theme, axis, method_marker, series_color, set_layout
 
 _CURVES, _MOST_OF_M = 190, 300  # pixels
 _GAP, _COLORBAR = 56, 44  # between the two, and more if M's colours are explained above it
@@ -59,7 +59,8 @@ def training_film(
     figure.layout.yaxis.domain = (0, top)
     low, high = points["accuracy"].min(), points["accuracy"].max()
     room = 0.06 * (high - low) or 0.01
-    figure.update_layout(
+    set_layout(
+        figure,
         height=whole + margin.t + margin.b,
         xaxis2=axis(theme, "step", range=[0, 1.02 * points["step"].max()], anchor="y2"),
         yaxis2=axis(

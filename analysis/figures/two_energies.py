@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.cells import MAX_CELLS
-from analysis.figures.theme import Theme, axis, method_color, new_figure
+from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
 from analysis.figures.two_spectra import DASHES
 
 
@@ -51,7 +51,8 @@ def two_energies(
                 hovertemplate=f"{title}<br>%{{x}} directions hold %{{y:.1%}}<extra></extra>",
             )
     last = max(first["directions"].max(), second["directions"].max())
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 56},
         xaxis=axis(theme, "number of directions of ΔW", range=[0, 1.02 * last]),
         yaxis=axis(theme, "share of energy", tickformat=".0%", range=[0, 1.03]),

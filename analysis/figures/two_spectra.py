@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.cells import MAX_CELLS
-from analysis.figures.theme import Theme, axis, method_color, new_figure
+from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
 
 DASHES = ("solid", "dash")  # of the first and the second adapter
 _FLOOR = 1e-6  # of the largest value: smaller ones are left out of a logarithmic axis
@@ -53,7 +53,8 @@ def two_spectra(
             marker={"color": method_color(pattern)},
             hovertemplate=f"{name}<br>value %{{x}}: %{{y:.3g}}<extra></extra>",
         )
-    figure.update_layout(
+    set_layout(
+        figure,
         margin={"t": 56},
         xaxis=axis(theme, "singular direction of ΔW", range=[0, 1.02 * max(len(first), len(second))]),
         yaxis=axis(theme, "singular value", type="log", exponentformat="power", nticks=6),
