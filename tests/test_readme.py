@@ -95,3 +95,12 @@ def check(command: str) -> None:
     assert not surplus, f"unexpected: {surplus}"
     missing = [one.name for one in entry.params if one.required and one.name not in options]
     assert not missing or "help" in options
+
+
+def test_the_table_of_rooms_names_files_that_are_there():
+    table = README.split("## What is in it")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\S+?/)` \|(.*)$", table, re.MULTILINE)
+    assert len(rows) > 10
+    for room, words in rows:
+        for name in re.findall(r"`([\w/]+\.py)`", words):
+            assert any((place / name).is_file() for place in (ROOT / room, ROOT)), f"{room} has no {name}"

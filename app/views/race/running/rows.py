@@ -18,7 +18,7 @@ _LINES = {"dot": "┈", "dash": "╌"}
 # Widths in pixels: all but the state fit into the column beside the curves.
 _COLUMNS = {
     "marker": st.column_config.TextColumn("", width=28),
-    "label": st.column_config.TextColumn("Configuration", width=155),
+    "label": st.column_config.TextColumn("Configuration", width=182),
     "accuracy": st.column_config.TextColumn("Accuracy", width=76),
     "progress": st.column_config.ProgressColumn("Steps", format="percent", min_value=0, max_value=1, width=95),
     "states": st.column_config.TextColumn("State"),
