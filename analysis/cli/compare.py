@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from analysis.adapters.adapter import Adapter
+from analysis.cli.tables import Column, show
 from analysis.common.errors import AdapterError
 from analysis.figures.comparison_map import LIKENESSES, comparison_map
 from analysis.figures.page import write_page
@@ -19,17 +18,16 @@ from analysis.figures.theme import LIGHT
 from analysis.measures.comparison import Shared, compare_adapters, shared
 
 _PERCENT, _RATIO = "{:.1%}".format, "{:.2f}".format
-# column -> (heading, format)
 _COLUMNS = {
-    "label": ("matrix", str),
-    "relative_norm_a": ("first", _PERCENT),
-    "relative_norm_b": ("second", _PERCENT),
-    "cosine": ("cosine", _RATIO),
-    "chance_cosine": ("noise ±", _RATIO),
-    "overlap_left": ("left", _PERCENT),
-    "chance_left": ("chance", _PERCENT),
-    "overlap_right": ("right", _PERCENT),
-    "chance_right": ("chance", _PERCENT),
+    "label": Column("matrix"),
+    "relative_norm_a": Column("first", _PERCENT),
+    "relative_norm_b": Column("second", _PERCENT),
+    "cosine": Column("cosine", _RATIO),
+    "chance_cosine": Column("noise ±", _RATIO),
+    "overlap_left": Column("left", _PERCENT),
+    "chance_left": Column("chance left", _PERCENT, gives_way=2),
+    "overlap_right": Column("right", _PERCENT),
+    "chance_right": Column("chance right", _PERCENT, gives_way=1),
 }
 _READING = (
     "first, second: ‖ΔW‖/‖W‖ of each. cosine: of the two updates, in noise 0 ± the number beside it. left, right: "
@@ -37,7 +35,7 @@ _READING = (
 )
 
 
-def compare(a: Adapter, b: Adapter, *, as_json: bool, figure: Path | None) -> None:
+def compare(a: Adapter, b: Adapter, *, as_json: bool, figure: Path | None, wide: bool = False) -> None:
     """Print how similar two adapters are, matrix by matrix, and write the maps to `figure` if it is given.
 
     Raises:
@@ -51,7 +49,7 @@ def compare(a: Adapter, b: Adapter, *, as_json: bool, figure: Path | None) -> No
     if as_json:
         print(json.dumps(_document(a, b, common, damaged, table), indent=1, ensure_ascii=False))
     else:
-        _print(a, b, common, damaged, table)
+        _print(a, b, common, damaged, table, wide)
     if figure is not None:
         maps = [comparison_map(table, theme=LIGHT, likeness=likeness) for likeness in LIKENESSES]
         write_page(figure, f"{a.path.name} and {b.path.name}", common.sentence(), maps)
@@ -74,15 +72,9 @@ def _facts(adapter: Adapter) -> dict:
     return {"path": str(adapter.path), "method": adapter.method, "base": adapter.base, "left_out": left_out}
 
 
-def _print(a: Adapter, b: Adapter, common: Shared, damaged: dict[str, str], table: pd.DataFrame) -> None:
+def _print(a: Adapter, b: Adapter, common: Shared, damaged: dict[str, str], table: pd.DataFrame, wide: bool) -> None:
     console = Console()
-    title = f"{a.path.name} ({a.method}) and {b.path.name} ({b.method})"
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for name, (heading, _) in _COLUMNS.items():
-        shown.add_column(heading, justify="left" if name == "label" else "right", no_wrap=True)
-    for row in table.to_dict("records"):
-        shown.add_row(*("–" if pd.isna(row[name]) else form(row[name]) for name, (_, form) in _COLUMNS.items()))
-    console.print(shown)
+    show(console, table, _COLUMNS, title=f"{a.path.name} ({a.method}) and {b.path.name} ({b.method})", wide=wide)
     console.print(f"{common.sentence()} {_READING}", highlight=False)
     for name, reason in damaged.items():
         console.print(f"{name} is left out: {reason}", highlight=False, markup=False, soft_wrap=True)

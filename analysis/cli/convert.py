@@ -6,33 +6,33 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from rich import box
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
+from analysis.cli.tables import Column, show
 from analysis.conversion import collect
 from analysis.conversion.targets import conversion_steps
 
 _NUMBER, _PERCENT = "{:.4f}".format, "{:.2%}".format
-# column -> (heading, format); a conversion has some of them
+# A conversion has some of them.
 _COLUMNS = {
-    "basis": ("basis", str),
-    "kept": ("directions", "{:,}".format),
-    "k": ("k", "{:,}".format),
-    "rank": ("rank", "{:,}".format),
-    "duplicates": ("duplicates", "{:,}".format),
-    "update_norm": ("‖ΔW‖", _NUMBER),
-    "error": ("error", _NUMBER),
-    "relative_error": ("error / ‖ΔW‖", _PERCENT),
-    "lost_share": ("lost energy", _PERCENT),
-    "chance_share": ("kept by chance", _PERCENT),
-    "relative_norm": ("‖ΔW‖ / ‖W‖", _PERCENT),
-    "base_error": ("error of the base", "{:.1e}".format),
+    "label": Column("matrix"),
+    "basis": Column("basis", gives_way=5),
+    "kept": Column("directions", "{:,}".format, gives_way=4),
+    "k": Column("k", "{:,}".format),
+    "rank": Column("rank", "{:,}".format),
+    "duplicates": Column("duplicates", "{:,}".format, gives_way=2),
+    "update_norm": Column("‖ΔW‖", _NUMBER),
+    "error": Column("error", _NUMBER, gives_way=6),
+    "relative_error": Column("error / ‖ΔW‖", _PERCENT),
+    "lost_share": Column("lost energy", _PERCENT),
+    "chance_share": Column("kept by chance", _PERCENT, gives_way=3),
+    "relative_norm": Column("‖ΔW‖ / ‖W‖", _PERCENT, gives_way=1),
+    "base_error": Column("error of the base", "{:.1e}".format, gives_way=7),
 }
 
 
-def convert(path: Path, to: str, output: Path, *, as_json: bool, **options: object) -> None:
+def convert(path: Path, to: str, output: Path, *, as_json: bool, wide: bool = False, **options: object) -> None:
     """Convert `path`, and print one row per matrix.
 
     Args:
@@ -40,6 +40,7 @@ def convert(path: Path, to: str, output: Path, *, as_json: bool, **options: obje
         to: One of `analysis.conversion.targets.TARGETS`.
         output: Directory to write to.
         as_json: Whether to print JSON instead of a table.
+        wide: Whether to print all columns, however wide.
         options: Of `conversion_steps`.
 
     Raises:
@@ -54,15 +55,9 @@ def convert(path: Path, to: str, output: Path, *, as_json: bool, **options: obje
     if as_json:
         print(json.dumps(_document(path, to, output, table), indent=1, ensure_ascii=False))
         return
-    shown = Table(title=f"{path.name} to {to}", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    columns = [name for name in _COLUMNS if name in table]
-    shown.add_column("matrix", no_wrap=True)
-    for name in columns:
-        shown.add_column(_COLUMNS[name][0], justify="right", no_wrap=True)
-    for row in table.to_dict("records"):
-        shown.add_row(row.get("label", row["name"]), *(_COLUMNS[name][1](row[name]) for name in columns))
     console = Console()
-    console.print(shown)
+    named = table.assign(label=table.get("label", table["name"]))
+    show(console, named, _COLUMNS, title=f"{path.name} to {to}", wide=wide)
     lost = lost_share(table)
     loss_sentence = "" if lost is None else f"Lost: {lost:.2%} of the energy ‖ΔW‖² of the whole adapter. "
     console.print(f"{loss_sentence}Written to {output}", highlight=False, soft_wrap=True)

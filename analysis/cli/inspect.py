@@ -8,35 +8,33 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-from rich import box
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from analysis.adapters.adapter import Adapter, LeftOut
+from analysis.cli.tables import Column, show
 from analysis.common.errors import AdapterError
 from analysis.measures.summary import summarize_adapter, totals
 
 _PERCENT, _ONE = "{:.1%}".format, "{:.1f}".format
 _MOST_LEFT_OUT = 10  # modules left out are named up to here
-# column -> (heading, format)
 _COLUMNS = {
-    "label": ("matrix", str),
-    "shape": ("out×in", str),
-    "pattern_label": ("pattern", str),
-    "k": ("k", "{:,}".format),
-    "update_norm": ("‖ΔW‖", "{:.3f}".format),
-    "relative_norm": ("‖ΔW‖ / ‖W‖", _PERCENT),
-    "stable_rank": ("stable rank", _ONE),
-    "effective_rank": ("effective", _ONE),
-    "numerical_rank": ("numerical", "{:,}".format),
-    "off_diagonal_share": ("off diagonal", _PERCENT),
-    "noise_off_diagonal_share": ("in noise", _PERCENT),
-    "turned": ("turned", "{:,}".format),
+    "label": Column("matrix"),
+    "shape": Column("out×in", gives_way=5),
+    "pattern_label": Column("pattern", text=True, gives_way=4),
+    "k": Column("k", "{:,}".format),
+    "update_norm": Column("‖ΔW‖", "{:.3f}".format),
+    "relative_norm": Column("‖ΔW‖ / ‖W‖", _PERCENT),
+    "stable_rank": Column("stable rank", _ONE),
+    "effective_rank": Column("effective", _ONE, gives_way=1),
+    "numerical_rank": Column("numerical", "{:,}".format, gives_way=3),
+    "off_diagonal_share": Column("off diagonal", _PERCENT),
+    "noise_off_diagonal_share": Column("in noise", _PERCENT),
+    "turned": Column("turned", "{:,}".format, gives_way=2),
 }
 
 
-def inspect(adapter: Adapter, *, as_json: bool, html: Path | None) -> None:
+def inspect(adapter: Adapter, *, as_json: bool, html: Path | None, wide: bool = False) -> None:
     """Print what an adapter is, and the measures of each matrix; write the main figures to `html` if it is given.
 
     Raises:
@@ -54,7 +52,7 @@ def inspect(adapter: Adapter, *, as_json: bool, html: Path | None) -> None:
         json.dump(_document(adapter, table, left_out), sys.stdout, indent=1, ensure_ascii=False)
         print()
     else:
-        _print(adapter, table, left_out)
+        _print(adapter, table, left_out, wide)
     if html is not None:
         _write_figures(adapter, table, html)
 
@@ -97,7 +95,7 @@ def _share(adapter: Adapter, left_out: list[LeftOut]) -> float:
     return sum(module.trained for module in left_out) / every if every else 0.0
 
 
-def _print(adapter: Adapter, table: pd.DataFrame, left_out: list[LeftOut]) -> None:
+def _print(adapter: Adapter, table: pd.DataFrame, left_out: list[LeftOut], wide: bool) -> None:
     console, summary = Console(), facts(adapter)
     lines = {
         "adapter": adapter.path.name,
@@ -119,14 +117,7 @@ def _print(adapter: Adapter, table: pd.DataFrame, left_out: list[LeftOut]) -> No
             console.print(f"          … and {len(left_out) - _MOST_LEFT_OUT} more; --json lists all", highlight=False)
     if table.empty:
         return
-    shown = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for name, (heading, _) in _COLUMNS.items():
-        text = name in ("label", "pattern_label")
-        shown.add_column(heading, justify="left" if text else "right", no_wrap=True)
-    table = table.assign(shape=table["out"].astype(str) + "×" + table["in"].astype(str))
-    for row in table.to_dict("records"):
-        shown.add_row(*("–" if pd.isna(row[name]) else form(row[name]) for name, (_, form) in _COLUMNS.items()))
-    console.print(shown)
+    show(console, table.assign(shape=table["out"].astype(str) + "×" + table["in"].astype(str)), _COLUMNS, wide=wide)
     whole = totals(table)
     console.print(
         f"Together ‖ΔW‖ / ‖W‖ = {whole['relative_norm']:.1%}; {whole['off_diagonal_share']:.1%} of M's energy is off "

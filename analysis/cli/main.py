@@ -13,6 +13,7 @@ from analysis.common.typed import numbers, whole_numbers
 from analysis.models.packages import DEFAULT_BASE
 
 ANALYSIS = Path(__file__).parents[1]
+Wide = Annotated[bool, typer.Option("--wide", help="Print all columns, however wide the terminal is.")]
 
 app = typer.Typer(
     cls=Commands,
@@ -20,6 +21,15 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _whole(text: str) -> int:
+    """Return a whole number from "1000000", "1_000_000" or "1e6"."""
+    number = float(text)
+    if number < 1 or number != int(number):
+        raise ValueError(text)
+    return int(number)
+
 
 # Bodies are imported inside the commands: torch takes seconds, and `svft --help` should not wait for it.
 
@@ -88,6 +98,7 @@ def trial(
     scheduler: Annotated[
         str | None, typer.Option(envvar="SVFT_SCHEDULER", help="Address of a Dask scheduler to use instead.")
     ] = None,
+    wide: Wide = False,
 ) -> None:
     """Train methods × budgets × seeds side by side, with a live table; the same command continues what it left."""
     from analysis.cli import trial as body
@@ -116,7 +127,7 @@ def trial(
             **{key: value for key, value in given.items() if value is not None},
         )
     store, id = body.run_study(chosen, name=f"{chosen.task}, command line", workers=workers, scheduler=scheduler)
-    body.finish(store, id, output)
+    body.finish(store, id, output, wide)
 
 
 @app.command()
@@ -132,6 +143,7 @@ def sweep(
     seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
     base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
     workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one per core.")] = None,
+    wide: Wide = False,
 ) -> None:
     """Find learning rates: train each method at several, and compare on the validation split."""
     from analysis.cli import trial as body
@@ -139,7 +151,7 @@ def sweep(
     names, sizes = body.parse_methods(methods)
     chosen = body.sweep_study(task, names, sizes, numbers(rates), whole_numbers(seeds), base)
     store, id = body.run_study(chosen, name=f"{task}, learning rates", workers=workers, scheduler=None)
-    body.print_sweep(body.sweep_table(store, id))
+    body.print_sweep(body.sweep_table(store, id), wide)
 
 
 @app.command()
@@ -148,11 +160,12 @@ def results(
         list[Path] | None, typer.Argument(help="Study files (JSON). Default: those that ship with this project.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    wide: Wide = False,
 ) -> None:
     """Print what studies found: accuracy, recovered performance, cost, and where the paper's central claim holds."""
     from analysis.cli.results import print_results
 
-    print_results(files or [], markdown)
+    print_results(files or [], markdown, wide)
 
 
 @app.command()
@@ -172,6 +185,7 @@ def pretrain_digits(
 def run_benchmark(
     rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 7,
     output: Annotated[Path | None, typer.Option(help="JSON file for the tables as well.")] = None,
+    wide: Wide = False,
 ) -> None:
     """Print what SVFT costs: training steps, memory, decomposition, analysis.
 
@@ -179,7 +193,7 @@ def run_benchmark(
     """
     from analysis.cli.benchmark import run_benchmark
 
-    run_benchmark(rounds, output)
+    run_benchmark(rounds, output, wide)
 
 
 @app.command()
@@ -191,12 +205,13 @@ def compare(
         str | None, typer.Option(help="Id or path of the base model of both, in place of the one that they name.")
     ] = None,
     figure: Annotated[Path | None, typer.Option(help="HTML file for the similarity maps.")] = None,
+    wide: Wide = False,
 ) -> None:
     """Compare two adapters matrix by matrix: size, cosine and shared directions, each beside its chance level."""
     from analysis.adapters.opening import open_adapter
     from analysis.cli import compare as body
 
-    body.compare(open_adapter(first, base), open_adapter(second, base), as_json=as_json, figure=figure)
+    body.compare(open_adapter(first, base), open_adapter(second, base), as_json=as_json, figure=figure, wide=wide)
 
 
 @app.command()
@@ -211,20 +226,37 @@ def budget(
         int | None, typer.Option(min=1, help="Size all methods like a LoRA of this rank. Default: 8.")
     ] = None,
     off_diag: Annotated[int | None, typer.Option(min=0, help="Size them like SVFT banded with this d.")] = None,
-    parameters: Annotated[int | None, typer.Option(min=1, help="Size them to this many parameters.")] = None,
+    parameters: Annotated[
+        int | None, typer.Option(parser=_whole, metavar="N", help="Size them to this many parameters, such as 1e6.")
+    ] = None,
+    memory_gb: Annotated[
+        float | None, typer.Option(min=0, help="Recommend a method for an accelerator with this much memory.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Examples per step.")] = 16,
     length: Annotated[int, typer.Option(min=1, help="Tokens per example.")] = 128,
-    dtype: Annotated[str, typer.Option(help="Type of the base's weights: float32, bfloat16 or float16.")] = "float32",
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="Type of the base's weights. Default: float32, or bfloat16 with --memory-gb."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     paper: Annotated[bool, typer.Option("--paper", help="Check the counts that the SVFT paper publishes.")] = False,
+    wide: Wide = False,
 ) -> None:
     """Print what each method would train, store and need on a model, from its configuration alone."""
     from analysis.cli import budget as body
 
     if paper:
-        body.print_paper(as_json)
+        body.print_paper(as_json, wide)
     else:
-        body.print_budget(model, kinds, rank, off_diag, parameters, batch, length, dtype, as_json)
+        body.print_budget(
+            model,
+            kinds,
+            {"rank": rank, "off-diag": off_diag, "parameters": parameters},
+            body.Step(batch, length, dtype or ("float32" if memory_gb is None else "bfloat16")),
+            memory_gb=memory_gb,
+            as_json=as_json,
+            wide=wide,
+        )
 
 
 @app.command()
@@ -233,12 +265,13 @@ def inspect(
     base: Annotated[str | None, typer.Option(help="Id or path of the base. Default: the one the files name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     html: Annotated[Path | None, typer.Option(help="HTML file for the main figures.")] = None,
+    wide: Wide = False,
 ) -> None:
     """Say what an adapter is, and what it did to each matrix: norms, ranks, and how far it is from noise."""
     from analysis.adapters.opening import open_adapter
     from analysis.cli import inspect as body
 
-    body.inspect(open_adapter(path, base), as_json=as_json, html=html)
+    body.inspect(open_adapter(path, base), as_json=as_json, html=html, wide=wide)
 
 
 @app.command()
@@ -257,6 +290,7 @@ def convert(
     seed: Annotated[int, typer.Option(help="Seed of the random pattern.")] = 0,
     base: Annotated[str | None, typer.Option(help="Id or path of the base. Default: the one the files name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    wide: Wide = False,
 ) -> None:
     """Convert to LoRA, a merged model, another pattern or the authors’ layers, and report what each matrix lost."""
     from analysis.cli import convert as body
@@ -266,6 +300,7 @@ def convert(
         to,
         output,
         as_json=as_json,
+        wide=wide,
         base=base,
         rank=rank,
         pattern=pattern,

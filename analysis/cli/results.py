@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
+from analysis.cli.tables import Column, show
 from analysis.cli.trial import read_study_file
 from analysis.training.tasks import get_task
 from analysis.trials.files import StudyFile, committed_studies
@@ -18,14 +18,18 @@ from analysis.trials.verdict import claim, claim_sentence
 
 SUMMARY_COLUMNS = ("method", "trained", "accuracy", "recovered performance", "rank of ΔW", "step time", "peak memory")
 CLAIM_COLUMNS = ("SVFT", "trained", "against", "trained ", "points above", "the claim")
+_GIVES_WAY = {  # 1 first
+    "peak memory": 1, "step time": 2, "rank of ΔW": 3, "recovered performance": 4, "trained ": 1, "trained": 5,
+}  # fmt: skip
 
 
-def print_results(paths: Sequence[Path], markdown: bool) -> None:
+def print_results(paths: Sequence[Path], markdown: bool, wide: bool = False) -> None:
     """Print accuracy, recovered performance and cost, and where the paper's central claim holds.
 
     Args:
         paths: Files of studies; none stands for those that come with this project.
         markdown: Whether to print Markdown tables, as in the README.
+        wide: Whether to print all columns, however wide.
 
     Raises:
         UserError: If a file holds no study, or one on data that are not here.
@@ -39,8 +43,9 @@ def print_results(paths: Sequence[Path], markdown: bool) -> None:
             continue
         console = Console()
         console.print(f"\n{title}: {study.command}")
-        console.print(_rich(SUMMARY_COLUMNS, summary_rows(study)))
-        console.print(_rich(CLAIM_COLUMNS, claim_rows(study)))
+        for columns, rows in ((SUMMARY_COLUMNS, summary_rows(study)), (CLAIM_COLUMNS, claim_rows(study))):
+            named = {name: Column(name, text=True, gives_way=_GIVES_WAY.get(name, 0)) for name in columns}
+            show(console, [dict(zip(columns, row)) for row in rows], named, wide=wide)
         console.print(sentence)
 
 
@@ -91,13 +96,6 @@ def _truth(file: StudyFile) -> np.ndarray:
 
 def _interval(value: float, low: float, high: float) -> str:
     return f"{value:.0%} ({low:.0%} to {high:.0%})".replace("-", "−")
-
-
-def _rich(columns: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from analysis.cli.tables import Column, fit, show
 from analysis.common.errors import UserError
 from analysis.common.typed import whole_numbers
 from analysis.planning.sizing import size_label
@@ -25,6 +25,32 @@ from analysis.trials.study import Study
 NAME = "command line"
 # Shares of a method's own rate, a factor of about 3 apart.
 SWEEP = (0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+_PERCENT = "{:.1%}".format
+_RESULTS = {
+    "label": Column("method"),
+    "parameters": Column("trained", "{:,}".format),
+    "seeds": Column("seeds"),
+    "accuracy": Column("accuracy", _PERCENT),
+    "lowest": Column("lowest", _PERCENT, gives_way=2),
+    "highest": Column("highest", _PERCENT, gives_way=3),
+    "rank": Column("rank of ΔW", "{:.0f}".format, gives_way=1),
+}
+_SWEEP_COLUMNS = {
+    "method": Column("method"),
+    "rate": Column("learning rate", "{:g}".format),
+    "accuracy": Column("accuracy on validation", _PERCENT),
+    "interval": Column("95 % interval", gives_way=1),
+    "best": Column("", text=True),
+}
+_LIVE = {
+    "trial": Column("trial"),
+    "seed": Column("seed", gives_way=1),
+    "step": Column("step"),
+    "loss": Column("loss", "{:.3f}".format),
+    "accuracy": Column("accuracy", _PERCENT),
+}
 
 
 def run_study(study: Study, *, name: str, workers: int | None, scheduler: str | None) -> tuple[Store, str]:
@@ -55,8 +81,8 @@ def run_study(study: Study, *, name: str, workers: int | None, scheduler: str | 
             while not engine.wait(id, 0.5):
                 if engine.error:
                     raise UserError(engine.error)
-                live.update(_progress(store, id, time.monotonic() - began))
-            live.update(_progress(store, id, time.monotonic() - began))
+                live.update(_progress(console, store, id, time.monotonic() - began))
+            live.update(_progress(console, store, id, time.monotonic() - began))
     finally:
         engine.close()
     return store, id
@@ -74,7 +100,7 @@ def read_study_file(path: Path) -> StudyFile:
         raise UserError(f"The study file {path} cannot be read: {error.strerror}.") from error
 
 
-def finish(store: Store, id: str, output: Path | None) -> None:
+def finish(store: Store, id: str, output: Path | None, wide: bool = False) -> None:
     """Print the results of a study by method and size, and write its file if one is asked for."""
     console = Console()
     for record in store.trials(id):
@@ -86,12 +112,15 @@ def finish(store: Store, id: str, output: Path | None) -> None:
         console.print(f"written to {output}")
     if results.empty:
         return
-    table = Table("method", "trained", "seeds", "accuracy", "lowest", "highest", "rank of ΔW")
-    for label, rows in results.groupby("label", sort=False):
-        accuracy = rows["accuracy"]
-        cells = (f"{value:.1%}" for value in (accuracy.mean(), accuracy.min(), accuracy.max()))
-        table.add_row(label, f"{rows['parameters'].iloc[0]:,}", str(len(rows)), *cells, f"{rows['rank'].mean():.0f}")
-    console.print(table)
+    table = results.groupby("label", sort=False).agg(
+        parameters=("parameters", "first"),
+        seeds=("seed", "size"),
+        accuracy=("accuracy", "mean"),
+        lowest=("accuracy", "min"),
+        highest=("accuracy", "max"),
+        rank=("rank", "mean"),
+    )
+    show(console, table.reset_index(), _RESULTS, wide=wide)
 
 
 def parse_methods(text: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
@@ -169,34 +198,26 @@ def sweep_table(store: Store, id: str) -> pd.DataFrame:
     return table
 
 
-def print_sweep(table: pd.DataFrame) -> None:
+def print_sweep(table: pd.DataFrame, wide: bool = False) -> None:
     """Print a sweep, the best rate of each method marked."""
-    shown = Table("method", "learning rate", "accuracy on validation", "95% interval", "")
-    for row in table.itertuples():
-        interval = f"{row.low:.1%} to {row.high:.1%}"
-        shown.add_row(row.method, f"{row.rate:g}", f"{row.accuracy:.1%}", interval, "best" if row.best else "")
-    Console().print(shown)
+    interval = table["low"].map(_PERCENT) + " to " + table["high"].map(_PERCENT)
+    best = table["best"].map({True: "best", False: ""})
+    show(Console(), table.assign(interval=interval, best=best), _SWEEP_COLUMNS, wide=wide)
 
 
-def _progress(store: Store, id: str, seconds: float) -> Group:
+def _progress(console: Console, store: Store, id: str, seconds: float) -> Group:
     """Return the trials that run, and how far the study is."""
     trials, points = store.trials(id), store.points(id)
     last = points.groupby("trial").tail(1).set_index("trial")
-    table = Table("trial", "seed", "step", "loss", "accuracy")
-    shown = [trial for trial in trials if trial.state == "running"][:24]
-    for trial in shown:
-        values = last.loc[trial.number] if trial.number in last.index else None
-        table.add_row(
-            trial.trial.label,
-            str(trial.trial.spec.seed),
-            f"{trial.step}/{trial.trial.spec.steps}",
-            "" if values is None else f"{values['loss']:.3f}",
-            "" if values is None else f"{values['accuracy']:.1%}",
-        )
+    rows = []
+    for trial in [trial for trial in trials if trial.state == "running"][:24]:
+        step = f"{trial.step}/{trial.trial.spec.steps}"
+        values = dict(last.loc[trial.number, ["loss", "accuracy"]]) if trial.number in last.index else {}
+        rows.append({"trial": trial.trial.label, "seed": trial.trial.spec.seed, "step": step, **values})
     ended = sum(trial.state in ("done", "failed", "stopped") for trial in trials)
     share = sum(_share(trial) for trial in trials) / len(trials)
     line = f"{ended} of {len(trials)} trials done, {share:.0%}, {seconds:,.0f} s"
-    return Group(table, Text(line)) if shown else Group(Text(line))
+    return Group(fit(console, rows, _LIVE)[0], Text(line)) if rows else Group(Text(line))
 
 
 def _share(trial: TrialRecord) -> float:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from analysis.common.errors import ArchitectureError
 from analysis.common.settings import may_open
+from analysis.models.expert_counts import Stack, active_parameters, expert_kinds, fused_experts
 from analysis.models.naming import places
 from analysis.models.packages import DEFAULT_BASE
 
@@ -32,32 +33,55 @@ class Architecture:
         config: The values of its configuration, as in its config.json.
         parameters: Of the whole model; the head of a classifier is not counted.
         shapes: Full module name -> (out, in) of each linear layer inside the blocks, by layer, then kind.
+        fused: Full parameter name -> (experts, out, in) of the fused weights of experts inside the blocks.
+        active: Parameters that one token passes through; None if the configuration of its experts does not say.
     """
 
     name: str
     config: Mapping[str, Any]
     parameters: int
     shapes: dict[str, Shape]
+    fused: dict[str, Stack] = field(default_factory=dict)
+    active: int | None = None
 
     @cached_property
     def kinds(self) -> dict[str, list[str]]:
-        """Kinds of weights ("query", …), each with the names of its modules."""
+        """Kinds of linear layers ("query", …, "expert up" of all experts), each with the names of its modules."""
+        experts = expert_kinds(self.shapes, ())
         found: dict[str, list[str]] = {}
         for place in places(list(self.shapes)):
-            found.setdefault(place.kind, []).append(place.name)
+            found.setdefault(experts.get(place.name, place.kind), []).append(place.name)
         return found
 
-    def of_kinds(self, kinds: list[str] | tuple[str, ...] | None) -> dict[str, list[Shape]]:
-        """Return kind -> shapes of its matrices, of these kinds or of all.
+    @cached_property
+    def fused_kinds(self) -> dict[str, list[str]]:
+        """Kinds of fused weights of experts ("expert down (fused)"), each with the names of its parameters."""
+        found: dict[str, list[str]] = {}
+        for name, kind in expert_kinds((), self.fused).items():
+            found.setdefault(kind, []).append(name)
+        return found
+
+    def of_kinds(self, kinds: Sequence[str] | None) -> dict[str, list[Shape]]:
+        """Return kind -> shapes of its matrices, of these kinds, or of all kinds of linear layers.
 
         Raises:
             ArchitectureError: If the model has no weights of a kind.
         """
+        known = [*self.kinds, *self.fused_kinds]
         for kind in kinds or ():
-            if kind not in self.kinds:
-                raise ArchitectureError(f"{self.name} has no weights {kind!r}; it has {', '.join(self.kinds)}.")
-        chosen = list(self.kinds) if not kinds else [kind for kind in self.kinds if kind in kinds]
-        return {kind: [self.shapes[name] for name in self.kinds[kind]] for kind in chosen}
+            if kind not in known:
+                raise ArchitectureError(f"{self.name} has no weights {kind!r}; it has {', '.join(known)}.")
+        return {kind: self._shapes_of(kind) for kind in known if kind in (kinds or self.kinds)}
+
+    def names_of(self, kind: str) -> list[str]:
+        """Return the modules of a kind, or its parameters if they are fused."""
+        return self.kinds.get(kind) or self.fused_kinds[kind]
+
+    def _shapes_of(self, kind: str) -> list[Shape]:
+        if kind in self.kinds:
+            return [self.shapes[name] for name in self.kinds[kind]]
+        stacks = [self.fused[name] for name in self.fused_kinds[kind]]
+        return [(out, in_) for experts, out, in_ in stacks for _ in range(experts)]
 
 
 def open_architecture(model: str) -> Architecture:
@@ -144,7 +168,15 @@ def _build(name: str, config: str) -> Architecture:
     if not shapes:
         raise ArchitectureError(f"{name} has no linear layers inside blocks, so there is nothing to adapt.")
     parameters = sum(p.numel() for key, p in model.named_parameters() if not is_head(key))
-    return Architecture(name, values, parameters, {place.name: shapes[place.name] for place in places(list(shapes))})
+    fused = fused_experts(model)
+    return Architecture(
+        name,
+        values,
+        parameters,
+        {place.name: shapes[place.name] for place in places(list(shapes))},
+        fused,
+        active_parameters(model, parameters, fused, expert_kinds(shapes, ())),
+    )
 
 
 def config_from_values(values: Mapping[str, Any]) -> Any:

@@ -105,11 +105,13 @@ def _trained_as(config: PreTrainedConfig) -> type:
 
 def linear_shapes(model: nn.Module) -> dict[str, tuple[int, int]]:
     """Return full module name -> (out, in) of the linear layers inside the blocks."""
-    modules = {name: model.get_submodule(name) for name in block_linears(model)}
-    return {
-        name: tuple(reversed(module.weight.shape)) if isinstance(module, Conv1D) else tuple(module.weight.shape)
-        for name, module in modules.items()
-    }
+    return {name: linear_shape(model.get_submodule(name)) for name in block_linears(model)}
+
+
+def linear_shape(module: nn.Module) -> tuple[int, int]:
+    """Return (out, in) of a linear layer; transformers' Conv1D stores its weight transposed."""
+    rows, columns = module.weight.shape
+    return (columns, rows) if isinstance(module, Conv1D) else (rows, columns)
 
 
 def load_config(base: str) -> PreTrainedConfig:

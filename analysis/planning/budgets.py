@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import mean
 
 import pandas as pd
 
 from analysis.common.errors import SizeError
 from analysis.models.architecture import Architecture
-from analysis.planning.sizing import choose_size, count_parameters, size_label
+from analysis.models.expert_counts import Stack
+from analysis.planning.sizing import Size, choose_size, count_parameters, size_label
 from analysis.training.methods import METHODS, svft_patterns
 
 Shape = tuple[int, int]
@@ -22,56 +22,79 @@ def planned_methods() -> list[str]:
     return [method for method in METHODS if method not in ("custom", "head_only", "full")]
 
 
+def adapts_fused(method: str) -> bool:
+    """Whether a method can adapt fused experts: LoRA by PEFT's target_parameters; the others take layers alone."""
+    return method in ("lora", "full")
+
+
 def budget_table(architecture: Architecture, kinds: Sequence[str] | None, budget: int) -> pd.DataFrame:
     """Return each method at its size nearest to a budget.
 
     Args:
         architecture: The model.
-        kinds: Kinds of weights to adapt ("query", …); None takes all.
+        kinds: Kinds of weights to adapt ("query", …); None takes all kinds of linear layers.
         budget: Trainable parameters.
 
     Returns:
         One row per method: ``method``, ``label``, ``size``, ``count`` (trainable parameters), ``share`` (of the
         model's), ``file_bytes`` (of the adapter, without a head), ``rank`` (the most that ΔW can have, mean over
-        matrices), one column per kind with its part of ``count``, and ``note``, why a method has no such size.
-        Plain has one size, at any budget.
+        matrices), one column per kind with its part of ``count`` (NaN: the method cannot adapt it), ``left_out``,
+        those kinds in words, and ``note``, why a method has no such size. Plain has one size, at any budget.
 
     Raises:
         ArchitectureError: If the model has no weights of a kind.
     """
     of_kinds = architecture.of_kinds(kinds)
-    shapes = [shape for group in of_kinds.values() for shape in group]
     rows = []
     for method in planned_methods():
-        row = {"method": method, "label": METHODS[method].title, "note": ""}
+        able = {
+            kind: shapes
+            for kind, shapes in of_kinds.items()
+            if adapts_fused(method) or kind not in architecture.fused_kinds
+        }
+        row = {
+            "method": method,
+            "label": METHODS[method].title,
+            "left_out": ", ".join(kind for kind in of_kinds if kind not in able),
+            "note": "",
+        }
         try:
+            if not able:
+                raise SizeError(f"{METHODS[method].title} cannot adapt any of these weights: {FUSED_SENTENCE}")
+            shapes = [shape for group in able.values() for shape in group]
             chosen = choose_size(method, budget, shapes, tolerance=0.5)
         except SizeError as error:
             rows.append(row | {"note": str(error)})
             continue
-        rows.append(row | _row(architecture, of_kinds, method, chosen.size, chosen.budget, chosen.count))
-    leading = ["method", "label", "size", "count", "share", "file_bytes", "rank", *of_kinds, "note"]
+        rows.append(row | _row(architecture, able, method, chosen))
+    leading = ["method", "label", "size", "count", "share", "file_bytes", "rank", *of_kinds, "left_out", "note"]
     return pd.DataFrame(rows).reindex(columns=leading)
 
 
-def _row(
-    architecture: Architecture,
-    of_kinds: dict[str, list[Shape]],
-    method: str,
-    size: int | None,
-    budget: int | None,
-    count: int,
-) -> dict:
-    names = {name: architecture.shapes[name] for kind in of_kinds for name in architecture.kinds[kind]}
-    entries = dict(zip(names, entries_of(method, list(names.values()), size, budget), strict=True))
+FUSED_SENTENCE = (
+    "fused experts are one 3-D tensor for all experts of a layer, which only LoRA can adapt (PEFT's "
+    "target_parameters); SVFT, DoRA, VeRA and BOFT adapt linear layers and Conv1D."
+)
+
+
+def _row(architecture: Architecture, of_kinds: dict[str, list[Shape]], method: str, chosen: Size) -> dict:
+    linear = {name: architecture.shapes[name] for kind in of_kinds for name in architecture.kinds.get(kind, ())}
+    fused = {name: architecture.fused[name] for kind in of_kinds for name in architecture.fused_kinds.get(kind, ())}
+    entries = dict(zip(linear, entries_of(method, list(linear.values()), chosen.size, chosen.budget), strict=True))
+    entries |= {
+        name: experts * count_parameters(method, [(out, in_)], chosen.size)
+        for name, (experts, out, in_) in fused.items()
+    }
+    ranks = [(reachable_rank(method, shape, entries[name], chosen.size), 1) for name, shape in linear.items()]
+    ranks += [(min(chosen.size, *shape), n) for n, *shape in fused.values()]
     return {
-        "label": size_label(method, size, budget),
-        "size": size,
-        "count": count,
-        "share": count / architecture.parameters,
-        "file_bytes": file_bytes(method, names, entries, size),
-        "rank": mean(reachable_rank(method, names[name], entries[name], size) for name in names),
-        **{kind: sum(entries[name] for name in architecture.kinds[kind]) for kind in of_kinds},
+        "label": size_label(method, chosen.size, chosen.budget),
+        "size": chosen.size,
+        "count": chosen.count,
+        "share": chosen.count / architecture.parameters,
+        "file_bytes": file_bytes(method, linear, entries, chosen.size, fused),
+        "rank": sum(rank * n for rank, n in ranks) / sum(n for _, n in ranks),
+        **{kind: sum(map(entries.get, architecture.names_of(kind))) for kind in of_kinds},
     }
 
 
@@ -95,12 +118,18 @@ def size_curves(architecture: Architecture, kinds: Sequence[str] | None) -> pd.D
     Returns:
         Rows ``method``, ``title``, ``size_name`` ("off_diag" or "r"; None for plain), ``size``, ``count``, ``share``.
     """
-    shapes = [shape for group in architecture.of_kinds(kinds).values() for shape in group]
-    n = max(map(min, shapes))
+    of_kinds = architecture.of_kinds(kinds)
+    n = max(min(shape) for group in of_kinds.values() for shape in group)
     rows = []
     for method in planned_methods():
         entry = METHODS[method]
-        if method == "boft":  # its sizes are divisors, and its size means something else
+        shapes = [
+            shape
+            for kind, group in of_kinds.items()
+            if adapts_fused(method) or kind not in architecture.fused_kinds
+            for shape in group
+        ]
+        if method == "boft" or not shapes:  # BOFT's sizes are divisors, and mean something else
             continue
         powers = [2**power for power in range((n - 1).bit_length())]
         sizes = [None] if entry.size_name is None else [0, *powers] if entry.size_name == "off_diag" else powers
@@ -150,7 +179,13 @@ def drawn_rank_share(degree: float) -> float:
     return min(1.0, 2 - (low + star + degree * low * star))
 
 
-def file_bytes(method: str, shapes: dict[str, Shape], entries: dict[str, int], size: int | None = None) -> int:
+def file_bytes(
+    method: str,
+    shapes: dict[str, Shape],
+    entries: dict[str, int],
+    size: int | None = None,
+    fused: dict[str, Stack] | None = None,
+) -> int:
     """Return the bytes of the file adapter_model.safetensors as PEFT writes it, without a head.
 
     Args:
@@ -158,9 +193,10 @@ def file_bytes(method: str, shapes: dict[str, Shape], entries: dict[str, int], s
         shapes: Module name -> (out, in) of each adapted matrix.
         entries: Module name -> trainable parameters.
         size: r or block size, for the methods that have one.
+        fused: Parameter name -> (experts, out, in) of adapted fused experts, which LoRA alone can have.
     """
     header, offset = {"__metadata__": {"format": "pt"}}, 0
-    for key, dtype, shape in _tensors(method, shapes, entries, size):
+    for key, dtype, shape in (*_tensors(method, shapes, entries, size), *_fused_tensors(fused or {}, size)):
         end = offset + math.prod(shape) * _BYTES[dtype]
         header[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
@@ -201,6 +237,17 @@ def _tensors(
         elif method == "boft":
             yield f"{key}.boft_R", "F32", (1, in_ // size, size, size)
             yield f"{key}.boft_s", "F32", (out, 1)
+
+
+def _fused_tensors(fused: dict[str, Stack], r: int | None) -> Iterator[tuple[str, str, Iterable[int]]]:
+    """Yield (key, dtype, shape) of LoRA's tensors: factors of all experts stand one above the other."""
+    wrapped: dict[str, int] = {}  # module -> parameters of it that are wrapped; a wrapper holds the next
+    for name, (experts, out, in_) in fused.items():
+        module = name.rpartition(".")[0]
+        key = f"{_STEM}{module}{'.base_layer' * wrapped.get(module, 0)}"
+        wrapped[module] = wrapped.get(module, 0) + 1
+        yield f"{key}.lora_A.weight", "F32", (r * experts, in_)
+        yield f"{key}.lora_B.weight", "F32", (out, r * experts)
 
 
 def _stores_indices(pattern: str, shape: Shape) -> bool:

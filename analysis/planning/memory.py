@@ -3,14 +3,20 @@
 The model is built on PyTorch's meta device, the method's own layers are put in, and forward, backward and AdamW run
 there as they would with numbers. Nothing is computed, but every tensor that would be allocated comes by, with its
 size: no formula per architecture or method is needed. What is counted is what `analysis.planning.cost` measures.
+Of blocks that repeat, a few are run through and the others follow exactly (`analysis.planning.repeated_blocks`).
 """
 
 from __future__ import annotations
 
+import itertools
+import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -23,8 +29,10 @@ from torch.utils._pytree import tree_leaves
 from analysis.common.errors import ArchitectureError, UserError
 from analysis.models.architecture import Architecture, config_from_values
 from analysis.models.heads import HEADS, is_head
-from analysis.models.loading import build_from_config
+from analysis.models.loading import build_from_config, linear_shape
+from analysis.planning.budgets import adapts_fused, entries_of
 from analysis.planning.cost import distinct_bytes
+from analysis.planning.repeated_blocks import Run, highest, longest_run, marked
 from analysis.training.methods import METHODS, svft_patterns
 from analysis.training.specification import TrainingSpec
 from svft.layer import CoefficientSpec
@@ -80,7 +88,7 @@ def training_memory(
     Args:
         architecture: The model.
         method: A name in `METHODS`, except custom.
-        targets: Full names of the modules to adapt.
+        targets: Full names of the modules to adapt, and of fused parameters.
         size: As in `TrainingSpec`; None takes the method's own, if it has no budget.
         budget: As in `TrainingSpec`.
         batch: Examples per step.
@@ -90,30 +98,67 @@ def training_memory(
     Raises:
         ArchitectureError: If a step depends on numbers, so that it cannot be taken without.
     """
-    config = config_from_values(architecture.config)
-    for token in ("pad_token_id", "decoder_start_token_id"):  # which a step may ask for
-        if getattr(config, token, None) is None:
-            setattr(config, token, 0)
-    model = build_from_config(config, dtype)
-    before = distinct_bytes([*model.parameters(), *model.buffers()])
     spec = TrainingSpec(
         _FIRST_TASK, method, size=METHODS[method].size if size is None and budget is None else size, budget=budget
     )
     try:
-        model = _adapt(model, spec, list(targets))
-        resident, basis, optimizer = _resident(model)
-        peak, gradients = _step(model, _inputs(model, config, batch, length))
+        for shortened in (True, False):
+            found = _training_memory(architecture, spec, list(targets), batch, length, dtype, shortened)
+            if found is not None:
+                return found
     except (AttributeError, NotImplementedError, RuntimeError, TypeError, UserError, ValueError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ArchitectureError(
             f"A training step of {architecture.name} with {METHODS[method].title} cannot be taken without numbers, so "
             f"its memory is not known: {reason[0]}"
         ) from error
+    raise AssertionError("a step of all blocks has an answer")
+
+
+def _training_memory(
+    architecture: Architecture,
+    spec: TrainingSpec,
+    targets: list[str],
+    batch: int,
+    length: int,
+    dtype: torch.dtype,
+    shortened: bool,
+) -> TrainingMemory | None:
+    """Return the memory of a step of all blocks, or of a few from which the others follow; None if they do not."""
+    config = config_from_values(architecture.config)
+    for token in ("pad_token_id", "decoder_start_token_id"):  # which a step may ask for
+        if getattr(config, token, None) is None:
+            setattr(config, token, 0)
+    model = build_from_config(config, dtype)
+    weights = distinct_bytes([*model.parameters(), *model.buffers()])
+    fused = [(model.get_submodule(name.rpartition(".")[0]), name) for name in targets if name in architecture.fused]
+    modules = {name: model.get_submodule(name) for name in targets if name not in architecture.fused}
+    run = longest_run(model) if shortened else None
+    if run is not None:
+        run.shorten()
+    elif shortened:
+        return None
+    names = {module: name for name, module in model.named_modules()}
+    entries = _entries(spec, modules)
+    base = _resident(model, run)
+    experts = [f"{names[module]}.{name.rpartition('.')[2]}" for module, name in fused if module in names]
+    adapted = _adapt(model, spec, {names[m]: entries[name] for name, m in modules.items() if m in names}, experts)
+    resident = _resident(adapted, run)
+    try:
+        moment = _step(adapted, _inputs(adapted, config, batch, length), run)
+    except IndexError:  # it looks its blocks up by number
+        if run is None:
+            raise
+        moment = None
+    if moment is None:
+        return None
+    peak, gradients = moment
+    added = resident[0] - base[0]
     return TrainingMemory(
-        weights=before,
-        basis=basis,
-        adapter=resident - before - basis,
-        optimizer=optimizer,
+        weights=weights,
+        basis=resident[1],
+        adapter=added - resident[1],
+        optimizer=resident[2],
         gradients=gradients,
         activations=peak - gradients,
     )
@@ -126,8 +171,9 @@ def memory_rows(
     batch: int,
     length: int,
     dtype: torch.dtype,
+    full: bool = True,
 ) -> Iterator[dict[str, object]]:
-    """Yield the memory of each method of a table, then of full fine-tuning.
+    """Yield the memory of each method of a table, then of full fine-tuning if it is asked for.
 
     Args:
         architecture: The model.
@@ -136,14 +182,17 @@ def memory_rows(
         batch: See `training_memory`.
         length: See there.
         dtype: See there.
+        full: Whether full fine-tuning is among them.
 
     Yields:
         ``method``, ``label``, the fields of `TrainingMemory` and ``peak`` in bytes; or a ``note`` in their place,
         if a step cannot be taken without numbers.
     """
-    targets = [name for kind in architecture.of_kinds(kinds) for name in architecture.kinds[kind]]
-    full = {"method": "full", "label": METHODS["full"].title, "size": None, "count": architecture.parameters}
-    for row in [*table[table["count"].notna()].to_dict("records"), full]:
+    of_kinds = architecture.of_kinds(kinds)
+    linear = [name for kind in of_kinds for name in architecture.kinds.get(kind, ())]
+    fused = [name for kind in of_kinds for name in architecture.fused_kinds.get(kind, ())]
+    all_of_it = {"method": "full", "label": METHODS["full"].title, "size": None, "count": architecture.parameters}
+    for row in [*table[table["count"].notna()].to_dict("records"), *([all_of_it] if full else [])]:
         size = None if pd.isna(row["size"]) else int(row["size"])
         exact = METHODS[row["method"]].exact and size is None
         head = {"method": row["method"], "label": row["label"]}
@@ -151,7 +200,7 @@ def memory_rows(
             found = training_memory(
                 architecture,
                 row["method"],
-                targets,
+                [*linear, *fused] if adapts_fused(row["method"]) else linear,
                 size=size,
                 budget=int(row["count"]) if exact else None,
                 batch=batch,
@@ -167,35 +216,53 @@ def memory_rows(
 # -- the model
 
 
-def _adapt(model: nn.Module, spec: TrainingSpec, targets: list[str]) -> nn.Module:
-    """Return the model as the method trains it, on the meta device."""
-    pattern = spec.method in svft_patterns()
+def _adapt(model: nn.Module, spec: TrainingSpec, entries: dict[str, int | None], experts: list[str]) -> nn.Module:
+    """Return the model as the method trains it, on the meta device.
+
+    Args:
+        model: The base; it is changed in place.
+        spec: Method and size.
+        entries: Names of the modules to adapt, with the entries of M in each if the method is a pattern.
+        experts: Names of the fused parameters to adapt, which LoRA alone can.
+    """
+    targets, pattern = list(entries), spec.method in svft_patterns()
     method = METHODS["head_only" if pattern else spec.method]
     has_head = any(is_head(name) for name, _ in model.named_parameters())
     if method.name == "boft" and 4 * sum(model.get_submodule(name).weight.shape[-1] ** 2 for name in targets) > 2**30:
         raise RuntimeError("it builds permutations, in×in each, that would take more than 1 GB here")
-    # VeRA draws its projections with a generator, BOFT looks into its permutations: neither can on the meta device.
-    with torch.device("cpu" if method.name in ("vera", "boft") else "meta"):
-        if method.config is None or has_head:
+    # BOFT looks into its permutations, which it cannot on the meta device.
+    with (
+        torch.device("cpu" if method.name == "boft" else "meta"),
+        _DrawnWithoutGenerator(),
+        warnings.catch_warnings(action="ignore"),  # on what PEFT and transformers do to each other
+    ):
+        if method.config is None or (has_head and not experts):
             adapted = method.build(model, spec.options, targets)
         else:  # a language model: PEFT's own call
-            adapted = get_peft_model(model, method.config(spec.method, spec.options, targets))
+            config = method.config(spec.method, spec.options, targets)
+            if experts:
+                config.target_parameters = experts
+            adapted = get_peft_model(model, config)
     if pattern:
-        _insert_layers(model, spec, targets)
+        _insert_layers(model, spec.method, entries)
     return adapted.to("meta")
 
 
-def _insert_layers(model: nn.Module, spec: TrainingSpec, targets: list[str]) -> None:
-    """Put SVFT's layers in as `SvftModel` does, with U and V of their shapes, but without a decomposition."""
-    from analysis.planning.budgets import entries_of
+def _entries(spec: TrainingSpec, modules: dict[str, nn.Module]) -> dict[str, int | None]:
+    """Return the entries of M in each module, as `SvftModel` spreads them over the whole model."""
+    if spec.method not in svft_patterns():
+        return dict.fromkeys(modules)
+    shapes = [linear_shape(module) for module in modules.values()]
+    return dict(zip(modules, entries_of(spec.method, shapes, spec.size, spec.budget), strict=True))
 
-    layers = {name: Linear(model.get_submodule(name), "default") for name in targets}
-    shapes = [(layer.out_features, layer.in_features) for layer in layers.values()]
-    for (name, layer), shape, k in zip(
-        layers.items(), shapes, entries_of(spec.method, shapes, spec.size, spec.budget), strict=True
-    ):
+
+def _insert_layers(model: nn.Module, method: str, entries: dict[str, int]) -> None:
+    """Put SVFT's layers in as `SvftModel` does, with U and V of their shapes, but without a decomposition."""
+    for name, k in entries.items():
+        layer = Linear(model.get_submodule(name), "default")
+        shape = (layer.out_features, layer.in_features)
         n, dtype = min(shape), layer.get_base_weight().dtype
-        pattern = PATTERNS.get(effective_pattern(spec.method, shape))
+        pattern = PATTERNS.get(effective_pattern(method, shape))
         off_diag = None if pattern is None or pattern.stored else nearest_off_diag(n, k)
         with torch.device("meta"):
             layer.svft_shared_U, layer.svft_shared_V = (torch.empty(side, n, dtype=dtype) for side in shape)
@@ -208,11 +275,29 @@ def _insert_layers(model: nn.Module, spec: TrainingSpec, targets: list[str]) -> 
         model.set_submodule(name, layer)
 
 
-def _resident(model: nn.Module) -> tuple[int, int, int]:
-    """Return the bytes of parameters and buffers, of U and V among them, and of the optimizer's state."""
-    basis = [buffer for name, buffer in model.named_buffers() if "svft_shared_" in name]
-    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    return distinct_bytes([*model.parameters(), *model.buffers()]), distinct_bytes(basis), 2 * trained
+def _resident(model: nn.Module, run: Run | None) -> tuple[int, int, int]:
+    """Return the bytes of parameters and buffers, of U and V among them, and of the optimizer's state.
+
+    Of a shortened run, one period stands for each that was taken out.
+    """
+    named = [*model.named_parameters(), *model.named_buffers()]
+    first, second = ([], []) if run is None else (_tensor_ids(run, 1), _tensor_ids(run, 2))
+    inside = set(first) - set(second)  # what all blocks share is in none
+
+    def size(tensors: list[torch.Tensor]) -> int:
+        whole = distinct_bytes(tensors)
+        if run is None:
+            return whole
+        block = whole - distinct_bytes(tensor for tensor in tensors if id(tensor) not in inside)
+        return whole + run.further * block
+
+    basis = [tensor for name, tensor in named if "svft_shared_" in name]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return size([tensor for _, tensor in named]), size(basis), 2 * size(trained)  # AdamW: two moments
+
+
+def _tensor_ids(run: Run, place: int) -> list[int]:
+    return [id(x) for block in run.kept(place) for x in (*block.parameters(), *block.buffers())]
 
 
 def _inputs(model: nn.Module, config: object, batch: int, length: int) -> dict[str, torch.Tensor]:
@@ -230,8 +315,11 @@ def _inputs(model: nn.Module, config: object, batch: int, length: int) -> dict[s
 # -- the step
 
 
-def _step(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[int, int]:
-    """Return the most bytes that a step has allocated at once, and those of them that are gradients."""
+def _step(model: nn.Module, inputs: dict[str, torch.Tensor], run: Run | None) -> tuple[int, int] | None:
+    """Return the most bytes that a step has allocated at once, and those of them that are gradients.
+
+    None if `run` is shortened and the step of all its blocks does not follow.
+    """
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
@@ -239,30 +327,35 @@ def _step(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[int, int]:
         parameter.grad = torch.empty_like(parameter)
     optimizer.step()
     optimizer.zero_grad()
-    gradients: dict[int, int] = {}  # storage -> its bytes
-    with _AsOnCpu(), _Allocations() as allocations:
+    allocations = _Allocations()
+    with marked(run, allocations.mark) if run is not None else nullcontext(), _cpu_autocast(), _AsOnCpu(), allocations:
         output = model(**inputs)
         loss = output.loss if getattr(output, "loss", None) is not None else output[0].float().sum()
         del output
+        allocations.mark("backward")
         loss.backward()
-        for parameter in trained:
-            if parameter.grad is not None:
-                storage = parameter.grad.untyped_storage()
-                gradients[id(storage)] = storage.nbytes()
+        gradients = allocations.serials(p.grad for p in trained if p.grad is not None)
         del loss
+        allocations.mark("optimizer")
         optimizer.step()
-        at_peak = sum(size for key, size in gradients.items() if key in allocations.at_peak)
-    return allocations.peak, at_peak
+    levels = allocations.highest(gradients)
+    if run is None:
+        level = max(levels.values(), key=lambda level: level[0])
+    else:
+        of_one = [p.grad for block in run.kept(1) for p in block.parameters() if p.grad is not None]
+        level = highest(levels, distinct_bytes(of_one), run.further)
+    return None if level is None else (int(level[0]), int(level[1]))
 
 
 class _Allocations(TorchDispatchMode):
-    """Count the bytes of storages that operations create, for as long as they live."""
+    """Log the storages that operations create and that go away, in order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.level = self.peak = 0
-        self.at_peak: frozenset[int] = frozenset()
-        self._living: dict[int, weakref.ref] = {}
+        self._log: list[tuple[int, int]] = []  # serial number of a storage, bytes; negative if it is freed
+        self._marks: list[tuple[str, int]] = [("before", 0)]  # name of a part, where in the log it begins
+        self._living: dict[int, tuple[int, weakref.ref]] = {}
+        self._serials = itertools.count()
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         output = operation(*args, **(kwargs or {}))
@@ -274,17 +367,62 @@ class _Allocations(TorchDispatchMode):
                     self._add(storage)
         return output
 
+    def mark(self, name: str) -> None:
+        """Begin a part of the step."""
+        self._marks.append((name, len(self._log)))
+
+    def serials(self, tensors: Iterable[torch.Tensor]) -> set[int]:
+        """Return the serial numbers of living tensors."""
+        keys = (id(tensor.untyped_storage()) for tensor in tensors)
+        return {self._living[key][0] for key in keys if key in self._living}
+
+    def highest(self, gradients: set[int]) -> dict[str, np.ndarray]:
+        """Return part of the step -> (bytes, bytes of gradients among them) at its highest moment."""
+        log = np.array([(0, 0), *self._log])  # before anything, nothing is allocated
+        levels = np.cumsum(log[:, 1])
+        of_gradients = np.cumsum(np.where(np.isin(log[:, 0], list(gradients)), log[:, 1], 0))
+        found: dict[str, np.ndarray] = {}
+        for (name, begin), (_, end) in itertools.pairwise([*self._marks, ("", len(self._log))]):
+            at = begin + int(np.argmax(levels[begin : end + 1]))
+            level = np.array([levels[at], of_gradients[at]])
+            if name not in found or level[0] > found[name][0]:
+                found[name] = level
+        return found
+
     def _add(self, storage: torch.UntypedStorage) -> None:
-        key, size = id(storage), storage.nbytes()
+        key, size, serial = id(storage), storage.nbytes(), next(self._serials)
 
         def free(_: weakref.ref) -> None:
-            self.level -= size
+            self._log.append((serial, -size))
             self._living.pop(key, None)
 
-        self._living[key] = weakref.ref(storage, free)
-        self.level += size
-        if self.level > self.peak:
-            self.peak, self.at_peak = self.level, frozenset(self._living)
+        self._living[key] = (serial, weakref.ref(storage, free))
+        self._log.append((serial, size))
+
+
+class _DrawnWithoutGenerator(TorchFunctionMode):
+    """Leave a generator out where numbers are drawn on the meta device, which has none: VeRA's projections."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if kwargs.get("generator") is not None and args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
+            kwargs = kwargs | {"generator": None}
+        return function(*args, **kwargs)
+
+
+class _CpuAutocast(torch.autocast):
+    def __init__(self, device_type: str, *arguments: Any, **options: Any) -> None:
+        super().__init__("cpu" if device_type == "meta" else device_type, *arguments, **options)
+
+
+@contextmanager
+def _cpu_autocast() -> Iterator[None]:
+    """Let code that turns autocast off for its tensors' device, as PEFT does, do so: the meta device has none."""
+    original, torch.autocast = torch.autocast, _CpuAutocast
+    try:
+        yield
+    finally:
+        torch.autocast = original
 
 
 class _AsOnCpu(TorchFunctionMode):
@@ -298,6 +436,10 @@ class _AsOnCpu(TorchFunctionMode):
         kwargs = kwargs or {}
         if function is torch.Tensor.__contains__:
             return False
+        if (
+            function is torch._grouped_mm and args[0].dtype != torch.bfloat16
+        ):  # which alone it takes on the meta device
+            return torch.mm(args[0], args[1][0])
         if function is F.scaled_dot_product_attention and not kwargs.get("dropout_p") and len(args) == 3:
             query, key, value = args
             if query.ndim == 4 and query.shape[-1] == value.shape[-1]:

@@ -30,3 +30,25 @@ def memory_steps(
     table = budget_table(architecture, kinds, budget)
     yield int(table["count"].notna().sum()) + 1
     yield from memory_rows(architecture, kinds, table, batch, length, getattr(torch, dtype))
+
+
+def considered_steps(
+    name: str, config: str, kinds: Sequence[str], budget: int, batch: int, length: int
+) -> Iterator[Any]:
+    """Yield the number of rows, then the rows of `recommend.considered`.
+
+    Args:
+        name: What the model is called.
+        config: Its configuration as JSON.
+        kinds: The kinds of weights to adapt.
+        budget: Trainable parameters.
+        batch: Examples a step.
+        length: Tokens an example.
+    """
+    from analysis.models.architecture import read_architecture
+    from analysis.planning.recommend import considered, considered_tables
+
+    architecture = read_architecture(config, name)
+    tables = considered_tables(architecture, kinds, budget)
+    yield sum(int(table["count"].notna().sum()) for _, table in tables)
+    yield from considered(architecture, tables, batch, length)

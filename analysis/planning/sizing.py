@@ -216,16 +216,13 @@ def _sizes(method: str, groups: Counter) -> Sequence[int]:
         return range(groups.total(), sum(number * min(shape) ** 2 for shape, number in groups.items()) + 1)
     if METHODS[method].size_name == "off_diag":  # d = 0 is plain
         return range(1, max(smaller_sides))
-    if method == "vera":
-        # PEFT takes any r. Here the frozen projections have no more entries than the matrices that they adapt.
-        longest = max(out for out, _ in groups) + max(in_ for _, in_ in groups)
-        entries = sum(number * out * in_ for (out, in_), number in groups.items())
-        return range(1, max(1, entries // longest) + 1)
     if method == "boft":
         # A block of one entry has no skew-symmetric part: it would count, and rotate nothing.
         common = math.gcd(*(in_ for _, in_ in groups))
         return [b for b in range(2, common + 1) if common % b == 0]
-    return range(1, min(smaller_sides) + 1)  # LoRA and DoRA: beyond that, B A has no more rank to give
+    if method == "vera":  # PEFT takes any r; beyond the largest smaller side no update has more rank to give
+        return range(1, max(smaller_sides) + 1)
+    return range(1, min(smaller_sides) + 1)  # LoRA and DoRA, likewise
 
 
 def _check_custom(indices: Indices | None, shapes: Shapes) -> None:

@@ -7,6 +7,7 @@ import json
 import shlex
 import zlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.common.errors import UserError
+from analysis.models.shapes import block_shapes
+from analysis.planning.sizing import count_parameters
 from analysis.training.tasks import get_task
+from analysis.trials.results import summarize
 from analysis.trials.store import OUTCOME_COLUMNS, Store
 from analysis.trials.study import Study
 
@@ -112,6 +116,42 @@ def committed_studies() -> dict[str, StudyFile]:
     """Return the studies that come with this project, by task."""
     files = [read_study(path.read_bytes()) for path in sorted(DIRECTORY.glob("*.json"))]
     return {file.study.task: file for file in files}
+
+
+def recovery_near(ranks: float) -> pd.DataFrame:
+    """Return what methods recovered in the committed studies at about a budget, mean over the tasks.
+
+    Models differ in size, so a budget is expressed as the rank of a LoRA on the same matrices that has as many
+    parameters: 1 is LoRA r=1. Of each study counts the configuration of a method that is nearest, if it is within a
+    factor of three.
+
+    Args:
+        ranks: The budget.
+
+    Returns:
+        Rows ``method``, ``recovered``, ``low``, ``high`` (95 % intervals of the tasks, averaged) and ``tasks``.
+    """
+    table = _recovery()
+    table = table.assign(distance=np.abs(np.log(table["ranks"] / ranks)))
+    near = table[table["distance"] <= np.log(3)].sort_values("distance", kind="stable")
+    nearest = near.drop_duplicates(["task", "method"])
+    return nearest.groupby("method", sort=False).agg(
+        recovered=("recovered", "mean"), low=("low", "mean"), high=("high", "mean"), tasks=("task", "size")
+    ).reset_index()  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _recovery() -> pd.DataFrame:
+    rows = []
+    for task, file in committed_studies().items():
+        study = file.study
+        truth = getattr(get_task(task).load(), study.final_split).labels
+        one = count_parameters("lora", list(block_shapes(study.base, study.target_modules).values()), 1)
+        for row in summarize(file.results, truth).itertuples():
+            if row.method not in ("head_only", "full") and not np.isnan(row.recovered):
+                bounds = (row.recovered, row.recovered_low, row.recovered_high)
+                rows.append((task, row.method, row.parameters / one, *bounds))
+    return pd.DataFrame(rows, columns=["task", "method", "ranks", "recovered", "low", "high"])
 
 
 def command(study: Study, file: str = "study.json") -> str:

@@ -8,7 +8,7 @@ import torch
 
 from analysis.models.architecture import default_architecture
 from analysis.planning.memory_steps import memory_steps
-from app.views.budgets import memory
+from app.views.budgets import advice, memory
 from svft.patterns import PATTERNS, register_pattern
 
 pytestmark = pytest.mark.usefixtures("no_workers")
@@ -56,7 +56,7 @@ def test_a_preset_its_weights_and_a_width_are_chosen(budgets):
     width.set_value(16).run()
     assert not test.exception
     assert table(test).at["SVFT banded d=16", "count"] == 6_352_416
-    pills = test.pills(key="budgets-kinds-Gemma-2B")
+    (pills,) = test.pills
     pills.set_value(["query", "value"]).run()
     assert table(test).at["SVFT plain", "count"] == 18 * (2048 + 256)
 
@@ -132,3 +132,42 @@ def test_a_registered_pattern_is_in_the_table(budgets):
         assert table(budgets()).at["SVFT corner, 331,776 entries", "count"] == 331_776
     finally:
         del PATTERNS["corner"]
+
+
+def test_a_second_pasted_configuration_has_its_own_kinds(budgets):
+    test = budgets()
+    test.selectbox(key="budgets-model").set_value(OWN).run()
+    test.text_area(key="budgets-config").set_value(json.dumps(TINY)).run()
+    (pills,) = test.pills
+    pills.set_value(["query"]).run()
+    gpt = {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 50}
+    test.text_area(key="budgets-config").set_value(json.dumps(gpt)).run()
+    assert not test.exception
+    assert test.pills[0].value == ["query, key, value", "attention out", "MLP up", "MLP down"]
+    test.text_area(key="budgets-config").set_value(json.dumps(TINY | {"num_hidden_layers": 3})).run()
+    assert len(test.pills[0].value) == 7
+
+
+def test_a_small_share_has_its_digits(budgets):
+    test = budgets()
+    test.selectbox(key="budgets-model").set_value("Qwen3-30B-A3B").run()
+    assert not test.exception
+    assert table(test).at["SVFT plain", "share"] == "0.0008%"
+    assert "3,353,032,704 active" in captions(test)
+    assert "Experts hold 28,991,029,248" in captions(test)
+
+
+def test_one_method_is_recommended_with_numbers(budgets, monkeypatch):
+    rows = [
+        {"method": "lora", "label": "LoRA r=8", "peak": 5e9, "count": 331_776, "on": "", "note": ""},
+        {"method": "plain", "label": "SVFT plain", "peak": 50e9, "count": 13_824, "on": "", "note": ""},
+    ]
+    done = SimpleNamespace(results=rows, total=2, running=False, complete=True, stop=None)
+    monkeypatch.setattr(advice, "Job", lambda *_: done)
+    test = budgets()
+    test.button(key="budgets-advise").click().run()
+    assert not test.exception
+    assert "**LoRA r=8**, with the base in bfloat16" in test.success[0].value
+    assert "5.0 GB" in test.success[0].value
+    test.number_input(key="budgets-memory-gb").set_value(2.0).run()
+    assert "Nothing fits" in test.warning[0].value

@@ -11,6 +11,7 @@ from analysis.common.jobs import Job
 from analysis.figures.memory_terms import memory_terms
 from analysis.models.architecture import Architecture
 from analysis.planning.memory_steps import memory_steps
+from analysis.planning.wording import HOW, duration
 from app import figures
 from app.views import progress
 
@@ -28,7 +29,10 @@ and the moment of the peak is found. On the default model this is within 1% of w
 - **gradients** and **activations**: what a step has allocated at its peak. Attention is taken where a CPU takes its
   fused kernel (none of length × length, unless the model has dropout there). No checkpointing, no autocast.
 - **one SVD a matrix**: its time follows from the speed that was measured on this machine, $n^3$ and
-  $\max(\text{out}, \text{in}) \cdot n^2$; large matrices use a processor better, so it is rather an upper estimate.
+  $\max(\text{out}, \text{in}) \cdot n^2$: processor time of one thread, the shortest of three runs, so that a busy
+  machine gives the same estimate as one at rest. Several threads take less.
+
+Blocks that repeat are run through four times; what the others add follows exactly.
 """
 
 
@@ -72,10 +76,11 @@ def _show_job(job: Job, architecture: Architecture, kinds: list[str], settings: 
     for note in dict.fromkeys(row["note"] for row in rows if row["note"]):
         st.caption(note)
     if job.complete:
-        seconds = _seconds(tuple(shape for group in architecture.of_kinds(kinds).values() for shape in group))
+        layers = [name for kind in kinds for name in architecture.kinds.get(kind, ())]
+        seconds = _seconds(tuple(architecture.shapes[name] for name in layers))
         st.caption(
-            f"For SVFT, {sum(map(len, architecture.of_kinds(kinds).values()))} matrices are decomposed once: about "
-            f"{_duration(seconds)} on this machine, as measured just now; afterwards they come from the cache."
+            f"For SVFT, {len(layers)} matrices are decomposed once: about {duration(seconds)} of one thread, {HOW}; "
+            "afterwards they come from the cache."
         )
 
 
@@ -84,12 +89,6 @@ def _seconds(shapes: tuple[tuple[int, int], ...]) -> float:
     from analysis.planning.svd_speed import measure_svd_speed, svd_seconds
 
     return svd_seconds(shapes, measure_svd_speed())
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _start(settings: tuple[str, ...]) -> None:

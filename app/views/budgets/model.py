@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import streamlit as st
 
 from analysis.common.errors import UserError
@@ -33,25 +36,33 @@ def pick() -> Architecture | None:
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         return None
+    active = "" if architecture.active in (None, architecture.parameters) else f" ({architecture.active:,} active)"
     st.caption(
-        f"{architecture.parameters:,} parameters, {len(architecture.shapes)} linear layers inside the blocks. "
+        f"{architecture.parameters:,} parameters{active}, {len(architecture.shapes)} linear layers inside the blocks. "
         "Built from its configuration, without weights."
     )
     return architecture
 
 
 def pick_kinds(architecture: Architecture) -> list[str]:
-    """Draw the choice of kinds of weights and return it, all if none is chosen."""
+    """Draw the choice of kinds of weights and return it, all linear layers if none is chosen."""
+    kinds = [*architecture.kinds, *architecture.fused_kinds]
     chosen = st.pills(
         "Adapted weights",
-        list(architecture.kinds),
+        kinds,
         selection_mode="multi",
         default=list(architecture.kinds),
-        key=f"budgets-kinds-{architecture.name}",
+        key=f"budgets-kinds-{_hash(architecture)}",
         persist_state="session",
         wrap=True,
     )
-    return [kind for kind in architecture.kinds if kind in chosen] or list(architecture.kinds)
+    return [kind for kind in kinds if kind in chosen] or list(architecture.kinds)
+
+
+def _hash(architecture: Architecture) -> str:
+    """Return what tells configurations apart: two of one name may have other kinds."""
+    config = json.dumps(dict(architecture.config), sort_keys=True, default=str)
+    return hashlib.sha256(f"{architecture.name}\0{config}".encode()).hexdigest()[:12]
 
 
 def _paste() -> str | None:

@@ -6,12 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from analysis.models.architecture import Architecture
+from analysis.planning.wording import experts_sentences, share_text
 
 _number = st.column_config.NumberColumn
 _COLUMNS = {
     "label": st.column_config.TextColumn("Method", pinned=True, width="medium"),
     "count": _number("Trainable", format="localized", help="Parameters, a task head not counted"),
-    "share": _number("Of the model", format="percent"),
+    "share": st.column_config.TextColumn("Of the model"),
     "file": _number("File", format="%.2f MB", help="adapter_model.safetensors, without a head"),
     "rank": _number(
         "Rank of ΔW",
@@ -24,10 +25,12 @@ _COLUMNS = {
 
 def show(architecture: Architecture, found: pd.DataFrame) -> None:
     """Draw the table, and why a method is missing."""
-    kinds = [column for column in found if column in architecture.kinds]
+    kinds = [kind for kind in (*architecture.kinds, *architecture.fused_kinds) if kind in found]
     sized = found[found["note"] == ""]
-    shown = sized.assign(file=sized["file_bytes"] / 1e6)[["label", "count", "share", "file", "rank", *kinds]]
+    shown = sized.assign(file=sized["file_bytes"] / 1e6, share=sized["share"].map(share_text))[
+        ["label", "count", "share", "file", "rank", *kinds]
+    ]
     columns = _COLUMNS | {kind: _number(kind, format="localized") for kind in kinds}
     st.dataframe(shown, hide_index=True, width="stretch", column_config=columns, key="budgets-table")
-    for note in found.loc[found["note"] != "", "note"]:
+    for note in [*found.loc[found["note"] != "", "note"], *experts_sentences(architecture, found)]:
         st.caption(note)

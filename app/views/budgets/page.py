@@ -1,4 +1,4 @@
-"""The tab Budgets: pick model, weights and size; see parameters, memory, and the paper's own numbers."""
+"""The tab Budgets: pick model, weights and size; see parameters, what to take, memory, and the paper's own numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from analysis.figures.size_curves import size_curves
 from analysis.planning.budgets import budget_table
 from analysis.planning.budgets import size_curves as curves_of
 from app import figures
-from app.views.budgets import carry, memory, model, numbers, paper, size
+from app.views.budgets import advice, carry, memory, model, numbers, paper, size
 
 
 def show() -> None:
@@ -33,5 +33,6 @@ def show() -> None:
         figure = size_curves(curves, budget=budget, theme=figures.theme())
         figures.draw(figure, key="size-curves")
         figures.explain(figure, curves, key="size-curves", file_name="parameters.csv")
+    advice.show(architecture, kinds, budget)
     memory.show(architecture, kinds, budget)
     paper.show()

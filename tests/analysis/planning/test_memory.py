@@ -8,16 +8,17 @@ import pytest
 import torch
 
 from analysis.common.errors import ArchitectureError
-from analysis.models.architecture import default_architecture, open_architecture, read_architecture
-from analysis.models.loading import DEFAULT_BASE, block_linears, load_base
+from analysis.models.architecture import config_from_values, default_architecture, open_architecture, read_architecture
+from analysis.models.loading import DEFAULT_BASE, block_linears, build_from_config, load_base
 from analysis.planning.benchmark import contestant
 from analysis.planning.budgets import budget_table
 from analysis.planning.cost import peak_bytes
-from analysis.planning.memory import TrainingMemory, memory_rows, training_memory
+from analysis.planning.memory import TrainingMemory, _training_memory, memory_rows, training_memory
+from analysis.planning.repeated_blocks import longest_run
 from analysis.training.methods import METHODS
 from analysis.training.specification import TrainingSpec
 from tests.analysis.options import options_for
-from tests.analysis.planning.test_budgets import TINY
+from tests.analysis.planning.test_budgets import FUSED, TINY
 
 SHAPES = ((2, 24), (4, 64))
 
@@ -94,3 +95,47 @@ def test_a_step_that_needs_numbers_is_refused_with_a_sentence(monkeypatch):
     monkeypatch.setattr("transformers.LlamaModel.forward", forward)
     with pytest.raises(ArchitectureError, match="cannot be taken without numbers, so its memory is not known"):
         of_lora("SmolLM2-135M")
+
+
+# ---- blocks that repeat
+
+MANY = {
+    "llama": TINY["llama"] | {"num_hidden_layers": 9, "architectures": ["LlamaForCausalLM"]},
+    "gpt2": TINY["gpt2"] | {"num_hidden_layers": 7, "architectures": ["GPT2LMHeadModel"]},
+    "bert": TINY["bert"] | {"num_hidden_layers": 6},
+    "vit": TINY["vit"] | {"num_hidden_layers": 6},
+    "gpt_oss": FUSED["gpt_oss"] | {"num_hidden_layers": 12, "head_dim": 8},  # two that take turns
+    "deepseek_v3": FUSED["deepseek_v3"] | {"num_hidden_layers": 7},  # the first is another
+}
+
+
+@pytest.mark.parametrize("method", ["banded", "random", "lora", "vera", "full"])
+@pytest.mark.parametrize("family", MANY)
+def test_a_step_of_four_repeats_says_what_a_step_of_all_blocks_takes(family, method):
+    architecture = read_architecture(json.dumps({"model_type": family, **MANY[family]}), family)
+    targets = [name for name in architecture.shapes if family != "deepseek_v3" or "mlp" not in name]
+    size = {"off_diag": 1, "r": 2}.get(METHODS[method].size_name)
+    spec = TrainingSpec("bbc_headlines", method, size=size)
+    short, whole = (
+        _training_memory(architecture, spec, targets, 2, 8, torch.float32, shortened) for shortened in (True, False)
+    )
+    assert short == whole
+
+
+def test_blocks_that_differ_are_not_shortened():
+    config = {"model_type": "llama", **TINY["llama"], "num_hidden_layers": 5}
+    model = build_from_config(config_from_values(config))
+    assert longest_run(model).number == 5
+    model.model.layers[2].mlp.down_proj = torch.nn.Linear(3, 4)
+    assert longest_run(model) is None
+
+
+def test_fused_experts_are_part_of_a_step():
+    model = read_architecture(json.dumps({"model_type": "mixtral", **FUSED["mixtral"]}), "mixtral")
+    without, with_them = (
+        training_memory(model, "lora", targets, size=1, batch=1, length=4)
+        for targets in (list(model.shapes), [*model.shapes, *model.fused])
+    )
+    added = 4 * sum(experts * (out + in_) for experts, out, in_ in model.fused.values())
+    assert with_them.adapter - without.adapter == added
+    assert with_them.activations > without.activations

@@ -42,8 +42,7 @@ def legal_sizes(method, shapes):
     if method == "boft":
         return [b for b in range(2, 25) if all(in_ % b == 0 for _, in_ in shapes)]
     if method == "vera":
-        sides = max(out for out, _ in shapes) + max(in_ for _, in_ in shapes)
-        return [r for r in range(1, 1000) if r == 1 or r * sides <= sum(out * in_ for out, in_ in shapes)]
+        return range(1, largest + 1)
     return range(1, smallest + 1)
 
 
@@ -206,17 +205,17 @@ def test_a_method_without_any_size_on_these_matrices_says_why(method, shapes):
         choose_size(method, 10, shapes)
 
 
-def test_the_projections_of_vera_have_no_more_entries_than_the_matrices_they_adapt():
+def test_vera_has_no_rank_beyond_the_matrices():
     largest = budget_range(["vera"], DEFAULT_SHAPES)[1]
-    rank = choose_size("vera", largest, DEFAULT_SHAPES).size
-    weights = sum(out * in_ for out, in_ in DEFAULT_SHAPES)
-    assert rank * (1536 + 1536) <= weights < (rank + 1) * (1536 + 1536)
+    assert choose_size("vera", largest, DEFAULT_SHAPES).size == 384
+    with pytest.raises(SizeError, match="largest size"):
+        choose_size("vera", 20_971_520, [(4096, 4096), (14336, 4096)] * 64, tolerance=0.5)
 
 
 def test_sizes_for_a_model_of_billions_of_parameters_are_found_at_once():
     # The 80 layers of a model of 70 billion parameters: more sizes than could be tried one by one
     layer = [(8192, 8192), (1024, 8192), (1024, 8192), (8192, 8192), (28672, 8192), (28672, 8192), (8192, 28672)]
-    for method in SIZED:
+    for method in set(SIZED) - {"vera"}:  # whose largest is below
         chosen = choose_size(method, 80_000_000, layer * 80, tolerance=0.5)
         assert chosen.count == pytest.approx(80_000_000, rel=0.5)
 

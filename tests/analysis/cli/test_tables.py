@@ -1,0 +1,67 @@
+"""Tables of the command line fit 80 columns."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from analysis.cli.tables import Column, shortened, show
+
+LONG = "model.language_model.layers.17.block_sparse_moe.experts.gate_up_proj"
+COLUMNS = {
+    "name": Column("matrix"),
+    "k": Column("k", "{:,}".format),
+    "norm": Column("‖ΔW‖ / ‖W‖", "{:.1%}".format),
+    "noise": Column("of pure noise", "{:.1%}".format, gives_way=1),
+    "turned": Column("turned directions", "{:,}".format, gives_way=2),
+    "absent": Column("absent"),
+}
+ROWS = [{"name": LONG, "k": 1234567, "norm": 0.123, "noise": float("nan"), "turned": 12}] * 2
+
+
+def printed(width: int, rows=ROWS, columns=COLUMNS, **options) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    show(console, rows, columns, **options)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_no_line_is_wider_than_the_console(width):
+    lines = printed(width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum("1,234,567" in line for line in lines) == 2  # no cell is broken
+
+
+def test_names_are_shortened_before_columns_are_left_out():
+    text = printed(90)
+    assert LONG not in text
+    assert "gate_up_proj" in text
+    assert "turned directions" in text
+    assert "Left out" not in text
+
+
+def test_columns_are_left_out_in_their_order_and_named():
+    text = printed(64)
+    assert "Left out to fit 64 columns: of pure noise. --wide shows all." in text
+    assert "turned directions" in text
+    assert "Left out to fit 40 columns: of pure noise, turned directions." in " ".join(printed(40).split())
+
+
+def test_wide_shows_all():
+    text = printed(60, wide=True)
+    assert LONG in text
+    assert "Left out" not in text
+    assert text.splitlines()[1].rstrip().endswith("turned directions")
+
+
+def test_what_is_missing_is_a_dash_and_what_no_row_has_is_no_column():
+    text = printed(200)
+    assert "–" in text
+    assert "absent" not in text
+
+
+def test_a_shortened_name_keeps_both_ends():
+    assert shortened(LONG, 20) == "model.l…gate_up_proj"
+    assert shortened("query", 20) == "query"

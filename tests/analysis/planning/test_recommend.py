@@ -1,0 +1,67 @@
+"""One answer from memory and parameters, each reason with a number."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from analysis.models.architecture import open_architecture
+from analysis.planning.recommend import BFLOAT16, FOUR_BIT, options_table, recommend
+
+MODEL = open_architecture("LLaMA-3-8B")
+ROWS = [
+    {"method": "plain", "label": "SVFT plain", "peak": 36e9, "count": 720_896, "on": ""},
+    {"method": "banded", "label": "SVFT banded d=1", "peak": 36.2e9, "count": 2_162_240, "on": ""},
+    {"method": "lora", "label": "LoRA r=1", "peak": 17e9, "count": 2_621_440, "on": ""},
+    {"method": "boft", "label": "BOFT b=2", "peak": None, "count": 1, "on": "", "note": "not known"},
+]
+
+
+def advice(gigabytes: float, **recovered: tuple[float, float, float]):
+    recovery = pd.DataFrame(
+        [(method, *values, 3) for method, values in recovered.items()],
+        columns=["method", "recovered", "low", "high", "tasks"],
+    )
+    return recommend(options_table(MODEL, ROWS, recovery, gigabytes * 1e9), gigabytes * 1e9)
+
+
+EQUAL = {"plain": (0.9, 0.8, 1.0), "lora": (0.85, 0.7, 1.0)}
+
+
+def test_what_cannot_be_told_apart_is_decided_by_memory():
+    found = advice(80, **EQUAL)
+    assert (found.best["label"], found.best["base"]) == ("LoRA r=1", BFLOAT16)
+    assert any("SVFT plain recovered 90% (80% to 100%), which cannot be told apart" in one for one in found.reasons)
+
+
+def test_what_is_clearly_better_is_taken_if_it_fits():
+    better = EQUAL | {"plain": (0.95, 0.9, 1.0), "lora": (0.5, 0.4, 0.6)}
+    assert advice(80, **better).best["label"] == "SVFT plain"
+    small = advice(24, **better)
+    assert small.best["label"] == "LoRA r=1"
+    assert any("SVFT plain needs 36.0 GB" in one for one in small.reasons)
+
+
+def test_four_bit_comes_after_bfloat16_and_is_not_for_svft():
+    found = advice(12, **EQUAL)
+    assert (found.best["method"], found.best["base"]) == ("lora", FOUR_BIT)
+    assert any("SVFT decomposes the weights" in one for one in found.reasons)
+    assert set(found.options.loc[found.options["base"] == FOUR_BIT, "method"]) == {"lora"}
+
+
+def test_linear_layers_in_the_blocks_are_in_four_bits_and_the_rest_is_not():
+    options = advice(24, **EQUAL).options.set_index(["method", "base"])
+    layers = sum(out * in_ for out, in_ in MODEL.shapes.values())
+    saved = (2 - 0.5625) * layers - 2 * 14336 * 4096
+    assert options.at[("lora", FOUR_BIT), "peak"] == pytest.approx(17e9 - saved)
+
+
+def test_where_nothing_fits_the_least_is_named():
+    found = advice(4, **EQUAL)
+    assert found.best is None
+    assert found.reasons[0].startswith("Nothing fits: the least is LoRA r=1 with the base in 4-bit")
+
+
+def test_a_method_without_a_study_is_taken_only_if_no_other_fits():
+    assert advice(80, plain=EQUAL["plain"]).best["label"] == "SVFT plain"
+    assert "no study" in " ".join(advice(24, plain=EQUAL["plain"]).reasons)
