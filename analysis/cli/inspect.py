@@ -23,7 +23,7 @@ _COLUMNS = {
     "shape": Column("out×in", gives_way=5),
     "pattern_label": Column("pattern", text=True, gives_way=4),
     "k": Column("k", "{:,}".format),
-    "update_norm": Column("‖ΔW‖", "{:.3f}".format),
+    "update_norm": Column("‖ΔW‖", "{:.3f}".format, gives_way=6),
     "relative_norm": Column("‖ΔW‖ / ‖W‖", _PERCENT),
     "stable_rank": Column("stable rank", _ONE),
     "effective_rank": Column("effective", _ONE, gives_way=1),

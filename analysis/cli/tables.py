@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 from rich import box
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 
-_SHORTEST = 20  # to which a name is shortened
+_SHORTEST = 20  # to which a name is shortened before columns are left out
+_LEAST = 8  # and after all are that can be
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -74,12 +76,10 @@ def fit(console: Console, rows: Rows, columns: Mapping[str, Column], *, wide: bo
             return table, left_out
         name = next(iter(shown))
         longest = max(map(len, cells[name]), default=0)
-        if longest - too_wide >= min(longest, _SHORTEST):
-            short = {name: [shortened(cell, longest - too_wide) for cell in cells[name]]}
-            return _table(shown, cells | short), left_out
         able = [key for key in shown if shown[key].gives_way]
-        if not able:
-            return table, left_out
+        if longest - too_wide >= min(longest, _SHORTEST) or not able:
+            short = {name: [shortened(cell, max(longest - too_wide, _LEAST)) for cell in cells[name]]}
+            return _table(shown, cells | short), left_out
         left_out.append(shown.pop(min(able, key=lambda key: shown[key].gives_way)).heading)
 
 
@@ -107,4 +107,5 @@ def _table(columns: Mapping[str, Column], cells: Mapping[str, Sequence[str]]) ->
 
 
 def _width(console: Console, table: Table) -> int:
-    return console.measure(table, options=console.options.update_width(10_000)).maximum
+    lines = console.render_lines(table, console.options.update_width(10_000), pad=False)
+    return max(map(Segment.get_line_length, lines))

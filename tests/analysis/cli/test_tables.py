@@ -65,3 +65,11 @@ def test_what_is_missing_is_a_dash_and_what_no_row_has_is_no_column():
 def test_a_shortened_name_keeps_both_ends():
     assert shortened(LONG, 20) == "model.l…gate_up_proj"
     assert shortened("query", 20) == "query"
+
+
+def test_columns_that_stay_are_whole():
+    names = [f"column number {number}" for number in range(7)]
+    columns = {"name": Column("matrix")} | {name: Column(name, gives_way=i) for i, name in enumerate(names, start=1)}
+    for width in range(60, 130, 7):
+        text = printed(width, [{"name": "Layer 0 · attention out", **dict.fromkeys(names, 1)}], columns)
+        assert "…" not in text.splitlines()[1]
