@@ -20,7 +20,7 @@ FLOORS = (
     ("analysis.trials",),
     ("analysis.lessons",),
     ("analysis.figures",),
-    ("analysis.cli", "app"),
+    ("analysis.cli", "analysis.adapter", "app"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -17,11 +17,12 @@ class UserError(Exception):
     """The root of all errors whose text is meant for people."""
 
 
-class AdapterError(UserError):
+# The two that come out of documented calls are also ValueErrors, as in version 0.1.0: a notebook may catch them so.
+class AdapterError(UserError, ValueError):
     """An adapter that cannot be opened or read."""
 
 
-class BaseModelError(UserError):
+class BaseModelError(UserError, ValueError):
     """A base model that cannot be found, read or loaded."""
 
 

@@ -303,3 +303,14 @@ def test_a_file_that_changed_after_opening_is_refused(tmp_path):
     write_adapter(tmp_path, "banded", 1, modules=BERT | {QUERY: (8, 12)})
     with pytest.raises(AdapterError, match="has changed"):
         adapter.matrix(QUERY)
+
+
+def test_code_written_for_the_first_version_goes_on(tmp_path):
+    from analysis.adapter import AdapterError as OldError
+    from analysis.adapter import open_adapter as old_open_adapter
+
+    assert old_open_adapter is open_adapter
+    with pytest.raises(OldError):
+        old_open_adapter(tmp_path / "missing")
+    with pytest.raises(ValueError, match="missing"):
+        old_open_adapter(tmp_path / "missing")
