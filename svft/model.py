@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
-from peft.utils.other import get_pattern_key
+from peft.utils.other import AuxiliaryTrainingWrapper, get_pattern_key
 from peft.utils.quantization_utils import resolve_quantization_backend
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -75,7 +75,7 @@ class SvftModel(BaseTuner):
             target.update_layer(adapter_name)
             target.set_adapter(target.active_adapters)
             return
-        _refuse_unsupported(current_key, target, parent, self.model)
+        refuse_unsupported(current_key, target, parent, self.model)
         new_module = Linear(target, adapter_name)
         new_module.module_name = current_key
         if adapter_name not in self.active_adapters:
@@ -133,6 +133,12 @@ class SvftModel(BaseTuner):
         for layer in layers_of(self.model, adapter_name).values():
             fill(layer, adapter_name, adapters, weights)
 
+    def _replace_module(self, parent, child_name, new_module, child):
+        if isinstance(child, AuxiliaryTrainingWrapper):  # PEFT's own looks for a weight, which a head of layers lacks
+            setattr(parent, child_name, new_module)
+        else:
+            super()._replace_module(parent, child_name, new_module, child)
+
     @classmethod
     def _get_adapter_state_dict(cls, model, config, adapter_name, state_dict, unwanted_adapter_names):
         found = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
@@ -172,7 +178,7 @@ def _take_out(model: nn.Module, adapter_name: str) -> None:
 # -- refusals
 
 
-def _refuse_unsupported(name: str, target: nn.Module, parent: nn.Module, model: nn.Module) -> None:
+def refuse_unsupported(name: str, target: nn.Module, parent: nn.Module, model: nn.Module) -> None:
     """Raise an SvftError that says why a module cannot be adapted, where it cannot."""
     if isinstance(target, BaseTunerLayer):
         if target.merged:

@@ -12,8 +12,9 @@ from analysis.adapters.recognise import Recognised
 from analysis.common.errors import AdapterError
 from analysis.common.tensor_files import EPS, FLOATS, TensorInfo
 from analysis.models.base_weights import BaseWeights
-from analysis.models.experts import Slot
+from analysis.models.experts import usual_name
 from analysis.models.modules import inside_block
+from analysis.models.tensor_names import TensorNames
 
 if TYPE_CHECKING:
     import torch
@@ -39,13 +40,15 @@ class FineTuned:
         self.after = BaseWeights(recognised.path, recognised.config, recognised.files)
         self.method = "full fine-tuning"
         self.left_out: list[LeftOut] = []
-        tensors = self.files.tensors
+        tensors, names = self.files.tensors, self.after.names
+        self.classes = [names.model_class] if names.model_class else []
         fused = {slot.key for experts in self.after.experts.values() for slot in experts.slots().values()}
         self._slots = {
-            key.removesuffix(".weight"): Slot(key, transposed=self.after.is_transposed(key.removesuffix(".weight")))
-            for key, info in tensors.items()
-            if _is_matrix(key, info)
+            usual_name(parameter.removesuffix(".weight")): self.after.slot(parameter.removesuffix(".weight"))
+            for parameter, key in names.parameters.items()
+            if _is_matrix(parameter, tensors[key], names)
         }
+        self.names = list(self._slots)
         for experts in self.after.experts.values():
             self._slots |= experts.slots()
         for key, info in tensors.items():
@@ -124,14 +127,15 @@ def changed_parts(adapter: ProjectedAdapter) -> pd.DataFrame:
     return table
 
 
-def _is_matrix(key: str, info: TensorInfo) -> bool:
-    module, _, part = key.rpartition(".")
+def _is_matrix(parameter: str, info: TensorInfo, names: TensorNames) -> bool:
+    module, _, part = parameter.rpartition(".")
     return (
         part == "weight"
         and len(info.shape) == 2
-        and min(info.shape) > 1
+        and (min(info.shape) > 1 or names.module_type(module) == "Linear")
         and info.dtype in FLOATS
         and inside_block(module)
+        and names.module_type(module) != "Embedding"
         and not any(word in module for word in ("embed", "relative_attention_bias"))
     )
 

@@ -73,7 +73,8 @@ def _open_svft(recognised: Recognised, base: str | None) -> Adapter:
 def _open_projected(recognised: Recognised, base: str | None) -> Adapter:
     """Open an adapter whose matrices are projected into the basis of its base model."""
     source = _source(recognised)
-    weights = BaseWeights(locate_base(base) if base else locate_base(recognised.base, recognised.revision))
+    directory = locate_base(base) if base else locate_base(recognised.base, recognised.revision)
+    weights = BaseWeights(directory, modules=source.names, named=source.classes)
     sizes: dict[str, dict[str, Any]] = {}
     modules = source.modules(weights)
     left_out = list(source.left_out)

@@ -22,21 +22,25 @@ class UpdateSource(Protocol):
 
     Attributes:
         config: The config that came with it.
-        base: What it names as its base model, or None.
         method: "LoRA r=8" and the like, for people.
-        modules: Names of the adapted modules -> number of parameters trained for each.
+        names: What it calls the modules by which the class of its base is told.
+        classes: Names of classes that the base may have, the likeliest first.
         head: Shapes of its other tensors, by name.
         left_out: Modules whose update cannot be told from the files.
         files: Its tensors.
     """
 
     config: dict
-    base: str | None
     method: str
-    modules: dict[str, int]
+    names: list[str]
+    classes: list[str]
     head: dict[str, tuple[int, ...]]
     left_out: list[LeftOut]
     files: TensorFiles
+
+    def modules(self, weights: BaseWeights) -> dict[str, int]:
+        """Return the adapted modules -> number of parameters trained for each."""
+        ...
 
     def update(self, module: str, weights: BaseWeights, weight: torch.Tensor | None = None) -> Update:
         """Return the update of one weight, merged minus pristine; `weight` is that weight, if it was read before."""

@@ -61,6 +61,8 @@ def convert(path: Path, to: str, output: Path, *, as_json: bool, wide: bool = Fa
     lost = lost_share(table)
     loss_sentence = "" if lost is None else f"Lost: {lost:.2%} of the energy ‖ΔW‖² of the whole adapter. "
     console.print(f"{loss_sentence}Written to {output}", highlight=False, soft_wrap=True)
+    for one in table.attrs["left_out"]:
+        console.print(f"Left out: {one}", highlight=False, soft_wrap=True, markup=False)
 
 
 def lost_share(table: pd.DataFrame) -> float | None:
@@ -77,5 +79,6 @@ def _document(path: Path, to: str, output: Path, table: pd.DataFrame) -> dict:
         "to": to,
         "output": str(output),
         "lost_share": lost_share(table),
+        "left_out": table.attrs["left_out"],
         "matrices": json.loads(table.to_json(orient="records", double_precision=12)),
     }

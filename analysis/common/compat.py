@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 def keep_boft_from_compiling() -> None:
     """Make PEFT build, and load, BOFT layers without its CUDA extension, in this process.
@@ -12,3 +18,51 @@ def keep_boft_from_compiling() -> None:
     from peft.tuners.boft import layer
 
     layer._FBD_CUDA = False  # None stands for "not tried yet"
+
+
+class LoadedNames:
+    """What `from_pretrained` of transformers makes of the names of tensors in a checkpoint.
+
+    Versions of transformers name modules differently and keep the files in their first names; which name becomes which
+    is in transformers' own conversion mapping, and this applies it.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Read the mapping of a model's class; the model may be on the meta device."""
+        from transformers.conversion_mapping import get_model_conversion_mapping
+        from transformers.core_model_loading import WeightConverter, WeightRenaming
+
+        mapping = get_model_conversion_mapping(model)
+        self._renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
+        self._converters = [one for one in mapping if isinstance(one, WeightConverter)]
+        self._state, self._prefix = model.state_dict(), model.base_model_prefix
+
+    def of(self, names: Iterable[str]) -> dict[str, tuple[str, bool]]:
+        """Return name in a file -> name in the model, with `base_model_prefix` added or taken away if that is needed.
+
+        The second value says whether the tensor is only a part of that parameter, or several of them, as experts are
+        that are fused when they are loaded.
+        """
+        from transformers.core_model_loading import GroupWeightRename, dot_natural_key, rename_source_key
+
+        for renaming in self._renamings:
+            if isinstance(renaming, GroupWeightRename):
+                renaming._active = None  # it remembers what the last checkpoint had
+        found = {}
+        for name in sorted(names, key=dot_natural_key):  # transformers' order, which some renamings need
+            loaded, converted = rename_source_key(name, self._renamings, self._converters, self._prefix, self._state)
+            if loaded not in self._state:
+                as_it_is, _ = rename_source_key(name, [], [], self._prefix, self._state)
+                if as_it_is in self._state:
+                    loaded, converted = as_it_is, None
+            if converted is not None:
+                loaded, _ = rename_source_key(name, self._renamings, [], self._prefix, self._state)
+            found[name] = (loaded, converted is not None)
+        return found
+
+
+def decoded_floats(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values of a config.json with its infinities as numbers: transformers writes {"__float__": "Infinity"}."""
+    from transformers import PreTrainedConfig
+
+    return PreTrainedConfig._decode_special_floats(values)

@@ -15,7 +15,7 @@ Steps = Iterator[Any]
 
 
 def collect(steps: Steps, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
-    """Run a conversion to its end and return its rows, one per matrix.
+    """Run a conversion to its end and return its rows, one per matrix; `attrs["left_out"]` says what is not in it.
 
     Args:
         steps: What a conversion returned.
@@ -28,7 +28,9 @@ def collect(steps: Steps, progress: Callable[[int, int], None] | None = None) ->
     while True:
         if progress is not None:
             progress(len(rows), total)
-        row = next(steps, None)
-        if row is None:
-            return pd.DataFrame(rows)
-        rows.append(row)
+        try:
+            rows.append(next(steps))
+        except StopIteration as end:
+            table = pd.DataFrame(rows)
+            table.attrs["left_out"] = end.value or []
+            return table

@@ -6,29 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import transformers
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from analysis.common.errors import BaseModelError
+from analysis.common.errors import ArchitectureError, BaseModelError
 from analysis.common.settings import is_public
 from analysis.models.base_weights import locate_base
-from analysis.models.loading import quiet
+from analysis.models.classes import build_empty, quiet, task_of
+from analysis.models.heads import HEADS
+from analysis.models.modules import AUTO_CLASSES
+from analysis.models.outline import Outline, choose_outline
 from analysis.models.packages import resolve_base
-
-# PEFT's name of a task -> transformers' class for it; what comes first wins if several fit alike.
-AUTO_CLASSES = {
-    "SEQ_CLS": "AutoModelForSequenceClassification",
-    "IMAGE_CLS": "AutoModelForImageClassification",  # PEFT has no such task
-    "CAUSAL_LM": "AutoModelForCausalLM",
-    "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM",
-    "TOKEN_CLS": "AutoModelForTokenClassification",
-    "QUESTION_ANS": "AutoModelForQuestionAnswering",
-    "MASKED_LM": "AutoModelForMaskedLM",
-    "FEATURE_EXTRACTION": "AutoModel",
-}
-PEFT_TASKS = set(AUTO_CLASSES) - {"IMAGE_CLS", "MASKED_LM"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +29,18 @@ class BaseModel:
         model: In evaluation mode.
         task_type: PEFT's name of what it is for; None if PEFT has none (images).
         new: Names of the parameters that the base's files do not hold: a head that was drawn at random.
+        outline: Its modules, and what others call them.
     """
 
     name: str
     model: PreTrainedModel
     task_type: str | None
     new: frozenset[str]
+    outline: Outline
+
+    def module(self, name: str) -> str | None:
+        """Return what the model calls the module that an adapter or file calls `name`; None if it has none."""
+        return self.outline.module_of(name)
 
 
 def load_base_model(
@@ -53,18 +48,18 @@ def load_base_model(
     shapes: Mapping[str, tuple[int, ...]],
     *,
     also: Mapping[str, tuple[int, ...]] | None = None,
-    task_type: str | None = None,
+    named: Sequence[str] = (),
     labels: Sequence[str] | None = None,
     dtype: torch.dtype | str = "auto",
 ) -> BaseModel:
-    """Load `base` in the class whose modules have the names that an adapter or checkpoint uses.
+    """Load `base` in the class that has the modules of an adapter or checkpoint.
 
     Args:
         base: Id or local path.
-        shapes: Names of parameters or modules that must be found in the model, with the shapes of parameters (the
-            empty tuple for modules). A head's shape gives the number of classes.
+        shapes: Names of modules (each with the empty tuple) and parameters (with their shapes) that the class must
+            have, as any version of transformers calls them. A head's shape gives the number of classes.
         also: Further names that may be found there, and help to choose the class.
-        task_type: PEFT's name of the task, which decides if several classes fit alike.
+        named: Names of classes to try first, by `modules.named_classes`.
         labels: Names of the classes, if they are known.
         dtype: Type to load it in; "auto" is that of its files.
 
@@ -75,16 +70,29 @@ def load_base_model(
     if is_public():
         locate_base(base)  # refuses paths that strangers may not name, and downloads nothing
     try:
-        config = AutoConfig.from_pretrained(resolve_base(base))
-        chosen, config = _choose(base, config, shapes, also or {}, task_type)
-        if labels is not None and len(labels) == config.num_labels:
-            config.id2label = dict(enumerate(labels))
-            config.label2id = {label: index for index, label in enumerate(labels)}
+        with quiet():
+            config = AutoConfig.from_pretrained(resolve_base(base))
+        outline = choose_outline(
+            config.to_json_string(use_diff=False),
+            modules=[_module(name, shape) for name, shape in _all(shapes, also)],
+            named=(*named, *_classifiers(shapes)),
+        )
+        part = _part_of(config, outline)
+        _check_names(base, outline, shapes)
+        _fit_classes(base, outline, part, dict(_all(shapes, also)))
+        if labels is not None and len(labels) == part.num_labels:
+            part.id2label = dict(enumerate(labels))
+            part.label2id = {label: index for index, label in enumerate(labels)}
+        model_class = type(outline.model)
         with quiet(), torch.random.fork_rng(devices=[]):
-            model, loaded = getattr(transformers, AUTO_CLASSES[chosen]).from_pretrained(
-                resolve_base(base), config=config, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
+            model, loaded = model_class.from_pretrained(
+                resolve_base(base), config=part, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
             )
+    except ArchitectureError as error:
+        raise BaseModelError(f"The base model {base!r} cannot be loaded: {error}") from error
     except (OSError, ValueError) as error:
+        if isinstance(error, BaseModelError):
+            raise
         raise BaseModelError(
             f"The base model {base!r} could not be loaded: it is neither in an installed package, nor a local "
             "directory with a config.json and weights, nor reachable on the Hugging Face Hub; check the name or the "
@@ -92,61 +100,72 @@ def load_base_model(
         ) from error
     model.name_or_path = model.config._name_or_path = base
     new = frozenset(loaded["missing_keys"]) | {key for key, *_ in loaded["mismatched_keys"]}
-    return BaseModel(base, model.eval(), chosen if chosen in PEFT_TASKS else None, new)
+    return BaseModel(base, model.eval(), task_of(model_class, part), new, outline)
 
 
-def _choose(
-    base: str,
-    config: PreTrainedConfig,
-    shapes: Mapping[str, tuple[int, ...]],
-    also: Mapping[str, tuple[int, ...]],
-    task_type: str | None,
-) -> tuple[str, PreTrainedConfig]:
-    """Return the task whose class has most of the names, and the config with as many classes as the head has."""
-    best, found = None, -1
-    for task in sorted(AUTO_CLASSES, key=lambda task: task != task_type):
-        skeleton = _skeleton(task, config)
-        if skeleton is None:
-            continue
-        known = {name for name, _ in skeleton.named_modules()} | set(skeleton.state_dict())
-        count = len(known & (set(shapes) | set(also)))
-        if count > found:
-            best, found, names, state = task, count, known, skeleton.state_dict()
-    missing = sorted(set(shapes) - names) if best else sorted(shapes)
+def _all(
+    shapes: Mapping[str, tuple[int, ...]], also: Mapping[str, tuple[int, ...]] | None
+) -> list[tuple[str, tuple[int, ...]]]:
+    return [*shapes.items(), *((name, shape) for name, shape in (also or {}).items() if name not in shapes)]
+
+
+def _module(name: str, shape: tuple[int, ...]) -> str:
+    """Return the module of a name; of a parameter, the one that it belongs to."""
+    return name.rpartition(".")[0] if shape else name
+
+
+def _classifiers(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return the classes in which a head is looked for if an adapter brings one but does not say of which kind."""
+    heads = any(not set(HEADS).isdisjoint(name.split(".")) for name in shapes)
+    return [AUTO_CLASSES["SEQ_CLS"], "AutoModelForImageClassification"] if heads else []
+
+
+def _part_of(config: PreTrainedConfig, outline: Outline) -> PreTrainedConfig:
+    """Return the config of the chosen class: the whole, or that of a part such as the text half."""
+    wanted = type(outline.model.config)
+    if isinstance(config, wanted):
+        return config
+    return next(part for part in (getattr(config, name) for name in config.sub_configs) if isinstance(part, wanted))
+
+
+def _check_names(base: str, outline: Outline, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    missing = [name for name, shape in shapes.items() if outline.module_of(_module(name, shape)) is None]
     if missing:
         raise BaseModelError(
             f"The base model {base!r} has no {missing[0]}"
             + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else "")
             + ": it is another architecture than what is to be converted; name the base that belongs to it."
         )
-    shapes = dict(shapes) | {name: shape for name, shape in also.items() if name in state}
-    classes = {shape[0] for name, shape in shapes.items() if shape and tuple(state[name].shape) != shape}
-    if len(classes) == 1 and best in ("SEQ_CLS", "IMAGE_CLS", "TOKEN_CLS"):
-        config.num_labels = classes.pop()
-        state = _skeleton(best, config).state_dict()
-    for name, shape in shapes.items():
-        if shape and tuple(state[name].shape) != shape:
+
+
+def _fit_classes(base: str, outline: Outline, config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Give the configuration as many classes as the head has, and compare the shapes.
+
+    Raises:
+        BaseModelError: If a parameter has another shape in the base.
+    """
+    named = {name: shape for name, shape in shapes.items() if shape}
+    parameters = outline.parameters_of(named)
+    wanted = {parameters[name]: shape for name, shape in named.items() if parameters[name] in outline.shapes}
+    unlike = {shape[0] for name, shape in wanted.items() if outline.shapes[name] != shape}
+    state = outline.shapes
+    if len(unlike) == 1:
+        config.num_labels = unlike.pop()
+        empty = build_empty(type(outline.model), config)
+        state = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
+    for name, shape in wanted.items():
+        if state[name] != shape:
             raise BaseModelError(
-                f"{name} has shape {shape}, and {tuple(state[name].shape)} in the base model {base!r}: "
+                f"{name} has shape {shape}, and {state[name]} in the base model {base!r}: "
                 "name the base that belongs to it."
             )
-    return best, config
-
-
-def _skeleton(task: str, config: PreTrainedConfig) -> nn.Module | None:
-    """Return the model without numbers, None if the family has no such class."""
-    auto = getattr(transformers, AUTO_CLASSES[task])
-    if type(config) not in auto._model_mapping:
-        return None
-    with quiet(), torch.device("meta"):
-        return auto.from_config(config)
 
 
 def weight_matrix(module: nn.Module) -> torch.Tensor:
     """Return W (out, in) of a linear layer, whatever layout it keeps it in; a view, not a copy.
 
     Raises:
-        BaseModelError: If the module is not one.
+        BaseModelError: If the module is not a linear layer.
     """
     if not isinstance(module, (nn.Linear, Conv1D)):
         raise BaseModelError(f"A {type(module).__name__} is adapted, but only linear layers can be converted.")

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.adapters.adapter import Adapter
 from analysis.conversion.base_model import BaseModel
 
 
-def write_card(output: Path, what: str, adapter: Adapter, base: BaseModel, said: str, library: str = "peft") -> None:
+def write_card(
+    output: Path,
+    what: str,
+    adapter: Adapter,
+    base: BaseModel,
+    said: str,
+    library: str = "peft",
+    left_out: Sequence[str] = (),
+) -> None:
     """Write README.md, with the front matter that the Hub reads.
 
     Args:
@@ -18,8 +27,9 @@ def write_card(output: Path, what: str, adapter: Adapter, base: BaseModel, said:
         base: Its base model.
         said: What was lost, in a sentence or two.
         library: The one that loads it.
+        left_out: A sentence for each thing that was trained and is not in the result.
     """
-    labels = [label for _, label in sorted(base.model.config.id2label.items())]
+    labels = [label for _, label in sorted((base.model.config.id2label or {}).items())]
     lines = [
         "---",
         f"base_model: {base.name}",
@@ -34,5 +44,6 @@ def write_card(output: Path, what: str, adapter: Adapter, base: BaseModel, said:
         "",
         said,
         "",
+        *(["Left out:", "", *(f"- {one}" for one in left_out), ""] if left_out else []),
     ]
     (output / "README.md").write_text("\n".join(lines), encoding="utf-8")

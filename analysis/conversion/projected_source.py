@@ -1,21 +1,29 @@
-"""Any adapter that is not an SVFT adapter, or a whole fine-tuned model, ready to be brought into a pattern."""
+"""Any adapter that is not an SVFT adapter, or a whole fine-tuned model, ready to be converted."""
 
 from __future__ import annotations
 
+import warnings
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from peft import PeftModel, get_peft_model
 from peft.utils.other import ModulesToSaveWrapper
 
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.paths import WEIGHTS_FILE
+from analysis.common.errors import AdapterError
+from analysis.common.linear_algebra import dense_svd
 from analysis.conversion.base_model import BaseModel, load_base_model
-from analysis.conversion.checkpoint import open_checkpoint
+from analysis.conversion.checkpoint import Checkpoint, open_checkpoint
 from analysis.conversion.source import PREFIX
-from analysis.models.heads import HEADS
+from analysis.models.heads import HEADS, is_head
+from analysis.models.modules import named_classes, without_wrappers
 from svft import SvftConfig
+from svft.errors import SvftError
+from svft.model import refuse_unsupported
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,27 +33,37 @@ class ProjectedSource:
     Attributes:
         adapter: The open adapter.
         base: The base model, as it was.
-        head: Tensors of the trained head, by name in the base model.
+        modules: Name of each matrix that can be converted, in the adapter -> in the model.
+        head: Tensors of modules that were trained whole, by name in the model.
+        left_out: What was trained and cannot be converted, a sentence each.
     """
 
     adapter: Adapter
     base: BaseModel
+    modules: dict[str, str]
     head: dict[str, torch.Tensor]
+    left_out: list[str]
 
     @property
     def modules_to_save(self) -> list[str] | None:
         """Modules whose tensors are `head`."""
-        return sorted({_head_module(name) for name in self.head}) or None
+        return sorted({_whole_module(name) for name in self.head}) or None
 
     @property
     def task_type(self) -> str | None:
-        """PEFT's name of what the model is for; None if it needs a head that the files do not hold."""
-        drawn = {name for name in self.base.new if _head_module(name) is not None}
-        return None if drawn - set(self.head) else self.base.task_type
+        """PEFT's name of what the model is for; None if it needs a head that the files do not hold whole.
+
+        PEFT trains the head of a classifier whole by itself, which leaves no place for an update of it.
+        """
+        drawn = {name for name in self.base.new if is_head(name)}
+        adapted = any(is_head(module) for module in self.modules.values())
+        return None if adapted or drawn - set(self.head) else self.base.task_type
 
     def attach(self, config: SvftConfig) -> PeftModel:
-        """Return the base with a new SVFT adapter named "default", M = 0, and the trained head."""
-        model = get_peft_model(self.base.model, config)
+        """Return the base with a new SVFT adapter named "default", M = 0, and what was trained whole."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between versions of PEFT and transformers
+            model = get_peft_model(self.base.model, config)
         for name, module in model.named_modules():
             if isinstance(module, ModulesToSaveWrapper):
                 stem = name.removeprefix(PREFIX) + "."
@@ -58,30 +76,92 @@ class ProjectedSource:
         matrix = self.adapter.matrix(name)
         return torch.from_numpy(matrix.coefficients()), matrix.energy
 
+    def factors(self, name: str, rank: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+        """Return B (out, r), A (r, in) float32, whose product is nearest to ΔW, and all singular values of ΔW."""
+        found = dense_svd(self.adapter.dense_update(name))
+        root = np.sqrt(found.values[:rank])
+        B, A = found.P[:, :rank] * root, (found.Q[:, :rank] * root).T
+        return torch.from_numpy(B).float(), torch.from_numpy(A).float(), found.values
+
 
 def load_projected(adapter: Adapter, base: str | None = None) -> ProjectedSource:
-    """Load the base of an adapter that `open_adapter` projects, and its trained head.
+    """Load the base of an adapter that `open_adapter` projects, and the modules that were trained whole beside it.
 
-    Of a whole fine-tuned model only the matrices and the head are carried over, for SVFT has no place for the rest.
+    Of a whole fine-tuned model only the matrices and the head are carried over: the rest has no place in an adapter.
 
     Raises:
+        AdapterError: If none of the matrices can be converted.
         BaseModelError: If the base cannot be loaded.
     """
-    file = Path(adapter.path) / WEIGHTS_FILE
-    checkpoint = open_checkpoint(file if file.is_file() else adapter.path)
-    keys = {name.removeprefix(PREFIX): name for name in adapter.head if _head_module(name) is not None}
-    shapes = {name: checkpoint.shapes[key] for name, key in keys.items()}
+    path = Path(adapter.path)
+    file = path / WEIGHTS_FILE if path.is_dir() else path
+    whole = not file.is_file()
+    checkpoint = open_checkpoint(path if whole else file)
+    heads = {without_wrappers(name): checkpoint.shapes[name] for name in adapter.head if is_head(name)}
+    names = {name: () for name in adapter.names if ".experts." not in name}
     found = load_base_model(
         base or adapter.base,
-        dict.fromkeys(adapter.names, ()) | shapes,
-        also={} if file.is_file() else checkpoint.shapes,  # a whole model: all its names tell its class
-        task_type=adapter.config.get("task_type"),
+        names if whole else names | heads,
+        also=heads,
+        named=[*named_classes(adapter.config), adapter.weights.names.model_class or ""],
     )
-    return ProjectedSource(adapter, found, {name: checkpoint.read(key) for name, key in keys.items()})
+    modules, left_out = _convertible(adapter, found)
+    head, others = _trained_whole(adapter, checkpoint, found, set(modules.values()), whole)
+    left_out += [f"{one.name}: {one.reason}" for one in adapter.left_out] + others
+    return ProjectedSource(adapter, found, modules, head, left_out)
 
 
-def _head_module(name: str) -> str | None:
-    """Return the module of the head that a tensor belongs to, None for any other tensor."""
-    parts = name.removeprefix(PREFIX).split(".")
-    place = next((place for place, part in enumerate(parts) if part in HEADS), None)
-    return None if place is None else ".".join(parts[: place + 1])
+def _convertible(adapter: Adapter, base: BaseModel) -> tuple[dict[str, str], list[str]]:
+    """Return the matrices that are linear layers of the model, by name there, and a sentence on each other one."""
+    modules, left_out = {}, []
+    for name in adapter.names:
+        own = base.module(name)
+        if own is None:
+            left_out.append(f"{name}: It is part of a fused weight of the model, which PEFT adapts as a whole.")
+            continue
+        parent = base.model.get_submodule(own.rpartition(".")[0])
+        try:
+            refuse_unsupported(own, base.model.get_submodule(own), parent, base.model)
+        except SvftError as error:
+            left_out.append(str(error))
+            continue
+        modules[name] = own
+    if not modules:
+        raise AdapterError(f"No matrix of {adapter.path} can be converted. {left_out[0]}")
+    return modules, left_out
+
+
+def _trained_whole(
+    adapter: Adapter, checkpoint: Checkpoint, base: BaseModel, adapted: set[str], whole: bool
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Return the tensors of modules that were saved whole, by name in the model, and sentences on what is left out."""
+    parameters = base.outline.parameters_of(adapter.head)
+    state = base.model.state_dict()
+    head, by_module = {}, defaultdict(dict)
+    for name, parameter in parameters.items():
+        if any(map(_is_saved_as_head, parameter.split("."))) if whole else parameter in state:
+            by_module[_whole_module(parameter)][parameter] = name
+    for module, tensors in by_module.items():
+        own = {key for key in state if key.startswith(f"{module}.")}
+        fits = all(state[key].shape == checkpoint.shapes[name] for key, name in tensors.items() if key in state)
+        free = not any(one == module or one.startswith(f"{module}.") for one in adapted)
+        if own == set(tensors) and fits and free:
+            head |= {key: checkpoint.read(name) for key, name in tensors.items()}
+    rest = [name for name, parameter in parameters.items() if parameter not in head]
+    if whole and rest:
+        return head, [f"{len(rest)} tensors outside the matrices, which an adapter cannot hold (embeddings, norms, …)"]
+    return head, [
+        f"{without_wrappers(name)}: It was trained beside the matrices, and SVFT has no place for it." for name in rest
+    ]
+
+
+def _whole_module(parameter: str) -> str:
+    """Return the module that is saved if a parameter was trained whole: the head, or the one it belongs to."""
+    parts = parameter.split(".")
+    place = next((place for place, part in enumerate(parts) if _is_saved_as_head(part)), len(parts) - 2)
+    return ".".join(parts[: place + 1])
+
+
+def _is_saved_as_head(part: str) -> bool:
+    """Whether PEFT saves a module with this last part of its name as the head: it asks only how the name ends."""
+    return part.endswith(HEADS)

@@ -17,6 +17,7 @@ from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.common.errors import AdapterError
 from analysis.conversion.base_model import BaseModel, load_base_model
 from analysis.conversion.checkpoint import open_checkpoint
+from analysis.models.modules import named_classes
 from analysis.models.refusals import refusals
 from analysis.training.evaluation import read_evaluation
 from svft import SvftConfig
@@ -48,6 +49,16 @@ class Source:
         """The adapted layers by module name, in the adapter's order."""
         model = self.model.get_base_model()
         return {name: model.get_submodule(name) for name in self.adapter.names}
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """Name of each matrix in the adapter -> in the model; the same."""
+        return {name: name for name in self.adapter.names}
+
+    @property
+    def left_out(self) -> list[str]:
+        """What cannot be converted: nothing."""
+        return []
 
     @property
     def modules_to_save(self) -> list[str] | None:
@@ -138,7 +149,7 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
     found = load_base_model(
         base,
         dict.fromkeys(adapter.names, ()) | shapes,
-        task_type=adapter.config.get("task_type"),
+        named=named_classes(adapter.config),
         labels=measured and measured.labels,
         dtype=_dtype(adapter),
     )

@@ -1,4 +1,4 @@
-"""SVFT → LoRA of rank r in PEFT's format: the best approximation of each update, computed through M.
+"""Anything → LoRA of rank r in PEFT's format: the best approximation of each update; of SVFT's computed through M.
 
 U and V have orthonormal columns, so with M = P S Qᵀ the singular value decomposition of ΔW = U M Vᵀ is
 (UP) S (VQ)ᵀ, and its leading r terms are the best approximation of rank r (Eckart & Young 1936). B = UP√S and
@@ -14,20 +14,22 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import save_file
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
+from analysis.adapters.opening import open_adapter
 from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import sparse, svd
 from analysis.conversion import Steps
 from analysis.conversion.cards import write_card
 from analysis.conversion.checkpoint import open_checkpoint
+from analysis.conversion.projected_source import ProjectedSource, load_projected
 from analysis.conversion.source import PREFIX, Source, load_source, loss, row
 
 
 def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None = None) -> Steps:
-    """Write the SVFT adapter in `path` as a LoRA adapter of one rank to `output`, with lora_alpha = rank.
+    """Write the adapter, or whole fine-tuned model, in `path` as a LoRA adapter of one rank to `output`.
 
+    Its lora_alpha is the rank, so that the update is BA.
     A matrix of fewer than `rank` directions is filled up with zeros: servers of LoRA want one rank.
 
     Yields:
@@ -39,22 +41,26 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
         BaseModelError: If the base cannot be loaded.
         UserError: If the base is not the adapter's.
     """
-    source, output = load_source(path, base), Path(output)
-    largest = int(source.adapter.matrices["n"].max())
+    adapter, output = open_adapter(path, base), Path(output)
+    source = load_projected(adapter, base) if adapter.projected else load_source(path, base)
+    largest = int(adapter.matrices.set_index("name").loc[list(source.modules), "n"].max())
     if not 1 <= rank <= largest:
         raise AdapterError(f"A LoRA of this adapter has a rank from 1 to {largest}, not {rank}.")
-    yield len(source.adapter.names)
+    yield len(source.modules)
     tensors, lost, energy = {}, 0.0, 0.0
-    for name in source.adapter.names:
-        B, A, values = factors(source, name, rank)
-        tensors[f"{PREFIX}{name}.lora_A.weight"] = A
-        tensors[f"{PREFIX}{name}.lora_B.weight"] = B
+    for name, module in source.modules.items():
+        B, A, values = source.factors(name, rank) if adapter.projected else factors(source, name, rank)
+        short = rank - len(A)
+        tensors[f"{PREFIX}{module}.lora_A.weight"] = nn.functional.pad(A, (0, 0, 0, short))
+        tensors[f"{PREFIX}{module}.lora_B.weight"] = nn.functional.pad(B, (0, short))
         change = loss(float(np.linalg.norm(values)), float(np.linalg.norm(values[rank:])))
         lost, energy = lost + change["error"] ** 2, energy + change["update_norm"] ** 2
-        yield row(source.adapter, name, rank=int(np.count_nonzero(values[:rank])), **change)
-    checkpoint = open_checkpoint(source.adapter.path / WEIGHTS_FILE)
-    tensors |= {name: checkpoint.read(name) for name in source.adapter.head}
-    modules = [source.model.get_base_model().get_submodule(name).base_layer for name in source.adapter.names]
+        yield row(adapter, name, rank=int(np.count_nonzero(values[:rank])), **change)
+    if adapter.projected:
+        tensors |= {PREFIX + name: tensor for name, tensor in source.head.items()}
+    else:
+        checkpoint = open_checkpoint(adapter.path / WEIGHTS_FILE)
+        tensors |= {name: checkpoint.read(name) for name in adapter.head}
     config = LoraConfig(
         r=rank,
         lora_alpha=rank,  # their ratio is what PEFT multiplies BA by
@@ -62,7 +68,7 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
         modules_to_save=source.modules_to_save,
         task_type=source.task_type,
         base_model_name_or_path=source.base.name,
-        fan_in_fan_out=all(isinstance(module, Conv1D) for module in modules),
+        fan_in_fan_out=any(map(source.base.outline.is_transposed, source.modules.values())),
         inference_mode=True,
     )
     output.mkdir(parents=True, exist_ok=True)
@@ -71,11 +77,13 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
     write_card(
         output,
         f"LoRA of rank {rank}",
-        source.adapter,
+        adapter,
         source.base,
         f"The best approximation of rank {rank} of each update. Lost: {_ratio(lost, energy):.2%} of the energy "
         "‖ΔW‖² of the whole adapter.",
+        left_out=source.left_out,
     )
+    return source.left_out
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -83,7 +91,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def factors(source: Source, name: str, rank: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-    """Return B (out, rank), A (rank, in) float32, and all singular values of ΔW, of one matrix."""
+    """Return B (out, r), A (r, in) float32, r at most `rank`, and all singular values of ΔW, of one matrix."""
     layer = source.layers[name]
     U, V = (side.detach().float().cpu() for side in layer.get_basis(source.adapter_name))
     M = source.coefficients(name).numpy()
@@ -97,16 +105,13 @@ def factors(source: Source, name: str, rank: int) -> tuple[torch.Tensor, torch.T
     root = torch.from_numpy(np.sqrt(found.values[:kept])).float()
     B = U @ torch.from_numpy(found.P[:, :kept]).float() * root
     A = (V @ torch.from_numpy(found.Q[:, :kept]).float() * root).T
-    if kept < rank:
-        B, A = nn.functional.pad(B, (0, rank - kept)), nn.functional.pad(A, (0, 0, 0, rank - kept))
     return B, A, found.values
 
 
-def _targets(source: Source) -> list[str]:
+def _targets(source: Source | ProjectedSource) -> list[str]:
     """Return the last parts of the modules' names, which is what servers expect, if they name no others as well."""
-    names = set(source.adapter.names)
+    names = set(source.modules.values())
     ends = {name.rpartition(".")[2] for name in names}
-    modules = source.model.get_base_model().named_modules()
-    meant = {name.removesuffix(".base_layer") for name, module in modules if isinstance(module, (nn.Linear, Conv1D))}
-    named = {name for name in meant if name.rpartition(".")[2] in ends}
+    modules = source.base.outline.modules
+    named = {name for name in modules if source.base.outline.is_linear(name) and name.rpartition(".")[2] in ends}
     return sorted(ends) if named == names else sorted(names)

@@ -65,8 +65,8 @@ def svft_steps(
     with refusals():
         model = source.attach(_config(source, pattern, off_diag, budget, seed))
     lost, energy = 0.0, 0.0
-    for name in adapter.names:
-        layer = model.get_base_model().get_submodule(name)
+    for name, module in source.modules.items():
+        layer = model.get_base_model().get_submodule(module)
         M, whole = source.own_coefficients(name)
         rows, cols = layer.coefficient_positions("default")
         values = M[rows.cpu(), cols.cpu()]
@@ -83,7 +83,9 @@ def svft_steps(
         source.base,
         "The update restricted to the pattern, not trained in it. "
         f"Lost: {lost / energy if energy else 0:.2%} of the energy ‖ΔW‖² of the whole adapter.",
+        left_out=source.left_out,
     )
+    return source.left_out
 
 
 def _config(
@@ -95,7 +97,7 @@ def _config(
     return SvftConfig(
         **size,
         seed=seed,
-        target_modules=list(source.adapter.names),
+        target_modules=list(source.modules.values()),
         modules_to_save=source.modules_to_save,
         task_type=source.task_type,
         base_model_name_or_path=source.base.name,
@@ -105,13 +107,14 @@ def _config(
 
 def _best_places(source: Source | ProjectedSource, off_diag: int | None, budget: int | None) -> dict[str, list]:
     """Return the (i, j) of the largest |M_ij| of each matrix."""
-    n = source.adapter.matrices["n"].tolist()
+    rows = source.adapter.matrices.set_index("name")
+    n = rows.loc[list(source.modules), "n"].tolist()
     if (off_diag is None) == (budget is None):
         raise AdapterError("The best entries need a size: give off_diag or a budget, one of them.")
     sizes = spread_budget(budget, n) if budget is not None else [pattern_size(size, off_diag) for size in n]
     places = {}
-    for name, k in zip(source.adapter.names, sizes):
+    for (name, module), k in zip(source.modules.items(), sizes):
         M, _ = source.own_coefficients(name)
         flat = M.abs().flatten().topk(k).indices
-        places[name] = torch.stack([flat // len(M), flat % len(M)], dim=1).tolist()
+        places[module] = torch.stack([flat // len(M), flat % len(M)], dim=1).tolist()
     return places

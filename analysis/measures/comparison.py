@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
+from analysis.adapters.projected_adapter import ProjectedAdapter
 from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import Svd, dense_svd, sparse, svd
 
@@ -75,6 +77,19 @@ class Shared:
         return f"Compared on the {len(self.names)} matrices that both adapt; left out: {', '.join(parts)}."
 
 
+@lru_cache(maxsize=4)
+def counterparts(a: Adapter, b: Adapter) -> dict[str, str]:
+    """Return the matrices that two adapters both adapt: name in the first -> in the second.
+
+    They are the same if they are one module of the base model, whatever the version of transformers called it that
+    each was trained with.
+    """
+    names = next((of.weights.names for of in (a, b) if isinstance(of, ProjectedAdapter)), None)
+    modules = {(names and names.module(name)) or name: name for name in b.names}
+    own = {name: (names and names.module(name)) or name for name in a.names}
+    return {name: modules[module] for name, module in own.items() if module in modules}
+
+
 def shared(a: Adapter, b: Adapter) -> Shared:
     """Return which matrices two adapters both adapt.
 
@@ -85,12 +100,13 @@ def shared(a: Adapter, b: Adapter) -> Shared:
         {row["name"]: (row["out"], row["in"]) for row in of.matrices[["name", "out", "in"]].to_dict("records")}
         for of in (a, b)
     )
-    both = [name for name in shapes_a if name in shapes_b]
+    both = counterparts(a, b)
+    seconds = set(both.values())
     found = Shared(
-        names=[name for name in both if shapes_a[name] == shapes_b[name]],
-        only_a=[name for name in shapes_a if name not in shapes_b],
-        only_b=[name for name in shapes_b if name not in shapes_a],
-        unlike=[name for name in both if shapes_a[name] != shapes_b[name]],
+        names=[name for name, other in both.items() if shapes_a[name] == shapes_b[other]],
+        only_a=[name for name in shapes_a if name not in both],
+        only_b=[name for name in shapes_b if name not in seconds],
+        unlike=[name for name, other in both.items() if shapes_a[name] != shapes_b[other]],
     )
     if not found.names:
         raise AdapterError(
@@ -109,8 +125,9 @@ def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float
         The matrix; and the estimated relative error of its ΔW, which is above `TOLERANCE` if the singular vectors
         of the two are not the same (another base, other precision, rotated vectors).
     """
-    matrix = b.matrix(name)
-    own, stored = a.signature(name), b.signature(name)
+    other = counterparts(a, b)[name]
+    matrix = b.matrix(other)
+    own, stored = a.signature(name), b.signature(other)
     m = min(own.shape[1], stored.shape[1])
     own, stored = own[:, :m], stored[:, :m]
     if np.array_equal(own, stored):
@@ -150,7 +167,7 @@ def compare_matrix(a: Adapter, b: Adapter, name: str) -> dict:
     }
     dense = None
     if first.outside is not None and second.outside is not None:
-        dense = tuple(of.dense_update(name) for of in (a, b))
+        dense = (a.dense_update(name), b.dense_update(counterparts(a, b)[name]))
     unknown = dense is not None and any(update is None for update in dense)
     if error > TOLERANCE or unknown or not (first.update_norm and second.update_norm):
         missing = ("cosine", "chance_cosine", "overlap_left", "chance_left", "overlap_right", "chance_right")

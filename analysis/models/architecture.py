@@ -156,7 +156,6 @@ def _build(name: str, config: str) -> Architecture:
     from analysis.models.loading import build_from_config, linear_shapes
 
     values = json.loads(config)
-    _check_sizes(values)
     try:
         model = build_from_config(config_from_values(values))
     except ArchitectureError:
@@ -187,13 +186,17 @@ def config_from_values(values: Mapping[str, Any]) -> Any:
     """
     from transformers import CONFIG_MAPPING, AutoConfig
 
+    from analysis.common.compat import decoded_floats
+
+    _check_sizes(values)
     family = values.get("model_type")
     if family not in CONFIG_MAPPING:
         raise ArchitectureError(
             f"transformers has no architecture {family!r}; a model that brings code of its own is not built."
         )
     left_out = ("model_type", "auto_map", "quantization_config", "transformers_version", "torch_dtype", "dtype")
-    return AutoConfig.for_model(family, **{key: value for key, value in values.items() if key not in left_out})
+    kept = {key: value for key, value in values.items() if key not in left_out}
+    return AutoConfig.for_model(family, **decoded_floats(kept))
 
 
 _TOO_LARGE = "{} is larger than 1 MB: a model's config.json is expected."

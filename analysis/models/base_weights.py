@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,11 @@ from analysis.common.errors import AdapterError
 from analysis.common.settings import may_open
 from analysis.common.tensor_files import FLOATS, TensorFiles, model_files
 from analysis.models.experts import INTERLEAVED, FusedExperts, Slot, fused_experts, other_names, split_expert
-from analysis.models.modules import module_name
 from analysis.models.packages import PACKAGED_BASES, resolve_base
+from analysis.models.tensor_names import TensorNames
 
 if TYPE_CHECKING:
     import torch
-
-# Models whose linear layers are Conv1D: their files keep W transposed, (in, out).
-_TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp")
 
 
 class BaseWeights:
@@ -28,29 +25,36 @@ class BaseWeights:
         directory: Where its files are.
         config: Its config.json.
         files: Its tensors.
+        names: Which tensor is the weight of which module.
         experts: Fused experts, by the name of the module that holds them.
     """
 
     def __init__(
-        self, directory: Path, config: dict[str, Any] | None = None, files: TensorFiles | None = None
+        self,
+        directory: Path,
+        config: dict[str, Any] | None = None,
+        files: TensorFiles | None = None,
+        *,
+        modules: Sequence[str] = (),
+        named: Sequence[str] = (),
     ) -> None:
         """Read the config and the headers of its files, unless they were read already.
+
+        Args:
+            directory: Where they are.
+            config: Its config.json.
+            files: Its tensors.
+            modules: What an adapter calls the modules that it adapts, which tells the class of the model.
+            named: Classes that the adapter names, by `modules.named_classes`.
 
         Raises:
             AdapterError: If they are missing or damaged.
         """
         self.directory = directory
         self.config = read_json(directory / "config.json") if config is None else config
-        family = self.family
         self.files = TensorFiles(model_files(directory)) if files is None else files
-        self.experts = fused_experts(self.files.tensors, family)
-        # Adapters and files disagree on what a name begins with ("bert.encoder…" or "encoder…"): names are compared
-        # from their end, back to the list of blocks at least.
-        self._names: dict[str, list[tuple[list[str], str]]] = defaultdict(list)
-        for key in self.files.tensors:
-            stem, _, part = key.rpartition(".")
-            for name in {key, f"{module_name(stem, family)}.{part}"}:
-                self._names[_tail(name)].append((name.split("."), key))
+        self.names = TensorNames(self.config, self.files.tensors, modules, named)
+        self.experts = fused_experts(self.files.tensors, self.family)
 
     @property
     def family(self) -> str | None:
@@ -60,21 +64,15 @@ class BaseWeights:
 
     def find(self, module: str) -> str | None:
         """Return the name of the tensor that is the weight of `module`, None if there is none, or more than one."""
-        return self.find_tensor(f"{module}.weight")
+        return self.names.find(module)
 
     def find_tensor(self, name: str) -> str | None:
         """Return what these files call the tensor that others call `name`, None if that is not clear."""
-        parts = name.split(".")
-        best, keys = 0, set()
-        for own, key in self._names.get(_tail(name), []):
-            common = _common_end(own, parts)
-            if _block(parts) is None and common < min(len(own), len(parts)):
-                continue  # outside the blocks, one name must be the end of the other
-            if common > best:
-                best, keys = common, {key}
-            elif common == best:
-                keys.add(key)
-        return keys.pop() if len(keys) == 1 else None
+        return self.names.find_tensor(name)
+
+    def is_transposed(self, module: str) -> bool:
+        """Whether the files keep the weight of a module as (in, out), which Conv1D does."""
+        return self.names.is_transposed(module)
 
     def slot(self, module: str) -> Slot | None:
         """Return where the weight of a module is in the files, None if there is none, or more than one.
@@ -106,10 +104,6 @@ class BaseWeights:
     def _fused_in_files(self, container: str) -> FusedExperts | None:
         key = self.find_tensor(f"{container}.down_proj") or self.find_tensor(f"{container}.down_proj.weight")
         return self.experts.get(key.removesuffix(".weight").rpartition(".")[0]) if key else None
-
-    def is_transposed(self, module: str) -> bool:
-        """Whether the files keep the weight of a module as (in, out), which Conv1D does."""
-        return self.family in _TRANSPOSED
 
     def shape(self, module: str) -> tuple[int, int]:
         """Return (out, in) of the weight of a linear layer, from the header.
@@ -158,8 +152,7 @@ class BaseWeights:
                 "could be compared; choose the same base model in float32, bfloat16 or float16."
             )
         return (
-            f"The base model in {self.directory} has no weight for {module}; name the base model that the adapter was "
-            "trained on."
+            f"The base model in {self.directory} has no weight for {module}, which {self.names.why_missing(module)}."
         )
 
 
@@ -210,23 +203,3 @@ def _in_hub_cache(base: str, revision: str | None) -> Path | None:
         return Path(snapshot_download(base, revision=revision, local_files_only=True))
     except (HFValidationError, OSError, ValueError):
         return None
-
-
-def _tail(name: str) -> str:
-    """Return the end of a name from its list of blocks on ("layer.0.attention.self.query"); its last part without."""
-    parts = name.split(".")
-    block = _block(parts)
-    return ".".join(parts[max(block - 1, 0) :] if block is not None else parts[-2:])
-
-
-def _block(parts: list[str]) -> int | None:
-    return next((place for place, part in enumerate(parts) if part.isdigit()), None)
-
-
-def _common_end(a: list[str], b: list[str]) -> int:
-    count = 0
-    for x, y in zip(reversed(a), reversed(b)):
-        if x != y:
-            break
-        count += 1
-    return count

@@ -139,3 +139,9 @@ def other_names(module: str) -> Iterator[str]:
             yield f"{parent}.{alias}"
         if part == alias:
             yield f"{parent}.{own}"
+
+
+def usual_name(module: str) -> str:
+    """Return the name that a projection of one expert has in most families; any other module keeps its own."""
+    split = split_expert(module)
+    return ".".join(map(str, split)) if split else module

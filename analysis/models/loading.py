@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,15 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_MAPPING,
     AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
     AutoModelForImageClassification,
-    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -28,9 +24,9 @@ from transformers import (
 )
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.pytorch_utils import Conv1D
-from transformers.utils import logging as transformers_logging
 
 from analysis.common.errors import BaseModelError
+from analysis.models.classes import build_empty, candidates, quiet
 from analysis.models.heads import is_head
 from analysis.models.modules import inside_block
 from analysis.models.packages import DEFAULT_BASE as DEFAULT_BASE
@@ -81,26 +77,26 @@ def build_without_weights(base: str) -> PreTrainedModel:
 
 
 def build_from_config(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Return a model on torch's meta device: its modules and their shapes, no numbers.
+    """Return a model on torch's meta device, in the class as which it is fine-tuned: modules and shapes, no numbers.
 
-    A language model if the configuration names one (`architectures`), else a classifier of images or texts if
-    the family has one, else the bare model.
+    That is the class that the configuration names (`architectures`). A bare encoder, or one with the head of its
+    pretraining, is fine-tuned as a classifier of texts or images if the family has one.
     """
-    with quiet(), torch.device("meta"):
-        return _trained_as(config).from_config(config, dtype=dtype)
+    return build_empty(*_trained_as(config), dtype)
 
 
-def _trained_as(config: PreTrainedConfig) -> type:
-    """Return the auto class as which a model of this configuration is fine-tuned."""
-    of, named = type(config), set(config.architectures or ())
-    for auto, mapping in (
-        (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
-        (AutoModelForSeq2SeqLM, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING),
-    ):
-        if of in mapping and mapping[of].__name__ in named:
-            return auto
-    has_head = of in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING or of in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-    return _classifier(config) if has_head else AutoModel
+def _trained_as(config: PreTrainedConfig) -> tuple[type, PreTrainedConfig]:
+    of = type(config)
+    named = [
+        model_class for model_class, _ in candidates(config) if model_class.__name__ in (config.architectures or ())
+    ]
+    encoder = {mapping[of] for mapping in (MODEL_MAPPING, MODEL_FOR_MASKED_LM_MAPPING) if of in mapping}
+    if named and (named[0] not in encoder or config.sub_configs):
+        return named[0], config
+    for mapping in (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING):
+        if of in mapping and not config.sub_configs:
+            return mapping[of], config
+    return next(candidates(config))
 
 
 def linear_shapes(model: nn.Module) -> dict[str, tuple[int, int]]:
@@ -217,18 +213,3 @@ def _cannot_load(base: str) -> str:
         f"The base model {base!r} could not be loaded: it is neither in an installed package, nor a local "
         "directory with a config.json, nor reachable on the Hugging Face Hub; check the name or the network."
     )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from announcing the new head, which is meant, and from drawing its own progress bar."""
-    verbosity = transformers_logging.get_verbosity()
-    progress = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if progress:
-            transformers_logging.enable_progress_bar()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from analysis.common.errors import UserError
 
@@ -26,6 +27,22 @@ _VIT_NAMES = {
     r"attention\.output\.dense$": "attention.o_proj",
     r"intermediate\.dense$": "mlp.fc1",
     r"output\.dense$": "mlp.fc2",
+}
+
+# What trainers wrap modules in: torch.compile, data parallel, FSDP, checkpointing, PEFT.
+_WRAPPERS = frozenset(
+    ("_orig_mod", "module", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer")
+)
+_PEFT = "base_model.model."
+
+# PEFT's name of a task -> transformers' class for it.
+AUTO_CLASSES = {
+    "SEQ_CLS": "AutoModelForSequenceClassification",
+    "CAUSAL_LM": "AutoModelForCausalLM",
+    "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM",
+    "TOKEN_CLS": "AutoModelForTokenClassification",
+    "QUESTION_ANS": "AutoModelForQuestionAnswering",
+    "FEATURE_EXTRACTION": "AutoModel",
 }
 
 KNOWN_FAMILIES = frozenset(_PREFIXES)
@@ -73,3 +90,25 @@ def module_name(module: str, family: str | None) -> str:
     for old, new in _VIT_NAMES.items() if family == "vit" else ():
         name = re.sub(old, new, name)
     return name
+
+
+def without_wrappers(name: str) -> str:
+    """Return the name of a module or parameter without the wrappers that training put around it, wherever they are."""
+    bare = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+    while bare.startswith(_PEFT):
+        bare = bare.removeprefix(_PEFT)
+    return bare
+
+
+def named_classes(config: Mapping[str, Any]) -> list[str]:
+    """Return the classes that an adapter's config, or a model's, names.
+
+    Args:
+        config: Values of an adapter_config.json (`auto_mapping`, `task_type`) or of a config.json (`architectures`).
+    """
+    mapping = config.get("auto_mapping")
+    named = [mapping.get("base_model_class") if isinstance(mapping, Mapping) else None]
+    named.append(AUTO_CLASSES.get(str(config.get("task_type"))))
+    architectures = config.get("architectures")
+    named += architectures if isinstance(architectures, list) else []
+    return [name for name in named if isinstance(name, str)]

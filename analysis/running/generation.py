@@ -19,7 +19,7 @@ from analysis.adapters.paths import CONFIG_FILE
 from analysis.common.compat import keep_boft_from_compiling
 from analysis.common.errors import AdapterError
 from analysis.models.base_weights import locate_base
-from analysis.models.loading import quiet
+from analysis.models.classes import quiet
 from analysis.models.refusals import refusals
 from analysis.running.inference import dialled
 from analysis.running.loading import require_trusted

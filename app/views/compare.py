@@ -14,7 +14,7 @@ from analysis.figures.comparison_map import LIKENESSES, comparison_map
 from analysis.figures.two_energies import two_energies
 from analysis.figures.two_spectra import two_spectra
 from analysis.measures.coefficients import entries
-from analysis.measures.comparison import comparison_table, differences, shared
+from analysis.measures.comparison import comparison_table, counterparts, differences, shared
 from app import data, figures, selection
 from app.selection import VIEWS, Opened
 from app.views import progress
@@ -59,8 +59,8 @@ def show(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
 
 
 def _coefficients(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
-    of = [data.matrix(adapter, chosen.matrix) for adapter in (chosen.adapter, other)]
-    cells = [data.table(entries, adapter, chosen.matrix) for adapter in (chosen.adapter, other)]
+    of = [data.matrix(adapter, matrix) for adapter, matrix in _both(chosen, other)]
+    cells = [data.table(entries, adapter, matrix) for adapter, matrix in _both(chosen, other)]
     limit = common_limit(*cells)
     st.header(f"{of[0].label} · one colour scale, ±{limit:.3g}", anchor=False)
     if sentence := _fading(*(matrix.update_norm for matrix in of), names):
@@ -92,7 +92,7 @@ def _fading(first: float, second: float, names: tuple[str, str]) -> str | None:
 
 
 def _spectra(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
-    of = [data.matrix(adapter, chosen.matrix) for adapter in (chosen.adapter, other)]
+    of = [data.matrix(adapter, matrix) for adapter, matrix in _both(chosen, other)]
     look = {"names": names, "patterns": tuple(matrix.pattern for matrix in of), "theme": figures.theme()}
     tables = _tables(chosen, other)
     st.header(of[0].label, anchor=False)
@@ -113,7 +113,12 @@ def _spectra(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
 
 
 def _tables(chosen: Opened, other: Adapter) -> list[dict]:
-    return [data.spectral_tables(adapter, chosen.matrix)[0] for adapter in (chosen.adapter, other)]
+    return [data.spectral_tables(adapter, matrix)[0] for adapter, matrix in _both(chosen, other)]
+
+
+def _both(chosen: Opened, other: Adapter) -> list[tuple[Adapter, str]]:
+    """Return both adapters, each with its own name of the selected matrix."""
+    return [(chosen.adapter, chosen.matrix), (other, counterparts(chosen.adapter, other)[chosen.matrix])]
 
 
 def _map(chosen: Opened, other: Adapter, job: Job) -> None:
@@ -157,14 +162,14 @@ def _draw_map(chosen: Opened, job: Job, likeness: str) -> None:
 
 def _differences(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
     tables = _tables(chosen, other)
-    for position, adapter in enumerate((chosen.adapter, other)):
-        _, job = data.spectral_tables(adapter, chosen.matrix)
+    for position, (adapter, matrix) in enumerate(_both(chosen, other)):
+        _, job = data.spectral_tables(adapter, matrix)
         if job is not None:
             progress.follow(
                 job,
                 f"Measuring {names[position]}",
-                key=f"matrix-{position}-{chosen.matrix}",
-                restart=lambda adapter=adapter: data.restart_matrix(adapter, chosen.matrix),
+                key=f"matrix-{position}-{matrix}",
+                restart=lambda adapter=adapter, matrix=matrix: data.restart_matrix(adapter, matrix),
                 seen=len(tables[position]),
             )
     if all("summarize" in found for found in tables):

@@ -69,7 +69,7 @@ def show(chosen: Opened) -> None:
 @st.dialog("Convert this adapter", width="large", on_dismiss=dialogs.close)
 def _dialog(adapter: Adapter) -> None:
     """Ask what to, convert in a process of its own, and offer the result with what each matrix lost."""
-    offered = ["svft"] if adapter.projected else list(_LABELS)
+    offered = ["svft", "lora"] if adapter.projected else list(_LABELS)
     to = st.segmented_control(
         "Convert to", offered, default=offered[0], format_func=_LABELS.get, required=True, key="convert-to"
     )

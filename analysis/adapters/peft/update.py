@@ -24,6 +24,7 @@ from analysis.adapters.recognise import Recognised
 from analysis.common.errors import AdapterError
 from analysis.models.base_weights import BaseWeights
 from analysis.models.experts import split_expert
+from analysis.models.modules import named_classes
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,7 @@ class PeftAdapter:
         tensors = sort_tensors(recognised.files, recognised.config["peft_type"])
         self.head, self.left_out = tensors.head, tensors.left_out
         self._tensors, self._shared, self._copies = tensors.modules, tensors.shared, tensors.copies
+        self.names, self.classes = list(self._tensors), named_classes(self.config)
         self._experts: dict[str, ExpertLora] = {}
         self._largest = (0, 0)  # sides of the largest weights, which size what all modules share
         self.method = " ".join([self.kind, *self._size()])
