@@ -1,9 +1,9 @@
 """The basis of an adapter: recognising it again, and bringing an adapter's coefficients into it.
 
 Coefficients mean something only against the singular vectors they were trained with, and an SVD is unique only up to
-signs, and up to rotations where singular values coincide or vanish. An adapter therefore carries, for each matrix, a
-fingerprint of the weight as it was when decomposed and a small signature of both bases: two fixed random projections
-of each singular vector. The signature tells signs, and estimates by how much two bases differ.
+signs, and up to rotations if singular values coincide or vanish. An adapter therefore carries, for each matrix, a
+fingerprint of the weight as it was when decomposed and a small signature of U and V: two fixed random projections
+of each singular vector. The signature tells signs, and estimates how far two decompositions differ.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .contexts import mismatch_allowed
 from .errors import SvftError
 
 PROBES = 2
-# Relative error of ΔW up to which two bases count as one: far above what another machine's LAPACK changes for
+# Relative error of ΔW up to which two decompositions count as one: far above what another machine's LAPACK changes for
 # separated singular values, far below what a rotated pair does.
 TOLERANCE = 5e-3
 # The place of a type in this tuple is its code in adapter files: append only.
@@ -77,7 +77,7 @@ def signature(U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
 def canonical_signs(U: torch.Tensor, sigma: torch.Tensor, V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (U, V) with the largest entry of every left vector positive, and its partner flipped along.
 
-    Where the singular value vanishes the right vector is free of the left one, and gets the rule by itself.
+    If the singular value vanishes the right vector is free of the left one, and gets the rule by itself.
     """
 
     def leading_sign(B: torch.Tensor) -> torch.Tensor:
@@ -130,7 +130,7 @@ def align(
 
 
 def report_mismatch(errors: dict[str, float], total: int, stored: torch.Tensor, own: torch.Tensor) -> None:
-    """Raise, or warn where `allow_basis_mismatch` is in force, about matrices that could not be aligned.
+    """Raise, or warn if `allow_basis_mismatch` is in force, about matrices that could not be aligned.
 
     Args:
         errors: Estimated relative error of ΔW by module.
@@ -140,7 +140,7 @@ def report_mismatch(errors: dict[str, float], total: int, stored: torch.Tensor, 
     """
     names = ", ".join(list(errors)[:5]) + (f" and {len(errors) - 5} more" if len(errors) > 5 else "")
     worst = min(max(errors.values()), 2**0.5)
-    estimate = f"estimated error of ΔW up to {100 * worst:.1f} % of its norm"
+    estimate = f"estimated error of ΔW up to {100 * worst:.1f}% of its norm"
     was, is_ = fingerprint_dtype(stored), fingerprint_dtype(own)
     if same_weight(stored, own):
         cause = (
@@ -158,4 +158,4 @@ def report_mismatch(errors: dict[str, float], total: int, stored: torch.Tensor, 
     if mismatch_allowed():
         warnings.warn(message, stacklevel=3)
         return
-    raise BasisMismatchError(f"{message} Way out: {remedy}, or accept the error with svft.allow_basis_mismatch().")
+    raise BasisMismatchError(f"{message} To fix this, {remedy}, or accept the error with svft.allow_basis_mismatch().")

@@ -111,7 +111,7 @@ def _equal(loaded: torch.Tensor, mark: torch.Tensor) -> bool:
 
 
 class OwnBasis(nn.Module):
-    """One side, U or V, of the bases that belong to single adapters, by adapter name. PEFT does not cast them.
+    """One side, U or V, of each basis that belongs to a single adapter, by adapter name. PEFT does not cast them.
 
     Those that an adapter brought along are saved with it. Those that could be found again are not.
 

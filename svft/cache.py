@@ -67,7 +67,7 @@ def cache_directory() -> Path:
 
 
 def cache_limit() -> int:
-    """Return the size in bytes that the cache may have: $SVFT_CACHE_LIMIT_GB, 10 where that is not set."""
+    """Return the size in bytes that the cache may have: $SVFT_CACHE_LIMIT_GB, 10 if that is not set."""
     return int(float(os.environ.get("SVFT_CACHE_LIMIT_GB", "10")) * 1e9)
 
 
@@ -128,7 +128,7 @@ def _write(path: Path, found: Decomposition) -> None:
     size = sum(t.nbytes for t in tensors.values())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A cache is a convenience: it leaves the disk a reserve, and does without where there is none.
+        # A cache is a convenience: it leaves the disk a reserve, and does without if there is none.
         if size > cache_limit() or shutil.disk_usage(path.parent).free < 2 * size + 1_000_000_000:
             return
         handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")

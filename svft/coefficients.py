@@ -1,7 +1,7 @@
 """The product with the sparse coefficients M, forward and backward.
 
 Two ways, both autograd functions, so that no n×n tensor lives between forward and backward: diagonal by diagonal for
-narrow bands (the plain pattern is the band of width 1), and through a dense M, built where it is needed, for all else.
+narrow bands (the plain pattern is the band of width 1), and through a dense M, built when it is needed, for all else.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def multiply(
     Args:
         t: Coordinates Vᵀx (..., n).
         values: Trained coefficients (k,), float32, cast to the type of t.
-        off_diag: Half-width where M is a band to be taken diagonal by diagonal, else None.
-        indices: Flat indices (k,) of the values where M is taken through a dense matrix.
+        off_diag: Half-width if M is a band to be taken diagonal by diagonal, else None.
+        indices: Flat indices (k,) of the values if M is taken through a dense matrix.
         sigma: Singular values (n,) to add to the diagonal, or None.
     """
     if off_diag == 0:

@@ -21,10 +21,10 @@ class Decomposition:
     """Thin SVD of a weight W (out, in), with n = min(out, in), or its leading part.
 
     Attributes:
-        U: Left singular vectors (out, m); m is n, or the rank asked for where a randomized method was used.
+        U: Left singular vectors (out, m); m is n, or the rank asked for if a randomized method was used.
         sigma: Singular values (m,), descending.
         V: Right singular vectors (in, m).
-        signature: Probes of both bases (2, m, 2), see `svft.basis.signature`.
+        signature: Probes of U and V (2, m, 2), see `svft.basis.signature`.
         fingerprint: Fingerprint of W (33,), see `svft.basis.fingerprint`.
         error: Largest residual ‖Wvᵢ − σᵢuᵢ‖ / σ₁ of the randomized method; 0 for the exact one.
     """

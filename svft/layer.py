@@ -24,7 +24,7 @@ class CoefficientSpec:
 
     Attributes:
         pattern: Name of the pattern that the matrix really gets.
-        rank: Number r of leading directions that are open; n where nothing restricts it.
+        rank: Number r of leading directions that are open; n if nothing restricts it.
         off_diag: Half-width, for plain (0) and banded; None for patterns whose indices are stored.
     """
 

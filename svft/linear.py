@@ -17,7 +17,7 @@ from .layer import SvftLayer
 
 @torch.compiler.assume_constant_result
 def _tf32_allowed() -> bool:
-    # Two ways to ask for it; reading the older one raises where the newer was used.
+    # Two ways to ask for it; reading the older one raises if the newer was used.
     precision = torch.backends.cuda.matmul.fp32_precision
     return precision == "tf32" or (precision == "none" and torch.backends.cuda.matmul.allow_tf32)
 
@@ -116,7 +116,7 @@ class Linear(nn.Module, SvftLayer):
             )
 
     def _can_fold(self, adapter: str, x: torch.Tensor) -> bool:
-        """Whether U((Σ+M)(Vᵀx)) may stand for Wx + U(M(Vᵀx)): only where both are equal to float32 rounding."""
+        """Whether U((Σ+M)(Vᵀx)) may stand for Wx + U(M(Vᵀx)): only if both are equal to float32 rounding."""
         base, U = self.base_layer, self.svft_shared_U
         return (
             adapter not in self.svft_U

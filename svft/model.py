@@ -277,7 +277,7 @@ def _custom_pairs(layer: SvftLayer, rank: int, config: SvftConfig) -> np.ndarray
 
 
 def _draw(layer: SvftLayer, plan: _Plan, config: SvftConfig, empty: bool) -> tuple[torch.Tensor, int | None]:
-    """Return the flat indices of a matrix into M (m, m), and the half-width where the pattern is a band.
+    """Return the flat indices of a matrix into M (m, m), and the half-width if the pattern is a band.
 
     With `empty`, indices that a checkpoint will bring are not drawn.
     """

@@ -79,10 +79,10 @@ def spread_budget(budget: int, sizes: Sequence[int]) -> list[int]:
 
     Args:
         budget: Entries of the whole adapter.
-        sizes: n of each adapted matrix (its rank restriction r where there is one).
+        sizes: n of each adapted matrix (its rank restriction r if there is one).
 
     Raises:
-        SvftError: Where the budget is smaller than one entry per matrix, or larger than all matrices hold.
+        SvftError: If the budget is smaller than one entry per matrix, or larger than all matrices hold.
     """
     n = np.asarray(sizes, dtype=np.int64)
     capacity = n * n
@@ -109,12 +109,12 @@ def spread_budget(budget: int, sizes: Sequence[int]) -> list[int]:
 
 
 def plain_indices(n: int, rank: int | None = None) -> torch.Tensor:
-    """Return the flat indices of the diagonal of an n×n matrix, its first `rank` entries where given: (r,) int64."""
+    """Return the flat indices of the diagonal of an n×n matrix, its first `rank` entries if given: (r,) int64."""
     return torch.arange(rank or n) * (n + 1)
 
 
 def banded_indices(n: int, off_diag: int, rank: int | None = None) -> torch.Tensor:
-    """Return the flat indices of a band in an n×n matrix, within its leading rank×rank block where given.
+    """Return the flat indices of a band in an n×n matrix, within its leading rank×rank block if given.
 
     Storage order: diagonals j − i = −d … d one after another, each by increasing i.
     """
@@ -159,6 +159,6 @@ def _top_k(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> to
 
 
 def effective_pattern(name: str, shape: tuple[int, int]) -> str:
-    """Return the pattern that a weight of `shape` (out, in) really gets: random where `name` needs a square weight."""
+    """Return the pattern that a weight of `shape` (out, in) really gets: random if `name` needs a square weight."""
     pattern = PATTERNS.get(name)  # custom is no registered function: its indices are given
     return "random" if pattern is not None and pattern.needs_square and shape[0] != shape[1] else name

@@ -92,7 +92,7 @@ def _against(
     of_weight: bool = False,
 ) -> Fit:
     if stored.signature is None or stored.signature.shape[1] > signature.shape[1]:
-        # Equal weights have equal bases, but for what only a signature could tell.
+        # Equal weights have equal U and V, except for what only a signature could tell.
         mark = layer.own_fingerprint if basis is None else basis.fingerprint
         known = stored.fingerprint is None or same_weight(stored.fingerprint, mark)
         return Fit(stored.values, basis, of_weight, None if known and stored.signature is None else 2**0.5)

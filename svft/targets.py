@@ -45,5 +45,5 @@ def inside_blocks(names: tuple[str, ...]) -> str:
     return rf".*\.\d+\.(.*\.)?({'|'.join(names)})"
 
 
-# What PEFT looks up where a configuration names no target modules.
+# What PEFT looks up if a configuration names no target modules.
 TARGET_MODULES: dict[str, str] = {family: inside_blocks(names) for family, names in TARGET_NAMES.items()}
