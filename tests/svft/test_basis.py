@@ -255,7 +255,7 @@ def test_the_stated_error_is_within_a_factor_of_two_of_the_true_one(tmp_path, pa
     with pytest.warns(UserWarning, match="estimated error of ΔW up to") as caught, allow_basis_mismatch():
         loaded = PeftModel.from_pretrained(rounded_model().float(), str(tmp_path))
     (message,) = [str(w.message) for w in caught if "estimated error" in str(w.message)]
-    stated = float(re.search(r"up to ([\d.]+) %", message)[1]) / 100
+    stated = float(re.search(r"up to ([\d.]+)%", message)[1]) / 100
     true = deltas(trained)
     worst = max(relative(delta, true[name]) for name, delta in deltas(loaded).items())
     assert worst / 2 < stated < worst * 2

@@ -290,7 +290,8 @@ def test_the_command_writes_its_figures_to_one_file_that_needs_no_network(pair, 
 
 
 def test_a_path_that_is_no_adapter_gets_a_sentence(pair, tmp_path):
-    result = run(pair[0].path, tmp_path)
+    (tmp_path / "empty").mkdir()
+    result = run(pair[0].path, tmp_path / "empty")
     assert result.exit_code == 2
     assert "is not an adapter" in result.output
     assert "Traceback" not in result.output
