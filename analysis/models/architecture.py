@@ -48,18 +48,18 @@ class Architecture:
     def kinds(self) -> dict[str, list[str]]:
         """Kinds of linear layers ("query", …, "expert up" of all experts), each with the names of its modules."""
         experts = expert_kinds(self.shapes, ())
-        found: dict[str, list[str]] = {}
+        by_kind: dict[str, list[str]] = {}
         for place in places(list(self.shapes)):
-            found.setdefault(experts.get(place.name, place.kind), []).append(place.name)
-        return found
+            by_kind.setdefault(experts.get(place.name, place.kind), []).append(place.name)
+        return by_kind
 
     @cached_property
     def fused_kinds(self) -> dict[str, list[str]]:
         """Kinds of fused weights of experts ("expert down (fused)"), each with the names of its parameters."""
-        found: dict[str, list[str]] = {}
+        by_kind: dict[str, list[str]] = {}
         for name, kind in expert_kinds((), self.fused).items():
-            found.setdefault(kind, []).append(name)
-        return found
+            by_kind.setdefault(kind, []).append(name)
+        return by_kind
 
     def of_kinds(self, kinds: Sequence[str] | None) -> dict[str, list[Shape]]:
         """Return kind -> shapes of its matrices, of these kinds, or of all kinds of linear layers.

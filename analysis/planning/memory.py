@@ -103,9 +103,9 @@ def training_memory(
     )
     try:
         for shortened in (True, False):
-            found = _training_memory(architecture, spec, list(targets), batch, length, dtype, shortened)
-            if found is not None:
-                return found
+            memory = _training_memory(architecture, spec, list(targets), batch, length, dtype, shortened)
+            if memory is not None:
+                return memory
     except (AttributeError, NotImplementedError, RuntimeError, TypeError, UserError, ValueError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ArchitectureError(
