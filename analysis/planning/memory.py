@@ -238,10 +238,12 @@ def _adapt(model: nn.Module, spec: TrainingSpec, entries: dict[str, int | None],
     ):
         if method.config is None or (has_head and not experts):
             adapted = method.build(model, spec.options, targets)
-        else:  # a language model: PEFT's own call
+        else:  # a language model, or one with fused experts: PEFT's own call
             config = method.config(spec.method, spec.options, targets)
             if experts:
                 config.target_parameters = experts
+            if has_head:
+                config.task_type = "SEQ_CLS"
             adapted = get_peft_model(model, config)
     if pattern:
         _insert_layers(model, spec.method, entries)
