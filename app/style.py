@@ -103,7 +103,7 @@ ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; 
 
 
 def apply() -> None:
-    """Apply the style sheet; once a run, from the entry script."""
+    """Apply the style sheet; once per run, from the entry script."""
     theme = figures.theme()
     primary = st.get_option(f"theme.{theme.name}.primaryColor")
     colors = f"<style>:root {{ --ground: {theme.background}; --primary: {primary}; }}</style>"

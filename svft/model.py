@@ -179,7 +179,7 @@ def _take_out(model: nn.Module, adapter_name: str) -> None:
 
 
 def refuse_unsupported(name: str, target: nn.Module, parent: nn.Module, model: nn.Module) -> None:
-    """Raise an SvftError that says why a module cannot be adapted, where it cannot."""
+    """Raise an SvftError that says why a module cannot be adapted, if it cannot."""
     if isinstance(target, BaseTunerLayer):
         if target.merged:
             raise SvftError(f"{name} has another adapter merged into it: unmerge it before adding SVFT.")

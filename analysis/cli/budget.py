@@ -30,7 +30,7 @@ class Step:
 
     Attributes:
         batch: Examples.
-        length: Tokens an example.
+        length: Tokens per example.
         dtype: Of the base's weights, one of `DTYPES`.
     """
 

@@ -41,7 +41,7 @@ _SWEEP_COLUMNS = {
     "method": Column("method"),
     "rate": Column("learning rate", "{:g}".format),
     "accuracy": Column("accuracy on validation", _PERCENT),
-    "interval": Column("95 % interval", gives_way=1),
+    "interval": Column("95% interval", gives_way=1),
     "best": Column("", text=True),
 }
 _LIVE = {

@@ -70,14 +70,14 @@ def authors_steps(path: str | Path, base: str, output: str | Path) -> Steps:
     prefix = _wrapper(keys)
     adapted = {key.removeprefix(prefix): key for key in keys}
     rest = {key.removeprefix(prefix): key for key in checkpoint.shapes if MARK not in key}
-    found = load_base_model(
+    base_model = load_base_model(
         base, dict.fromkeys(adapted, ()), also={name: checkpoint.shapes[key] for name, key in rest.items()}
     )
-    others = _trained_beside(checkpoint, rest, found)
-    modules = _modules_to_save(others, found)
+    others = _trained_beside(checkpoint, rest, base_model)
+    modules = _modules_to_save(others, base_model)
     matrices = None if modules is None else {}
     for name, key in adapted.items():
-        weight = weight_matrix(found.model.get_submodule(name))
+        weight = weight_matrix(base_model.model.get_submodule(name))
         layer = read_layer(checkpoint, key, limit=max(weight.shape))
         error = _check_base(layer, weight, base)
         matrix = _as_svft(layer, weight)
@@ -99,10 +99,10 @@ def authors_steps(path: str | Path, base: str, output: str | Path) -> Steps:
             "base_error": error,
         }
     if matrices is None:
-        _write_model(found, checkpoint, adapted, others, output)
+        _write_model(base_model, checkpoint, adapted, others, output)
     else:
-        head = _head(checkpoint, rest, modules, found)
-        write_svft(output, matrices, base=base, task_type=found.task_type, head=head, modules_to_save=modules)
+        head = _head(checkpoint, rest, modules, base_model)
+        write_svft(output, matrices, base=base, task_type=base_model.task_type, head=head, modules_to_save=modules)
 
 
 def _wrapper(names: list[str]) -> str:
@@ -119,23 +119,23 @@ _WRAPPERS = ("module.", "_orig_mod.", "base_model.model.")
 # -- what was trained beside the layers
 
 
-def _trained_beside(checkpoint: Checkpoint, rest: dict[str, str], found: BaseModel) -> dict[str, torch.Tensor]:
+def _trained_beside(checkpoint: Checkpoint, rest: dict[str, str], base_model: BaseModel) -> dict[str, torch.Tensor]:
     """Return the tensors, by name in the base model, that are not the base's own.
 
     Raises:
         AdapterError: If the checkpoint holds numbers that the base model has no place for.
     """
-    own, others = found.model.state_dict(), {}
-    ignored = [*(found.model._keys_to_ignore_on_load_unexpected or []), r"inv_freq$", r"position_ids$"]
+    own, others = base_model.model.state_dict(), {}
+    ignored = [*(base_model.model._keys_to_ignore_on_load_unexpected or []), r"inv_freq$", r"position_ids$"]
     for name, key in rest.items():
         if name not in own:
             if any(re.search(pattern, name) for pattern in ignored):
                 continue
             raise AdapterError(
-                f"{key} in {checkpoint.path} has no place in {found.name!r}: name the base it belongs to."
+                f"{key} in {checkpoint.path} has no place in {base_model.name!r}: name the base it belongs to."
             )
         stored = checkpoint.read(key)
-        if name in found.new or not _equal(stored, own[name]):
+        if name in base_model.new or not _equal(stored, own[name]):
             others[name] = stored
     return others
 
@@ -145,27 +145,28 @@ def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(a.to(b.dtype), b) or torch.equal(a, b.to(a.dtype))
 
 
-def _modules_to_save(others: dict[str, torch.Tensor], found: BaseModel) -> list[str] | None:
+def _modules_to_save(others: dict[str, torch.Tensor], base_model: BaseModel) -> list[str] | None:
     """Return the modules that hold these tensors, and the head; None if more than a head was trained."""
-    modules = {name for name, _ in found.model.named_children() if name in HEADS}
+    modules = {name for name, _ in base_model.model.named_children() if name in HEADS}
     for name in others:
         parts = name.split(".")
         head = next((place for place, part in enumerate(parts) if part in HEADS), None)
-        if head is None and name not in found.new:
+        if head is None and name not in base_model.new:
             return None
         modules.add(".".join(parts[: head + 1] if head is not None else parts[:-1]))
     return sorted(modules)
 
 
 def _head(
-    checkpoint: Checkpoint, rest: dict[str, str], modules: list[str], found: BaseModel
+    checkpoint: Checkpoint, rest: dict[str, str], modules: list[str], base_model: BaseModel
 ) -> dict[str, torch.Tensor]:
     """Return every tensor of these modules: the checkpoint's, or the base's if the checkpoint has none."""
     inside = tuple(f"{module}." for module in modules)
-    own = {name: tensor for name, tensor in found.model.state_dict().items() if name.startswith(inside)}
-    if absent := sorted(found.new.intersection(own) - set(rest)):
+    own = {name: tensor for name, tensor in base_model.model.state_dict().items() if name.startswith(inside)}
+    if absent := sorted(base_model.new.intersection(own) - set(rest)):
         raise AdapterError(
-            f"Neither {checkpoint.path} nor the base {found.name!r} has {absent[0]}: save the model's whole state."
+            f"Neither {checkpoint.path} nor the base {base_model.name!r} has {absent[0]}: save the whole model's "
+            "state."
         )
     return {name: checkpoint.read(rest[name]) if name in rest else tensor for name, tensor in own.items()}
 
@@ -220,22 +221,22 @@ def _tail(
     wide = residual.double() if min(residual.shape) <= FLOAT64_UP_TO else residual.float()
     left, tail, right = torch.linalg.svd(wide, full_matrices=False)
     sides = []
-    for kept, found in ((U, left), (V, right.T)):
+    for kept, vectors in ((U, left), (V, right.T)):
         # If W has no full rank, some of the vectors are arbitrary: Householder's Q completes the kept ones.
-        Q, R = torch.linalg.qr(torch.cat([kept.to(wide), found[:, :count]], 1))
+        Q, R = torch.linalg.qr(torch.cat([kept.to(wide), vectors[:, :count]], 1))
         sides.append((Q * torch.where(R.diagonal() < 0, -1.0, 1.0))[:, kept.shape[1] :].float())
     return sides[0], tail[:count].float(), sides[1]
 
 
 def _write_model(
-    found: BaseModel,
+    base_model: BaseModel,
     checkpoint: Checkpoint,
     adapted: dict[str, str],
     others: dict[str, torch.Tensor],
     output: Path,
 ) -> None:
     """Write the whole model as transformers do, with the weights that the layers compute."""
-    model = found.model
+    model = base_model.model
     with torch.no_grad():
         for name, key in adapted.items():
             weight = weight_matrix(model.get_submodule(name))

@@ -122,10 +122,10 @@ def read_layer(checkpoint: Checkpoint, name: str, limit: int | None = None) -> A
         raise AdapterError(f"{where} has {s[0]:,} trained values for {u[1] ** 2:,} places.")
 
     def numbers(part: str) -> torch.Tensor:
-        found = checkpoint.read(name + MARK + part)
-        if not found.is_floating_point() or not torch.isfinite(found).all():
+        tensor = checkpoint.read(name + MARK + part)
+        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
             raise AdapterError(f"{part} must be finite floating-point numbers: {where[0].lower()}{where[1:]}.")
-        return found
+        return tensor
 
     def places(part: str, count: int) -> torch.Tensor:
         key = name + MARK + part
@@ -135,13 +135,13 @@ def read_layer(checkpoint: Checkpoint, name: str, limit: int | None = None) -> A
             return torch.arange(count)
         if checkpoint.shapes[key] != (count,):
             raise AdapterError(f"{where} has {part} of shape {checkpoint.shapes[key]} for {count} values.")
-        found = checkpoint.read(key)
-        if found.is_floating_point() or found.is_complex():
+        tensor = checkpoint.read(key)
+        if tensor.is_floating_point() or tensor.is_complex():
             raise AdapterError(f"{part} must be integers: {where[0].lower()}{where[1:]}.")
-        found = found.long()
-        if found.min() < 0 or found.max() >= u[1]:
+        tensor = tensor.long()
+        if tensor.min() < 0 or tensor.max() >= u[1]:
             raise AdapterError(f"{where} has {part} that reach outside the {u[1]}×{u[1]} coefficients.")
-        return found
+        return tensor
 
     m = u[1]
     pre_rows, pre_cols = (places(part, s_pre[0]) for part in ("s_pre_row", "s_pre_col"))

@@ -14,7 +14,7 @@ def write_card(
     what: str,
     adapter: Adapter,
     base: BaseModel,
-    said: str,
+    note: str,
     library: str = "peft",
     left_out: Sequence[str] = (),
 ) -> None:
@@ -25,7 +25,7 @@ def write_card(
         what: What it is: "LoRA of rank 8".
         adapter: What was converted.
         base: Its base model.
-        said: What was lost, in a sentence or two.
+        note: What was lost, in a sentence or two.
         library: The one that loads it.
         left_out: A sentence for each thing that was trained and is not in the result.
     """
@@ -42,7 +42,7 @@ def write_card(
         f"- Base model: `{base.name}`",
         *([f"- Labels: {', '.join(map(str, labels))}"] if adapter.head else []),
         "",
-        said,
+        note,
         "",
         *(["Left out:", "", *(f"- {one}" for one in left_out), ""] if left_out else []),
     ]

@@ -99,16 +99,16 @@ def load_projected(adapter: Adapter, base: str | None = None) -> ProjectedSource
     checkpoint = open_checkpoint(path if whole else file)
     heads = {without_wrappers(name): checkpoint.shapes[name] for name in adapter.head if is_head(name)}
     names = {name: () for name in adapter.names if ".experts." not in name}
-    found = load_base_model(
+    base_model = load_base_model(
         base or adapter.base,
         names if whole else names | heads,
         also=heads,
         named=[*named_classes(adapter.config), adapter.weights.names.model_class or ""],
     )
-    modules, left_out = _convertible(adapter, found)
-    head, others = _trained_whole(adapter, checkpoint, found, set(modules.values()), whole)
+    modules, left_out = _convertible(adapter, base_model)
+    head, others = _trained_whole(adapter, checkpoint, base_model, set(modules.values()), whole)
     left_out += [f"{one.name}: {one.reason}" for one in adapter.left_out] + others
-    return ProjectedSource(adapter, found, modules, head, left_out)
+    return ProjectedSource(adapter, base_model, modules, head, left_out)
 
 
 def _convertible(adapter: Adapter, base: BaseModel) -> tuple[dict[str, str], list[str]]:

@@ -146,7 +146,7 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
         raise AdapterError(f"{path} does not name its base model: specify it.")
     measured = read_evaluation(adapter.path)
     shapes = {name.removeprefix(PREFIX): shape for name, shape in adapter.head.items()}
-    found = load_base_model(
+    base_model = load_base_model(
         base,
         dict.fromkeys(adapter.names, ()) | shapes,
         named=named_classes(adapter.config),
@@ -156,10 +156,10 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
     try:
         with refusals(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between versions of PEFT and transformers
-            model = PeftModel.from_pretrained(found.model, str(path), adapter_name=adapter_name).eval()
+            model = PeftModel.from_pretrained(base_model.model, str(path), adapter_name=adapter_name).eval()
     except (KeyError, RuntimeError, SafetensorError) as error:
         raise AdapterError(f"{path} cannot be loaded onto {base!r} as a PEFT adapter: {error}") from error
-    return Source(adapter, found, model, adapter_name)
+    return Source(adapter, base_model, model, adapter_name)
 
 
 def _dtype(adapter: Adapter) -> torch.dtype:

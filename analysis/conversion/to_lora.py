@@ -100,12 +100,12 @@ def factors(source: Source, name: str, rank: int) -> tuple[torch.Tensor, torch.T
         (U, left), (V, right) = torch.linalg.qr(U), torch.linalg.qr(V)
         M = left.double().numpy() @ M @ right.double().numpy().T
     rows, cols = np.nonzero(M)
-    found = svd(sparse(rows, cols, M[rows, cols], len(M)))
+    decomposition = svd(sparse(rows, cols, M[rows, cols], len(M)))
     kept = min(rank, len(M))
-    root = torch.from_numpy(np.sqrt(found.values[:kept])).float()
-    B = U @ torch.from_numpy(found.P[:, :kept]).float() * root
-    A = (V @ torch.from_numpy(found.Q[:, :kept]).float() * root).T
-    return B, A, found.values
+    root = torch.from_numpy(np.sqrt(decomposition.values[:kept])).float()
+    B = U @ torch.from_numpy(decomposition.P[:, :kept]).float() * root
+    A = (V @ torch.from_numpy(decomposition.Q[:, :kept]).float() * root).T
+    return B, A, decomposition.values
 
 
 def _targets(source: Source | ProjectedSource) -> list[str]:

@@ -102,17 +102,17 @@ def shared(a: Adapter, b: Adapter) -> Shared:
     )
     both = counterparts(a, b)
     seconds = set(both.values())
-    found = Shared(
+    matches = Shared(
         names=[name for name, other in both.items() if shapes_a[name] == shapes_b[other]],
         only_a=[name for name in shapes_a if name not in both],
         only_b=[name for name in shapes_b if name not in seconds],
         unlike=[name for name, other in both.items() if shapes_a[name] != shapes_b[other]],
     )
-    if not found.names:
+    if not matches.names:
         raise AdapterError(
             f"{a.path.name} and {b.path.name} adapt no matrix of one name and shape: choose two adapters of one base."
         )
-    return found
+    return matches
 
 
 def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float]:
@@ -138,15 +138,15 @@ def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float
 
     inside = np.maximum(matrix.rows, matrix.cols) < m  # beyond, `a` has nothing that it could be compared with
     rows, cols, values = (torch.from_numpy(part[inside]) for part in (matrix.rows, matrix.cols, matrix.values))
-    found = align(*(torch.from_numpy(part.astype(np.float32)) for part in (stored, own)), rows, cols, values)
+    alignment = align(*(torch.from_numpy(part.astype(np.float32)) for part in (stored, own)), rows, cols, values)
     signs = np.ones(matrix.k)
-    signs[inside] = found.signs.numpy()
+    signs[inside] = alignment.signs.numpy()
     repaired = replace(matrix, values=matrix.values * signs)
     if matrix.outside is not None:
         left, right = np.where((stored.astype(np.float64) * own).sum(axis=-1) < 0, -1.0, 1.0)
         outside = matrix.outside * (right if matrix.shape[0] > matrix.shape[1] else left[:, None])
         repaired = replace(repaired, projection=replace(matrix.projection, outside=outside))
-    return repaired, found.error
+    return repaired, alignment.error
 
 
 def compare_matrix(a: Adapter, b: Adapter, name: str) -> dict:
@@ -216,12 +216,14 @@ def overlap(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = N
     """
     of = [_svd(matrix) for matrix in (first, second)] if dense is None else [dense_svd(one) for one in dense]
     matrices = (first, second)
-    counts = [int((found.values > matrix.rounding).sum()) for matrix, found in zip(matrices, of, strict=True)]
+    counts = [
+        int((decomposition.values > matrix.rounding).sum()) for matrix, decomposition in zip(matrices, of, strict=True)
+    ]
     r = min(leading, *counts)
     leaves = any(matrix.outside is not None for matrix in matrices)
     row: dict = {"directions": r}
     for side, vectors, width in (("left", "P", first.shape[0]), ("right", "Q", first.shape[1])):
-        A, B = (getattr(found, vectors)[:, :r] for found in of)
+        A, B = (getattr(decomposition, vectors)[:, :r] for decomposition in of)
         m = min(len(A), len(B))  # the shorter one is zero beyond
         row[f"overlap_{side}"] = float(min(np.square(A[:m].T @ B[:m]).sum() / r, 1.0)) if r else np.nan
         row[f"chance_{side}"] = r / (width if leaves else first.n)

@@ -41,7 +41,7 @@ class BaseWeights:
         """Read the config and the headers of its files, unless they were read already.
 
         Args:
-            directory: Where they are.
+            directory: If they are.
             config: Its config.json.
             files: Its tensors.
             modules: What an adapter calls the modules that it adapts, which tells the class of the model.

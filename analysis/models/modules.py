@@ -77,8 +77,8 @@ def inside_block(name: str) -> bool:
 
 def _block(name: str) -> str | None:
     """Return the path of the block that a module is in."""
-    found = re.match(r"(?:.*?\.)?\d+(?=\.|$)", name)
-    return found.group() if found else None
+    match = re.match(r"(?:.*?\.)?\d+(?=\.|$)", name)
+    return match.group() if match else None
 
 
 def module_name(module: str, family: str | None) -> str:

@@ -54,20 +54,20 @@ def places(names: Sequence[str]) -> list[Place]:
     Args:
         names: Distinct module paths, without PEFT's prefix.
     """
-    experts = {name: found for name in names if (found := _expert(name))}
+    experts = {name: parsed for name in names if (parsed := _expert(name))}
     others = [name for name in names if name not in experts]
     kinds = dict(zip(others, _distinct_kinds(others))) | {
         name: f"expert {part}" for name, (_, part) in experts.items()
     }
     ordered = list(KINDS) + sorted(set(kinds.values()) - set(KINDS), key=_kind_order)
     rank = {kind: place for place, kind in enumerate(ordered)}
-    found = []
+    placed = []
     for name, kind in kinds.items():
         layer, (expert, part) = _layer(name), experts.get(name, (-1, ""))
         what = f"expert {expert} · {part}" if part else kind
         place = Place(name, layer, kind, what if layer is None else f"Layer {layer} · {what}")
-        found.append(((-1 if layer is None else layer, rank[kind], expert), place))
-    return [place for _, place in sorted(found, key=lambda one: one[0])]
+        placed.append(((-1 if layer is None else layer, rank[kind], expert), place))
+    return [place for _, place in sorted(placed, key=lambda pair: pair[0])]
 
 
 def _expert(name: str) -> tuple[int, str] | None:

@@ -46,14 +46,14 @@ def _shapes_in_files(directory: Path) -> dict[str, tuple[int, int]]:
         return {}  # building it says what is wrong
     if family not in KNOWN_FAMILIES:
         return {}
-    found = {}
+    shapes = {}
     for tensor, shape in tensors.items():
         module, _, kind = tensor.rpartition(".")
         if kind == "weight" and len(shape) == 2 and inside_block(module):
             # GPT-2 stores its matrices transposed, (in, out); the bias, which is always (out,), gives it away.
             transposed = tensors.get(f"{module}.bias", shape[:1]) != shape[:1]
-            found[module_name(module, family)] = shape[::-1] if transposed else shape
-    return found
+            shapes[module_name(module, family)] = shape[::-1] if transposed else shape
+    return shapes
 
 
 def _tensor_shapes(directory: Path) -> dict[str, Shape]:

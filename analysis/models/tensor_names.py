@@ -51,7 +51,7 @@ class TensorNames:
 
     @property
     def outline(self) -> Outline | None:
-        """The modules of the class; built once a process."""
+        """The modules of the class; built once per process."""
         return outline_of(self._config, self.model_class) if self.model_class else None
 
     @cached_property

@@ -47,12 +47,12 @@ class DenseRebuild(nn.Module):
 
     def __init__(self, layer: nn.Linear, off_diag: int) -> None:
         super().__init__()
-        found = decompose(layer.weight)
+        decomposition = decompose(layer.weight)
         self.bias = layer.bias
-        self.register_buffer("U", found.U)
-        self.register_buffer("sigma", found.sigma)
-        self.register_buffer("V", found.V)
-        self.register_buffer("indices", banded_indices(len(found.sigma), off_diag))
+        self.register_buffer("U", decomposition.U)
+        self.register_buffer("sigma", decomposition.sigma)
+        self.register_buffer("V", decomposition.V)
+        self.register_buffer("indices", banded_indices(len(decomposition.sigma), off_diag))
         self.values = nn.Parameter(torch.zeros(len(self.indices)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

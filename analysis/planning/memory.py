@@ -197,7 +197,7 @@ def memory_rows(
         exact = METHODS[row["method"]].exact and size is None
         head = {"method": row["method"], "label": row["label"]}
         try:
-            found = training_memory(
+            memory = training_memory(
                 architecture,
                 row["method"],
                 [*linear, *fused] if adapts_fused(row["method"]) else linear,
@@ -210,7 +210,7 @@ def memory_rows(
         except ArchitectureError as error:
             yield head | {"note": str(error)}
         else:
-            yield head | asdict(found) | {"peak": found.peak, "note": ""}
+            yield head | asdict(memory) | {"peak": memory.peak, "note": ""}
 
 
 # -- the model
@@ -403,7 +403,7 @@ class _Allocations(TorchDispatchMode):
 
 
 class _DrawnWithoutGenerator(TorchFunctionMode):
-    """Leave a generator out where numbers are drawn on the meta device, which has none: VeRA's projections."""
+    """Leave a generator out if numbers are drawn on the meta device, which has none: VeRA's projections."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}

@@ -42,8 +42,8 @@ def considered_steps(
         config: Its configuration as JSON.
         kinds: The kinds of weights to adapt.
         budget: Trainable parameters.
-        batch: Examples a step.
-        length: Tokens an example.
+        batch: Examples per step.
+        length: Tokens per example.
     """
     from analysis.models.architecture import read_architecture
     from analysis.planning.recommend import considered, considered_tables

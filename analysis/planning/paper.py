@@ -106,25 +106,25 @@ def _explain(row: Published, count: int, counts: Mapping[str, int], model: Archi
             theirs = sum(_counts(other, row.size, model)[letter] for letter in row.matrices)
             if how := agreement(theirs, row.figure):
                 return OTHER_METHOD, f"is the count of {size_label(other, row.size)}, {theirs:,}, {how}"
-    found = {
+    matching = {
         letters: how
         for number in range(1, len(counts) + 1)
         for letters in combinations(counts, number)
         if (how := agreement(sum(counts[letter] for letter in letters), row.figure))
     }
-    if not found:
+    if not matching:
         return NOT_REACHABLE, "follows from no choice of these matrices"
     stated = {tuple(sorted(other.matrices)) for other in PUBLISHED if other.model == row.model}
     best = min(
-        found,
+        matching,
         key=lambda letters: (
             tuple(sorted(letters)) not in stated,
             len(set(letters) ^ set(row.matrices)),
         ),
     )
     total = sum(counts[letter] for letter in best)
-    others = f", one of {len(found)} choices of matrices that give it" if len(found) > 1 else ""
-    return OTHER_MATRICES, f"follows with {' '.join(best)} instead, {total:,}, {found[best]}{others}"
+    others = f", one of {len(matching)} choices of matrices that give it" if len(matching) > 1 else ""
+    return OTHER_MATRICES, f"follows with {' '.join(best)} instead, {total:,}, {matching[best]}{others}"
 
 
 def agreement(count: int, figure: str) -> str | None:

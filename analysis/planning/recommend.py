@@ -54,8 +54,8 @@ def considered(
     Args:
         architecture: The model.
         tables: Of `considered_tables`.
-        batch: Examples a step.
-        length: Tokens an example.
+        batch: Examples per step.
+        length: Tokens per example.
 
     Yields:
         Rows of `analysis.planning.memory.memory_rows` without full fine-tuning, with ``count`` and ``on``, the kinds

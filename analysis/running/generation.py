@@ -130,5 +130,5 @@ def load_writer(adapter: Adapter) -> Writer:
 
 def _ends(model: nn.Module) -> set[int]:
     """Return the tokens that say that a text ends."""
-    said = getattr(model.generation_config, "eos_token_id", None)
-    return set() if said is None else {said} if isinstance(said, int) else set(said)
+    token_ids = getattr(model.generation_config, "eos_token_id", None)
+    return set() if token_ids is None else {token_ids} if isinstance(token_ids, int) else set(token_ids)

@@ -129,7 +129,7 @@ def recovery_near(ranks: float) -> pd.DataFrame:
         ranks: The budget.
 
     Returns:
-        Rows ``method``, ``recovered``, ``low``, ``high`` (95 % intervals of the tasks, averaged) and ``tasks``.
+        Rows ``method``, ``recovered``, ``low``, ``high`` (95% intervals of the tasks, averaged) and ``tasks``.
     """
     table = _recovery()
     table = table.assign(distance=np.abs(np.log(table["ranks"] / ranks)))

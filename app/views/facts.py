@@ -42,7 +42,7 @@ def show_three(chosen: Opened) -> None:
         "Trained",
         f"{trained / total:.2%}" if total else f"{trained:,}",
         f"{trained:,} of {total / 1e6:.1f} M" if total else "numbers",
-        help="Share of the base model’s parameters that were trained, the task head not counted.",
+        help="Share of the base model’s parameters that were trained, excluding the task head.",
         **_QUIET,
     )
     known = measured is not None and measured.recovered is not None

@@ -35,7 +35,7 @@ def show(architecture: Architecture, kinds: list[str], budget: int) -> None:
         available = st.number_input(
             "Memory in GB", 1.0, 10000.0, 24.0, step=8.0, key="budgets-memory-gb", persist_state="session", width=140
         )
-        batch = st.number_input("Examples a step", 1, 4096, 1, key="budgets-advice-batch", width=140)
+        batch = st.number_input("Examples per step", 1, 4096, 1, key="budgets-advice-batch", width=140)
         length = st.number_input("Tokens each", 1, 131072, 128, key="budgets-advice-length", width=140)
         config = json.dumps(dict(architecture.config))
         settings = (architecture.name, config, tuple(kinds), budget, int(batch), int(length))

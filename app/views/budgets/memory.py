@@ -28,7 +28,7 @@ and the moment of the peak is found. On the default model this is within 1% of w
 - **optimizer state**: AdamW’s two moments of each trained parameter.
 - **gradients** and **activations**: what a step has allocated at its peak. Attention is taken where a CPU takes its
   fused kernel (none of length × length, unless the model has dropout there). No checkpointing, no autocast.
-- **one SVD a matrix**: its time follows from the speed that was measured on this machine, $n^3$ and
+- **one SVD per matrix**: its time follows from the speed that was measured on this machine, $n^3$ and
   $\max(\text{out}, \text{in}) \cdot n^2$: processor time of one thread, the shortest of three runs, so that a busy
   machine gives the same estimate as one at rest. Several threads take less.
 

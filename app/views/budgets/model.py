@@ -78,7 +78,7 @@ def _paste() -> str | None:
     return file.getvalue().decode("utf-8", errors="replace") if file is not None else pasted.strip() or None
 
 
-# transformers takes seconds to import, once a server.
+# transformers takes seconds to import, once per server.
 @st.cache_resource(max_entries=64, show_spinner="Building the model from its configuration …")
 def _open(model: str) -> Architecture:
     return open_architecture(model)

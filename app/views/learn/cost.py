@@ -1,4 +1,4 @@
-"""Chapter 6: U and V in memory, one SVD a weight; and why an adapter needs the very vectors it was trained with."""
+"""Chapter 6: U and V in memory, one SVD per weight; and why an adapter needs the very vectors it was trained with."""
 
 from __future__ import annotations
 

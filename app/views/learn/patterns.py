@@ -122,7 +122,7 @@ def _show_race(facts: Facts) -> None:
         ):
             st.rerun()  # all of the app: another page was asked for
         st.caption(
-            f"Takes My pattern to Race, next to banded and random patterns of about {facts.k:,} entries a matrix."
+            f"Takes My pattern to Race, next to banded and random patterns of about {facts.k:,} entries per matrix."
             if cells <= _MOST_CELLS
             else f"At most {_MOST_CELLS} cells race, so that it takes minutes: wipe {cells - _MOST_CELLS}.",
             width="stretch",

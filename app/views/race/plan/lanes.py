@@ -1,4 +1,4 @@
-"""The lanes: one a method, with its checkbox and where it stands under the slider of budgets."""
+"""The lanes: one per method, with its checkbox and where it stands under the slider of budgets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def show(study: Study, trials: Sequence[Trial], left_out: Sequence[LeftOut]) -> 
     stops = form.budget_stops(study)
     with st.container(key="lanes"):
         with st.container(horizontal=True, wrap=False, key="lane-head"):
-            st.markdown("**Budget**", width=NAME_WIDTH, help="Trainable parameters, the task head not counted.")
+            st.markdown("**Budget**", width=NAME_WIDTH, help="Trainable parameters, excluding the task head.")
             st.select_slider(
                 "Budget: trainable parameters",
                 stops,

@@ -16,7 +16,7 @@ _COLUMNS = {
     "seed": _number("Seed"),
     "state": st.column_config.TextColumn("State"),
     "reason": st.column_config.TextColumn("Reason"),
-    "parameters": _number("Parameters", format="localized", help="Trained, the head not counted"),
+    "parameters": _number("Parameters", format="localized", help="Trained, excluding the head"),
     "seeds": _number("Seeds"),
     "accuracy": _number("Accuracy", format="percent"),
     "low": _number("… from", format="percent", help="95% interval"),
