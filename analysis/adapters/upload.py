@@ -58,6 +58,8 @@ def unpack(archive: BinaryIO, directory: Path) -> Path:
                         room -= _copy(source, directory / path.name, room)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
         raise AdapterError(f"The upload is not a readable zip ({error}); pack the directory again.") from error
+    except AdapterError:
+        raise
     except (ValueError, zlib.error) as error:
         raise AdapterError(f"The zip is damaged ({error}); pack the directory again.") from error
     return directory

@@ -27,6 +27,8 @@ def read_json(file: Path) -> dict[str, Any]:
         if file.stat().st_size > max_header():
             raise AdapterError(f"{file} is larger than SVFT_MAX_HEADER_MB allows; it is not a config.")
         content = json.loads(file.read_text(encoding="utf-8"))
+    except AdapterError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise AdapterError(f"{file} cannot be read as JSON ({error}); save it again.") from error
     if not isinstance(content, dict):

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from analysis.common.errors import ArchitectureError, BaseModelError
+from analysis.common.errors import ArchitectureError, BaseModelError, UserError
 from analysis.common.settings import is_public
 from analysis.models.base_weights import locate_base
 from analysis.models.classes import build_empty, quiet, task_of
@@ -90,9 +90,9 @@ def load_base_model(
             )
     except ArchitectureError as error:
         raise BaseModelError(f"The base model {base!r} cannot be loaded: {error}") from error
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, BaseModelError):
-            raise
         raise BaseModelError(
             f"The base model {base!r} could not be loaded: it is neither in an installed package, nor a local "
             "directory with a config.json and weights, nor reachable on the Hugging Face Hub; check the name or the "

@@ -76,6 +76,8 @@ def read_study(content: str | bytes) -> StudyFile:
         results.insert(0, "trial", np.arange(len(results)))
         cost = values.get("cost")
         return StudyFile(study, results, None if cost is None else pd.DataFrame(cost), values.get("command", ""))
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
         raise UserError("This is not a study file: choose the JSON file that a study was saved as.") from error
 

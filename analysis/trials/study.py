@@ -239,6 +239,8 @@ class Study:
             raise UserError(f"A study has no field {', '.join(sorted(unknown))}.")
         try:
             return cls(**values)
+        except UserError:
+            raise
         except (TypeError, AttributeError, ValueError) as error:
             raise UserError(f"This study cannot be read: {error}.") from error
 
