@@ -253,13 +253,13 @@ def test_an_adapter_in_a_zip_opens_wherever_it_is_in_there(sound, place, tmp_pat
     "name", ["/etc/passwd", "../adapter_config.json", "a/../../adapter_config.json", "..\\adapter_config.json", "C:x"]
 )
 def test_a_member_that_points_elsewhere_is_refused(tmp_path, name):
-    with pytest.raises(AdapterError, match="^The zip has a member .*points outside"):
+    with pytest.raises(AdapterError, match=r"^The zip has a member .*points outside"):
         unpack(zipped([("adapter_config.json", b"{}"), (name, b"x")]), tmp_path)
     assert not any(tmp_path.iterdir())
 
 
 def test_a_link_is_refused(tmp_path):
-    with pytest.raises(AdapterError, match="^The zip has a link"):
+    with pytest.raises(AdapterError, match=r"^The zip has a link"):
         unpack(zipped([("adapter_config.json", b"/etc/passwd")], attributes=0o120777), tmp_path)
 
 
