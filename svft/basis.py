@@ -129,20 +129,25 @@ def align(
     return Alignment(signs=flip[0, rows] * flip[1, cols], error=float(error.sqrt()))
 
 
-def report_mismatch(errors: dict[str, float], total: int, stored: torch.Tensor, own: torch.Tensor) -> None:
+def report_mismatch(
+    errors: dict[str, float], total: int, stored: torch.Tensor | None, own: torch.Tensor | None
+) -> None:
     """Raise, or warn if `allow_basis_mismatch` is in force, about matrices that could not be aligned.
 
     Args:
         errors: Estimated relative error of ΔW by module.
         total: Number of matrices in the adapter.
-        stored: A fingerprint from the adapter.
-        own: The fingerprint of the same matrix here.
+        stored: A fingerprint from the adapter, None if it has none.
+        own: The fingerprint of the same matrix here, None if it was never decomposed.
     """
     names = ", ".join(list(errors)[:5]) + (f" and {len(errors) - 5} more" if len(errors) > 5 else "")
     worst = min(max(errors.values()), 2**0.5)
     estimate = f"estimated error of ΔW up to {100 * worst:.1f}% of its norm"
-    was, is_ = fingerprint_dtype(stored), fingerprint_dtype(own)
-    if same_weight(stored, own):
+    if stored is None or own is None:
+        was = is_ = ""
+    else:
+        was, is_ = fingerprint_dtype(stored), fingerprint_dtype(own)
+    if was and same_weight(stored, own):
         cause = (
             "the weights are the adapter's, but their singular vectors came out rotated "
             "(equal or vanishing singular values)"
@@ -150,7 +155,10 @@ def report_mismatch(errors: dict[str, float], total: int, stored: torch.Tensor, 
         remedy = "save the adapter with embed_basis=True where it was trained"
     elif was != is_:
         cause = f"the adapter was trained on {was} weights and these are {is_}"
-        remedy = f"load the base model in {was}, or save the adapter with embed_basis=True where it was trained"
+        remedy = (
+            f"load the base model in {was} (once on this machine is enough: the basis is then in the cache), or save "
+            "the adapter with embed_basis=True where it was trained"
+        )
     else:
         cause = "the weights are not those that the adapter was trained on"
         remedy = "load the base model that the adapter names, or save it with embed_basis=True where it was trained"

@@ -163,7 +163,8 @@ class KeptBasis:
         """
         parameter = self.svft_coefficients[adapter_name]
         mark, seen = self.svft_fingerprint[adapter_name], self.svft_signature[adapter_name]
-        if any(t.device.type == "meta" for t in (parameter, mark, seen, self.svft_sigma[adapter_name])):
+        own = [side[adapter_name] for side in (self.svft_U, self.svft_V) if adapter_name in side]
+        if any(t.device.type == "meta" for t in (parameter, mark, seen, self.svft_sigma[adapter_name], *own)):
             raise SvftError(f"The adapter {adapter_name} on {self.module_name} has no values yet: load them first.")
         # Tensors made in inference mode could not be trained with later.
         with torch.inference_mode(False), torch.no_grad():
@@ -173,8 +174,7 @@ class KeptBasis:
                 self, adapter_name, Stored(parameter, mark, seen, with_basis=self.svft_U.is_saved(adapter_name))
             )
             if found.error is not None:
-                own = mark if self.own_fingerprint is None else self.own_fingerprint
-                report_mismatch({self.module_name: found.error}, 1, mark, own)
+                report_mismatch({self.module_name: found.error}, 1, mark, self.own_fingerprint)
             parameter.copy_(found.values)
             rank = self.spec[adapter_name].rank
             if found.of_weight:

@@ -123,6 +123,8 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
         )
         for name, mark in self.marks_of_kept_basis(adapter_name).items():
             getattr(self, name)[adapter_name] = mark.to(device)
+        if device.type == "meta" and self.get_base_weight().device.type != "meta":
+            self.svft_fingerprint.written.add(adapter_name)
         if embed_basis:
             sides = (side[:, : spec.rank].to(device, copy=True) for side in (self.svft_shared_U, self.svft_shared_V))
             self._own(adapter_name, *sides, persistent=True)

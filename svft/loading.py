@@ -102,7 +102,13 @@ def _stored(layer: SvftLayer, adapter_name: str, stem: str, state: State, with_b
         if tensor.shape != own[adapter_name].shape:
             return None
         if key != "coefficients":
-            tensor = as_stored_type(tensor, own[adapter_name].dtype, f"svft_{key} of {layer.module_name}")
+            try:
+                tensor = as_stored_type(tensor, own[adapter_name].dtype, f"svft_{key} of {layer.module_name}")
+            except SvftError:
+                if key != "fingerprint":
+                    raise
+                del state[f"{stem}.svft_{key}"]  # a mean of several: the signature has to tell
+                continue
             state[f"{stem}.svft_{key}"] = tensor
         found[key] = tensor
     shape = (layer.out_features, layer.in_features)

@@ -82,15 +82,12 @@ class SvftModel(BaseTuner):
             new_module.requires_grad_(False)
         self._replace_module(parent, target_name, new_module, target)
 
-    def inject_adapter(
-        self, model, adapter_name, autocast_adapter_dtype=True, low_cpu_mem_usage=False, state_dict=None
-    ):
+    def inject_adapter(self, model, adapter_name, *args, **kwargs):
         """Create the layers of an adapter, then size and fill them once all of them are known."""
         try:
             with torch.inference_mode(False), torch.no_grad():  # what is made in inference mode could not be trained
-                super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
-                layers = layers_of(model, adapter_name)
-                _initialize(layers, self.peft_config[adapter_name], adapter_name, empty=low_cpu_mem_usage)
+                super().inject_adapter(model, adapter_name, *args, **kwargs)
+                _initialize(layers_of(model, adapter_name), self.peft_config[adapter_name], adapter_name)
         except Exception:
             _take_out(model, adapter_name)
             raise
@@ -156,13 +153,13 @@ class SvftModel(BaseTuner):
 
     def _cast_adapter_dtype(self, adapter_name, autocast_adapter_dtype=True):
         super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
-        # PEFT's last step of loading: what was loaded is ready to be compiled and exported, too.
         for layer in layers_of(self.model, adapter_name).values():
-            if adapter_name in layer.spec and not layer.is_settled(adapter_name):
-                layer.settle(adapter_name)
+            coefficients = layer.svft_coefficients[adapter_name]
             if not autocast_adapter_dtype:  # as of other methods: M has the type of the base
-                coefficients = layer.svft_coefficients[adapter_name]
                 coefficients.data = coefficients.data.to(layer.get_base_weight().dtype)
+            # PEFT's last step of loading: what was loaded is ready to be compiled and exported, too.
+            if coefficients.device.type != "meta" and not layer.is_settled(adapter_name):
+                layer.settle(adapter_name)
 
 
 def _take_out(model: nn.Module, adapter_name: str) -> None:
@@ -217,10 +214,10 @@ def refuse_unsupported(name: str, target: nn.Module, parent: nn.Module, model: n
 # -- sizes and first values
 
 
-def _initialize(layers: dict[str, SvftLayer], config: SvftConfig, adapter_name: str, empty: bool) -> None:
+def _initialize(layers: dict[str, SvftLayer], config: SvftConfig, adapter_name: str) -> None:
     """Decompose the weights of an adapter's layers and give each its pattern and first coefficients.
 
-    With `empty`, what a checkpoint will fill has its shape only, on the meta device.
+    If PEFT has made the place for coefficients on the meta device, what a checkpoint will bring has its shape only.
     """
     plans = _plan(layers, config)
     dtype = getattr(torch, config.basis_dtype) if config.basis_dtype else None
@@ -228,6 +225,7 @@ def _initialize(layers: dict[str, SvftLayer], config: SvftConfig, adapter_name: 
     for number, (name, layer) in enumerate(layers.items()):
         plan = plans[name]
         layer.ensure_basis(plan.rank, dtype)
+        empty = layer.svft_coefficients[adapter_name].device.type == "meta"
         indices, off_diag = _draw(layer, plan, config, empty)
         spec = CoefficientSpec(plan.pattern, plan.rank, off_diag)
         values = torch.empty(len(indices), device="meta") if empty else _first_values(len(indices), config)
