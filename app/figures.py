@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
 from typing import Any
 
 import pandas as pd
@@ -15,6 +17,32 @@ from analysis.figures.theme import THEMES, Theme
 def theme() -> Theme:
     """Return the appearance that the browser shows."""
     return THEMES[st.context.theme.type or "light"]
+
+
+def build(figure: Callable[..., go.Figure], *tables: Any, **options: Hashable) -> go.Figure:
+    """Return ``figure(*tables, **options)``, built once for all visitors.
+
+    Args:
+        figure: Of `analysis.figures`.
+        tables: Of `app.data`, which keeps one object for the same numbers, and of which nobody changes any.
+        options: Theme, names, what is selected.
+    """
+    key = (figure, *map(id, tables), *sorted(options.items()))
+    with _lock:
+        if key in _built:
+            _built.move_to_end(key)
+            return _built[key][1]
+    made = figure(*tables, **options)
+    with _lock:
+        _built[key] = tables, made  # with its tables: while they are here, their ids are nobody else's
+        while len(_built) > _MOST_BUILT:
+            _built.popitem(last=False)
+    return made
+
+
+_MOST_BUILT = 256
+_built: OrderedDict[tuple, tuple[tuple, go.Figure]] = OrderedDict()
+_lock = Lock()
 
 
 def draw(

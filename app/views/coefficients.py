@@ -41,7 +41,7 @@ def show(chosen: Opened) -> None:
         projection.show_inside(chosen)
     strip = matrix.pattern in STRIPS
     draw_M = coefficient_strip if strip else coefficient_square
-    figure = draw_M(cells, n=matrix.m, theme=theme, mode=mode)
+    figure = figures.build(draw_M, cells, n=matrix.m, theme=theme, mode=mode)
     key = f"coefficients-{chosen.matrix}-{mode}"
     figures.draw(figure, key=key, on_select=lambda: None, select=("points", "box"))
     figures.explain(figure, cells, key="coefficients", file_name="coefficients.csv")
@@ -50,12 +50,12 @@ def show(chosen: Opened) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.subheader("Exact cells", anchor=False)
-        block = exact_cells(cells, box, theme=theme, mode=mode)
+        block = figures.build(exact_cells, cells, box=box, theme=theme, mode=mode)
         figures.draw(block, key="cells")
         figures.explain(block, _inside(cells, box), key="cells", file_name="cells.csv")
     with right:
         st.subheader("Where in M", anchor=False)
-        small = locator(cells, n=matrix.m, pattern=matrix.pattern, theme=theme, box=box)
+        small = figures.build(locator, cells, n=matrix.m, pattern=matrix.pattern, theme=theme, box=box)
         figures.draw(small, key="locator")
         st.caption(small.layout.meta["caption"])
 
@@ -67,14 +67,14 @@ def show(chosen: Opened) -> None:
             f"90% of {whose}: {few['fraction']:.0%} of the entries, in noise {few['noise_mid']:.0%}", anchor=False
         )
         curve = data.table(concentration, chosen.adapter, chosen.matrix)
-        figure = concentration_figure(curve, pattern=matrix.pattern, theme=theme)
+        figure = figures.build(concentration_figure, curve, pattern=matrix.pattern, theme=theme)
         figures.draw(figure, key="concentration", height=280)
         figures.explain(figure, curve, key="concentration", file_name="concentration.csv")
     with right:
         profile = data.table(energy_by_offset, chosen.adapter, chosen.matrix)
         if len(profile) > 1:  # the one diagonal of a plain M holds everything
             st.subheader("Energy by distance from the diagonal", anchor=False)
-            figure = offset_profile(profile, pattern=matrix.pattern, theme=theme)
+            figure = figures.build(offset_profile, profile, pattern=matrix.pattern, theme=theme)
             figures.draw(figure, key="offsets", height=280)
             figures.explain(figure, profile, key="offsets", file_name="energy_by_offset.csv")
     if matrix.projected:

@@ -28,7 +28,7 @@ def _filling(chosen: selection.Opened, job: Job) -> None:
 
 
 def _draw(chosen: selection.Opened, table: pd.DataFrame) -> None:
-    figure = layer_map(table, theme=figures.theme(), selected=chosen.matrix)
+    figure = figures.build(layer_map, table, theme=figures.theme(), selected=chosen.matrix)
     # The key follows the selection: a matrix picked elsewhere leaves no stale click behind.
     key = f"map-{chosen.matrix}"
 

@@ -21,7 +21,7 @@ def show(chosen: Opened) -> None:
     tables, _ = data.spectral_tables(chosen.adapter, chosen.matrix)
     if "spectrum" in tables:
         table = tables["spectrum"]
-        figure = spectrum(table, **look)
+        figure = figures.build(spectrum, table, **look)
         figures.draw(figure, key="spectrum", height=380)
         figures.explain(figure, table, key="spectrum", file_name="spectrum.csv")
     else:
@@ -32,7 +32,7 @@ def show(chosen: Opened) -> None:
         with left:
             table = tables["subspace_overlap"]
             st.subheader("How much of the leading subspace is kept", anchor=False)
-            figure = overlap(table, **look)
+            figure = figures.build(overlap, table, **look)
             figures.draw(figure, key="overlap")
             figures.explain(figure, table, key="overlap", file_name="overlap.csv")
     if "intruders" in tables:
@@ -40,7 +40,7 @@ def show(chosen: Opened) -> None:
             table = tables["intruders"]
             noise = f", in noise {tables['noise_summary']['intruders']}" if "noise_summary" in tables else ""
             st.subheader(f"{int(table['intruder'].sum())} intruders among {len(table)} vectors{noise}", anchor=False)
-            figure = intruders(table, **look)
+            figure = figures.build(intruders, table, **look)
             figures.draw(figure, key="intruders")
             figures.explain(figure, table, key="intruders", file_name="intruders.csv")
 
@@ -50,8 +50,12 @@ def show(chosen: Opened) -> None:
             table = tables["cumulative_energy"]
             bounds = data.table(rank_bounds, chosen.adapter, chosen.matrix)
             st.subheader("How many directions the update needs", anchor=False)
-            figure = cumulative_energy(
-                table, structural_rank=int(bounds["structural_rank"]), lora_rank=float(bounds["lora_rank"]), **look
+            figure = figures.build(
+                cumulative_energy,
+                table,
+                structural_rank=int(bounds["structural_rank"]),
+                lora_rank=float(bounds["lora_rank"]),
+                **look,
             )
             figures.draw(figure, key="energy")
             figures.explain(figure, table, key="energy", file_name="cumulative_energy.csv")

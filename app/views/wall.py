@@ -27,7 +27,7 @@ def show(chosen: selection.Opened) -> None:
 
 def _draw(chosen: selection.Opened, table: pd.DataFrame) -> None:
     signed = is_plain(chosen.adapter)
-    figure = coefficient_wall(table, signed=signed, theme=figures.theme(), selected=chosen.matrix)
+    figure = figures.build(coefficient_wall, table, signed=signed, theme=figures.theme(), selected=chosen.matrix)
 
     def clicked() -> None:
         if name := figures.clicked("wall"):
