@@ -139,9 +139,14 @@ def versus() -> Adapter | None:
     return _open(other) if other and other != adapter_name() else None
 
 
+def short_name(name: str) -> str:
+    """Return an adapter's name for people: its label if it ships, else that of its directory, without the path."""
+    return name if name in shipped_adapters() else Path(name).name or name
+
+
 def names() -> tuple[str, str]:
     """Return the names of both slots for people: what tells them apart."""
-    labels = [label if label in shipped_adapters() else Path(label).name for label in (adapter_name(), current().vs)]
+    labels = [short_name(name) for name in (adapter_name(), current().vs)]
     (task, *method), (other_task, *other_method) = (label.split(" · ", 1) for label in labels)
     return (method[0], other_method[0]) if task == other_task and method and other_method else tuple(labels)
 

@@ -27,7 +27,8 @@ $wrapper:has(> .st-key-cookie) { display: none; }
 /* The selection: one row, two columns on a phone. */
 .st-key-selection { display: flex; flex-flow: row nowrap; gap: .75rem; align-items: start; }
 .st-key-selection > * { flex: 1 1 0; min-width: 0; }
-.st-key-selection > :has(.st-key-view-picker) { flex: none; width: max-content; }
+.st-key-selection > :is(:has(> .st-key-view), .st-key-view, .st-key-open) { flex: none; width: max-content; }
+.st-key-selection > .st-key-open { align-self: end; }
 
 /* "⋯" stands at the right end of a figure's sentence, and needs no arrow. */
 [class*="st-key-foot-"] { flex-wrap: nowrap; }

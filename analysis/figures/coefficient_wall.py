@@ -54,7 +54,7 @@ def coefficient_wall(
     top = matrices["label"][int(np.bincount(row, values**2).argmax())]
     caption = (
         "Look for rows (matrices) and columns (singular directions) that moved more than the others; "
-        f"the strongest row is {top}{scale.note}."
+        f"the largest ‖ΔW‖, as it stands, is that of {top}{scale.note}."
     )
     figure = new_figure(
         theme,

@@ -29,7 +29,7 @@ def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = Non
     percent = 100 * summary["relative_norm"].to_numpy(float)
     largest = float(np.nanmax(percent, initial=0))
     most = summary["label"].iloc[int(np.nan_to_num(percent).argmax())]
-    reading = f"the largest change is in {most} ({largest:.2g}%)" if largest else "no change is known"
+    reading = f"relative to its weight, {most} changed most ({largest:.2g}%)" if largest else "no change is known"
     figure = new_figure(
         theme,
         alt=(

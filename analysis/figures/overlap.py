@@ -7,6 +7,8 @@ import plotly.graph_objects as go
 
 from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
 
+_ONLY_ORDER = " A plain M turns no vector: below 1, directions only changed their order."
+
 
 def overlap(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
     """Draw the overlap of the leading r old and new singular subspaces, with the level of chance.
@@ -30,7 +32,7 @@ def overlap(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
         ),
         caption=(
             "At 1 the leading r directions span what they did before, on the dotted line they are as good as "
-            f"random; the lowest point is {least:.2f}, at r = {r}."
+            f"random; the lowest point is {least:.2f}, at r = {r}.{_ONLY_ORDER if pattern == 'plain' else ''}"
         ),
         formula=r"\lVert U_r^\top U'_r \rVert_F^2 / r",
         height=280,

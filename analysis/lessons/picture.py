@@ -125,6 +125,8 @@ def check_pairs(given: float, sigma: np.ndarray, share: float = 0.99) -> Answer:
     needed = int(table["pairs"][table["share"] >= share].iloc[0])
     if near(given, needed, 0):
         return Answer(True, f"Right: {needed} of {len(sigma)} pairs hold {share:.0%} of the energy.")
+    if given != int(given):
+        return Answer(False, "Pairs are counted: give a whole number.")
     if not 1 <= given <= len(sigma):
         return Answer(False, f"This photograph has {len(sigma)} pairs: the number lies between 1 and {len(sigma)}.")
     held = float(table["share"].iloc[int(given) - 1])

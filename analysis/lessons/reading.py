@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analysis.common.wording import percent
 from analysis.lessons.answers import Answer
 from analysis.training.evaluation import Evaluation
 from analysis.training.methods import svft_patterns
@@ -23,8 +24,8 @@ def on_the_diagonal(shares: pd.DataFrame) -> str:
         return "All of the energy is on the diagonal: there is nothing else in Ω."
     inside = row["noise_low"] <= row["share"] <= row["noise_high"]
     return (
-        f"The diagonal holds {row['share']:.0%} of the energy; noise would put {row['noise_low']:.0%} to "
-        f"{row['noise_high']:.0%} there: {'no more than chance' if inside else 'that is not chance'}."
+        f"The diagonal holds {percent(row['share'])} of the energy; noise would put {percent(row['noise_low'])} to "
+        f"{percent(row['noise_high'])} there: {'no more than chance' if inside else 'that is not chance'}."
     )
 
 
@@ -74,4 +75,4 @@ def check_concentration(given: str, few: pd.Series) -> Answer:
     )
     if given == right:
         return Answer(True, f"Right: {sentence}.")
-    return Answer(False, f"Read the curve at 90%, and then the grey band at the same height: {sentence}.")
+    return Answer(False, "Read the curve at 90%, and then the grey band at the same height.")

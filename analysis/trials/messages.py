@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LIVE_EXAMPLES = 200  # of the validation split, at most: what a trial is judged on meanwhile
+
 
 class StateMissingError(Exception):
     """A worker does not hold the trial, and no state came with the turn."""

@@ -31,7 +31,7 @@ from analysis.training.session import TrainingSession
 from analysis.training.specification import TrainingSpec
 from analysis.training.tasks import Examples, get_task
 from analysis.training.updates import update_measures
-from analysis.trials.messages import Layout, Outcome, Report, StateMissingError, Turn
+from analysis.trials.messages import LIVE_EXAMPLES, Layout, Outcome, Report, StateMissingError, Turn
 from svft.layer import SvftLayer
 
 logging.disable_progress_bar()
@@ -39,7 +39,6 @@ logging.disable_progress_bar()
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
 
 ADAPTER = "default"  # PEFT's name of the only adapter
-LIVE_EXAMPLES = 200
 COST_ROUNDS = 7
 # A larger state (full fine-tuning's) stays with its worker: sent at every turn, it would take longer than the turn. A
 # trial without a state begins again if its worker is lost, and comes to the same points.

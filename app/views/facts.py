@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from analysis.common.wording import percent
 from analysis.figures.shapes_picture import shapes_picture
 from analysis.measures.coefficients import entries
 from analysis.measures.overview import base_parameters, basis_bytes
@@ -40,7 +41,7 @@ def show_three(chosen: Opened) -> None:
     trained = measured.budget if measured and adapter.projected else adapter.trainable  # all, if a part ships
     share.metric(
         "Trained",
-        f"{trained / total:.2%}" if total else f"{trained:,}",
+        _share(trained, total),
         f"{trained:,} of {total / 1e6:.1f} M" if total else "numbers",
         help="Share of the base model’s parameters that were trained, excluding the task head.",
         **_QUIET,
@@ -64,6 +65,13 @@ def show_three(chosen: Opened) -> None:
         ),
         **_QUIET,
     )
+
+
+def _share(trained: int, total: int | None) -> str:
+    if not total:
+        return f"{trained:,}"
+    share = trained / total
+    return f"{share:.2%}" if share >= 1e-4 else percent(share)
 
 
 _QUIET = {"delta_color": "off", "delta_arrow": "off"}

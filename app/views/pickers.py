@@ -9,8 +9,6 @@ from analysis.adapters.shipped import shipped_adapters
 from analysis.common.errors import UserError
 from app import data, dialogs, selection
 
-OPEN = "Open an adapter …"  # an entry of the picker, which asks for one
-
 
 def show(*, explore: bool) -> None:
     """Draw the pickers of a page about an adapter. If it cannot be opened they stay, and the page says why.
@@ -26,6 +24,14 @@ def show(*, explore: bool) -> None:
     with st.container(key="selection"):
         _pick_base(bases, base)
         _pick_adapter(of_base, name)
+        st.button(
+            "Open …",
+            icon=":material/upload_file:",
+            key="open",
+            help="An adapter or a base model of your own: upload it, or name a directory or a repository.",
+            on_click=dialogs.show,
+            args=(dialogs.OPEN,),
+        )
         if explore and chosen.view != selection.EDIT:
             _pick_second(of_base, name, chosen.vs)
         if opened:
@@ -68,20 +74,16 @@ def _pick_base(bases: dict[str, str], base: str) -> None:
 
 
 def _pick_adapter(of_base: list[str], name: str) -> None:
-    def take() -> None:
-        if st.session_state["adapter"] == OPEN:
-            dialogs.show(dialogs.OPEN)
-        else:
-            selection.change(adapter=st.session_state["adapter"])
-
     st.session_state["adapter"] = name
     st.selectbox(
         "Adapter",
-        list(dict.fromkeys([*of_base, name, OPEN])),
+        list(dict.fromkeys([*of_base, name])),
+        format_func=selection.short_name,
         key="adapter",
-        on_change=take,
+        on_change=_take,
+        args=("adapter",),
         accept_new_options=True,
-        help="Choose one, open your own, or type the path of its directory.",
+        help="Choose one, or type the path of its directory.",
     )
 
 
@@ -96,6 +98,7 @@ def _pick_second(of_base: list[str], name: str, second: str) -> None:
         "vs",
         list(dict.fromkeys([*others, *filter(None, [second])])),
         index=None,
+        format_func=selection.short_name,
         key="vs",
         on_change=_take,
         args=("vs",),

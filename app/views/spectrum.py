@@ -39,7 +39,9 @@ def show(chosen: Opened) -> None:
         with right:
             table = tables["intruders"]
             noise = f", in noise {tables['noise_summary']['intruders']}" if "noise_summary" in tables else ""
-            st.subheader(f"{int(table['intruder'].sum())} intruders among {len(table)} vectors{noise}", anchor=False)
+            found = int(table["intruder"].sum())
+            what = "intruder" if found == 1 else "intruders"
+            st.subheader(f"{found} {what} among {len(table)} vectors{noise}", anchor=False)
             figure = figures.build(intruders, table, **look)
             figures.draw(figure, key="intruders")
             figures.explain(figure, table, key="intruders", file_name="intruders.csv")

@@ -18,7 +18,6 @@ from transformers import PreTrainedTokenizerFast
 
 from analysis.adapters.upload import with_base
 from analysis.models.loading import DEFAULT_BASE, load_base
-from app.views import pickers
 from tests.analysis.adapters.peft_models import adapt, make_model, save_adapter, save_base
 
 MAIN = Path(__file__).parents[2] / "app" / "entry.py"
@@ -82,7 +81,7 @@ def test_names_in_a_file_are_text_and_no_markup(lora, tmp_path):
 
 def test_the_picker_offers_to_open_one_and_keeps_what_is_open(lora):
     test = explore()
-    test.selectbox(key="adapter").set_value(pickers.OPEN).run()
+    test.button(key="open").click().run()
     assert not test.exception
     assert test.selectbox(key="adapter").value == "BBC headlines · plain"
     assert "open-path" not in test.session_state  # the dialog begins with the upload

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.selection import EDIT, VIEWS, Selection
+from app.selection import EDIT, VIEWS, Selection, short_name
 
 MAIN = Path(__file__).parents[2] / "app" / "entry.py"
 EVERYTHING = Selection(
@@ -83,3 +83,8 @@ def test_every_link_between_the_pages_carries_the_selection():
         assert dict(parse_qsl(link.query_string)) == {"matrix": "Layer 2 · value"}
     test.selectbox(key="matrix").set_value(test.selectbox(key="matrix").options[0]).run()
     assert test.query_params["matrix"] == "Layer 0 · query"
+
+
+def test_a_picker_shows_the_name_of_an_adapter_and_not_where_it_lies():
+    assert short_name("/tmp/svft-upload-x1/tmpab/my-adapter") == "my-adapter"
+    assert short_name("BBC headlines · plain") == "BBC headlines · plain"

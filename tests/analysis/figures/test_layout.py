@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
 from analysis import figures
+from analysis.figures.overlap import overlap
 from analysis.figures.theme import LIGHT, axis, new_figure, set_layout
 
 PARTS = {
@@ -39,3 +41,11 @@ def test_no_figure_waits_for_plotlys_update():
     sources = {path.name: path.read_text(encoding="utf-8") for path in Path(figures.__path__[0]).glob("*.py")}
     slow = [name for name, source in sources.items() if ".update_layout(" in source and name != "notebook.py"]
     assert not slow, "eight milliseconds a call: use analysis.figures.theme.set_layout"
+
+
+def test_a_plain_matrix_is_said_to_turn_nothing():
+    table = pd.DataFrame({"r": [1, 2], "overlap_left": [0.0, 1.0], "overlap_right": [0.0, 1.0], "chance": [0.1, 0.2]})
+    drawn = {pattern: overlap(table, pattern=pattern, theme=LIGHT) for pattern in ("plain", "banded")}
+    said = {pattern: figure.layout.meta["caption"] for pattern, figure in drawn.items()}
+    assert "turns no vector" in said["plain"]
+    assert "turns no vector" not in said["banded"]

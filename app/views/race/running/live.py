@@ -13,9 +13,10 @@ from analysis.figures.live_curves import Measure, live_curves
 from analysis.figures.live_strip import live_strip
 from analysis.figures.theme import THEMES
 from analysis.trials.duration import count_turns, time_left
+from analysis.trials.messages import LIVE_EXAMPLES
 from analysis.trials.records import ENDED, StudyRecord, TrialRecord
 from app import figures, trials
-from app.views.race import matrix
+from app.views.race import matrix, results
 from app.views.race.running import rows
 
 _PERIOD = 2  # seconds; drawing in a browser beside the trials takes from the cores that train
@@ -38,10 +39,16 @@ def _watch(record: StudyRecord) -> None:
         with column:
             show_curves(record, of, points, measure)
     st.caption(
-        "On 200 examples that no trial is trained on; at the end each is judged on the whole test split. Scroll to "
+        f"On {_watched(record)} examples that no trial is trained on; at the end each is judged on the whole "
+        f"{record.study.final_split} split. Scroll to "
         "zoom, double-click to reset."
     )
     _show_matrix(record, of)
+
+
+def _watched(record: StudyRecord) -> int:
+    """Return how many examples the curves are about."""
+    return min(LIVE_EXAMPLES, len(results.of_study(record, ()).task.load().validation))
 
 
 def _show_progress(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
