@@ -3,6 +3,8 @@
 Importing this package registers the method with PEFT; from then on PEFT's own calls work with `SvftConfig`.
 """
 
+from typing import Any
+
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 
 from . import cache
@@ -16,9 +18,10 @@ from .layer import SvftLayer
 from .model import SvftModel
 
 SvftLayer.decomposer = cache
-PEFT_TYPE_TO_CONFIG_MAPPING[PEFT_TYPE] = SvftConfig
-PEFT_TYPE_TO_TUNER_MAPPING[PEFT_TYPE] = SvftModel
-PEFT_TYPE_TO_PREFIX_MAPPING[PEFT_TYPE] = SvftModel.prefix
+_NAME: Any = PEFT_TYPE  # a method outside PEFT's enum
+PEFT_TYPE_TO_CONFIG_MAPPING[_NAME] = SvftConfig
+PEFT_TYPE_TO_TUNER_MAPPING[_NAME] = SvftModel
+PEFT_TYPE_TO_PREFIX_MAPPING[_NAME] = SvftModel.prefix
 
 __all__ = [
     "BasisMismatchError",

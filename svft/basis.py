@@ -42,14 +42,14 @@ def fingerprint(weight: torch.Tensor) -> torch.Tensor:
         exact = weight.detach().to("cpu").contiguous()
         wide = wide if torch.equal(wide.double(), exact) else exact
     digest = hashlib.sha256(repr((wide.dtype, tuple(wide.shape))).encode())
-    digest.update(memoryview(wide.numpy()).cast("B"))
+    digest.update(wide.numpy().data.cast("B"))
     code = bytes([DTYPES.index(weight.dtype)])
     return torch.frombuffer(bytearray(digest.digest() + code), dtype=torch.uint8)
 
 
-def same_weight(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Return whether two fingerprints stand for equal values, whatever the dtypes."""
-    return torch.equal(a[:-1].cpu(), b[:-1].cpu())
+def same_weight(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
+    """Return whether two fingerprints are there and stand for equal values, whatever the dtypes."""
+    return a is not None and b is not None and torch.equal(a[:-1].cpu(), b[:-1].cpu())
 
 
 def fingerprint_dtype(mark: torch.Tensor) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
+from typing import Any
 
 import torch
 from peft.tuners._buffer_dict import BufferDict
@@ -38,6 +39,10 @@ def as_stored_type(tensor: torch.Tensor, dtype: torch.dtype, name: str) -> torch
     return wide.round().to(dtype)
 
 
+def _held(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: buffer for name, buffer in module._buffers.items() if buffer is not None}
+
+
 class TypedBuffers(BufferDict):
     """Buffers by adapter name whose types neither casts of the model nor loaded files change."""
 
@@ -47,19 +52,28 @@ class TypedBuffers(BufferDict):
     def __setitem__(self, adapter_name: str, buffer: torch.Tensor) -> None:
         # PEFT casts what it finds in half precision.
         held = self._buffers.get(adapter_name)
-        super().__setitem__(adapter_name, buffer if held is None else buffer.to(held.dtype))
+        super().__setitem__(adapter_name, buffer if held is None else buffer.to(held.dtype))  # type: ignore[no-untyped-call]
 
-    def _apply(self, fn: Callable, recurse: bool = True) -> TypedBuffers:
-        before = dict(self._buffers)
-        super()._apply(fn, recurse)
-        for name, buffer in before.items():
-            moved = self._buffers[name]
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> TypedBuffers:
+        before = _held(self)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, moved in _held(self).items():
+            buffer = before[name]
             if moved.dtype != buffer.dtype:
                 self._buffers[name] = buffer.to(moved.device)
         return self
 
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
-        for name, buffer in self._buffers.items():
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, torch.Tensor],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing: list[str],
+        unexpected: list[str],
+        errors: list[str],
+    ) -> None:
+        for name, buffer in _held(self).items():
             key = prefix + name
             if key in state_dict:
                 try:
@@ -87,17 +101,17 @@ class Marks(TypedBuffers):
         self.written.discard(adapter_name)
 
     def __delitem__(self, adapter_name: str) -> None:
-        super().__delitem__(adapter_name)
+        super().__delitem__(adapter_name)  # type: ignore[no-untyped-call]
         self.written.discard(adapter_name)
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
         # Loaders that assign (`assign=True`, transformers' own) replace a buffer as an attribute.
         if name in self.__dict__.get("_buffers", ()):
             self.written.add(name)
         super().__setattr__(name, value)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        for name, mark in self._buffers.items():
+    def _load_from_state_dict(self, state_dict: dict[str, torch.Tensor], prefix: str, *args: Any) -> None:
+        for name, mark in _held(self).items():
             loaded = state_dict.get(prefix + name)
             if loaded is not None and not _equal(loaded, mark):
                 self.written.add(name)
@@ -138,13 +152,13 @@ class OwnBasis(nn.Module):
         return adapter_name in self._buffers
 
     def __getitem__(self, adapter_name: str) -> torch.Tensor:
-        return self._buffers[adapter_name]
+        return _held(self)[adapter_name]
 
     def __delitem__(self, adapter_name: str) -> None:
         del self._buffers[adapter_name]
         self._non_persistent_buffers_set.discard(adapter_name)
         self.brought.discard(adapter_name)
 
-    def keys(self):
+    def keys(self) -> KeysView[str]:
         """Return the names of the adapters."""
         return self._buffers.keys()

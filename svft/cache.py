@@ -33,7 +33,7 @@ _FORMAT = "2"  # goes into the names of files: a change makes old ones unused, n
 def decompose(weight: torch.Tensor, rank: int | None = None, name: str = "The weight") -> Decomposition:
     """Return `svft.decomposition.decompose` of a weight, from the cache if it has been computed before."""
     mark = fingerprint(weight)
-    path = _path(mark, rank if is_randomized(tuple(weight.shape), rank) else None)
+    path = _path(mark, rank if is_randomized(weight.shape, rank) else None)
     found = _read(path, weight.device, mark)
     if found is None:
         found = decomposition.decompose(weight, rank, name)
@@ -73,12 +73,12 @@ def cache_limit() -> int:
 
 def cache_files() -> list[Path]:
     """Return the files of the cache, the least recently used first, with what interrupted writers left behind."""
-    used = {}
+    used: dict[Path, int] = {}
     for file in cache_directory().glob("*"):
         if file.suffix in (".safetensors", ".part"):
             with suppress(FileNotFoundError):
                 used[file] = file.stat().st_mtime_ns
-    return sorted(used, key=used.get)
+    return sorted(used, key=lambda file: used[file])
 
 
 def clear_cache() -> int:
@@ -112,7 +112,7 @@ def _read(path: Path, device: torch.device, mark: torch.Tensor) -> Decomposition
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error_:
         warnings.warn(f"The cached decomposition {file} is damaged ({error_}); it is computed anew.", stacklevel=3)
         return None
-    return Decomposition(*(t.to(device) for t in (U, sigma, V)), sign, mark, error)
+    return Decomposition(U.to(device), sigma.to(device), V.to(device), sign, mark, error)
 
 
 def _write(path: Path, found: Decomposition) -> None:
@@ -148,7 +148,7 @@ def _checksum(*tensors: torch.Tensor) -> str:
     checksum = 0
     for t in tensors:
         checksum = zlib.crc32(f"{t.dtype}{tuple(t.shape)}".encode(), checksum)
-        checksum = zlib.crc32(memoryview(t.numpy()).cast("B"), checksum)
+        checksum = zlib.crc32(t.numpy().data.cast("B"), checksum)
     return str(checksum)
 
 

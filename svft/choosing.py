@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft.tuners.tuners_utils import _maybe_include_all_linear_layers, check_target_module_exists
@@ -25,6 +25,7 @@ from .targets import TARGET_MODULES
 
 SCORES = ("mean", "square")
 Batch = Mapping[str, Any]
+AdaptableLayer = nn.Linear | Conv1D
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class _Scored:
         )
 
 
-def _targets(model: nn.Module, target_modules: Sequence[str] | str | None) -> dict[str, nn.Module]:
+def _targets(model: nn.Module, target_modules: Sequence[str] | str | None) -> dict[str, AdaptableLayer]:
     """Return the modules that a configuration with these targets would adapt, by name."""
     config = SvftConfig(target_modules=target_modules)
     if target_modules is None:
@@ -189,8 +190,8 @@ def _targets(model: nn.Module, target_modules: Sequence[str] | str | None) -> di
         if family not in TARGET_MODULES:
             raise ValueError(f"There are no default target_modules for the model type {family!r}: name them.")
         config.target_modules = TARGET_MODULES[family]
-    config = _maybe_include_all_linear_layers(config, model)
-    modules = {
+    config = cast(SvftConfig, _maybe_include_all_linear_layers(config, model))
+    modules: dict[str, AdaptableLayer] = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, (nn.Linear, Conv1D)) and check_target_module_exists(config, name)
@@ -203,13 +204,13 @@ def _targets(model: nn.Module, target_modules: Sequence[str] | str | None) -> di
     return modules
 
 
-def _size(module: nn.Module) -> int:
+def _size(module: AdaptableLayer) -> int:
     return min(module.weight.shape)
 
 
-def _groups(modules: dict[str, nn.Module], memory: int) -> Iterator[dict[str, nn.Module]]:
+def _groups(modules: dict[str, AdaptableLayer], memory: int) -> Iterator[dict[str, AdaptableLayer]]:
     """Yield consecutive modules whose U, V, gradient and two n×n scores fit into `memory` bytes of float32."""
-    group: dict[str, nn.Module] = {}
+    group: dict[str, AdaptableLayer] = {}
     used = 0
     for name, module in modules.items():
         n, sides = _size(module), sum(module.weight.shape)
@@ -225,7 +226,7 @@ def _groups(modules: dict[str, nn.Module], memory: int) -> Iterator[dict[str, nn
 class _Accumulator:
     """Sums of the gradient of one matrix over batches, in the basis of W; the dense gradient itself is not kept."""
 
-    def __init__(self, name: str, module: nn.Module, squared: bool) -> None:
+    def __init__(self, name: str, module: AdaptableLayer, squared: bool) -> None:
         self.name = name
         self.transposed = isinstance(module, Conv1D)
         basis = decompose(self._matrix(module.weight.detach()), name=name)
@@ -242,6 +243,7 @@ class _Accumulator:
 
     def take(self, weight: torch.Tensor) -> None:
         """Add the gradient that backward has just left in `weight`, and free it."""
+        assert weight.grad is not None
         gradient = self._matrix(weight.grad).to(self.U.dtype)
         projected = self.U.T @ gradient @ self.V
         self.total += projected
@@ -272,7 +274,7 @@ class _Accumulator:
 
 def _score(
     model: nn.Module,
-    group: dict[str, nn.Module],
+    group: dict[str, AdaptableLayer],
     batches: Iterable[Batch],
     budget: int,
     score: str,
@@ -301,7 +303,7 @@ def _score(
 
 
 @contextmanager
-def _only_these(model: nn.Module, weights: list[nn.Parameter]) -> Iterator[None]:
+def _only_these(model: nn.Module, weights: Sequence[torch.Tensor]) -> Iterator[None]:
     """Let only these weights ask for gradients, in eval mode; everything is as before afterwards."""
     before = [(p, p.requires_grad, p.grad) for p in model.parameters()]
     modes = [(module, module.training) for module in model.modules()]

@@ -6,6 +6,8 @@ narrow bands (the plain pattern is the band of width 1), and through a dense M, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.autograd import forward_ad
 
@@ -45,28 +47,34 @@ def multiply(
     if _transformed():
         if off_diag is not None:
             return _banded_product(t, values, sigma, off_diag, transposed=False)
+        assert indices is not None
         return _dense_product(t, values, sigma, indices)
-    if off_diag is not None:
-        return _Banded.apply(t, values, sigma, off_diag)
-    return _Dense.apply(t, values, sigma, indices)
+    product: torch.Tensor = (
+        _Dense.apply(t, values, sigma, indices) if off_diag is None else _Banded.apply(t, values, sigma, off_diag)  # type: ignore[no-untyped-call]
+    )
+    return product
 
 
 def _transformed() -> bool:
     """Whether plain operations are needed: torch.func and forward derivatives see through them."""
     if torch.compiler.is_compiling():
         return False
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or torch.jit.is_tracing()
+    return (
+        bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0 or torch._C._is_tracing()
+    )
 
 
 class _Banded(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, t, values, sigma, off_diag):
+    def forward(
+        ctx: Any, t: torch.Tensor, values: torch.Tensor, sigma: torch.Tensor | None, off_diag: int
+    ) -> torch.Tensor:
         ctx.save_for_backward(t, values, sigma)
         ctx.off_diag = off_diag
         return _banded_product(t, values, sigma, off_diag, transposed=False)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
         t, values, sigma = ctx.saved_tensors
         grad_t = grad_values = None
         if ctx.needs_input_grad[0]:
@@ -82,7 +90,9 @@ class _Banded(torch.autograd.Function):
         return grad_t, grad_values, None, None
 
 
-def _banded_product(t, values, sigma, off_diag, *, transposed):
+def _banded_product(
+    t: torch.Tensor, values: torch.Tensor, sigma: torch.Tensor | None, off_diag: int, *, transposed: bool
+) -> torch.Tensor:
     n = t.shape[-1]
     places = list(diagonals(n, off_diag))
     main = values.narrow(0, places[off_diag][0], n)
@@ -99,12 +109,14 @@ def _banded_product(t, values, sigma, off_diag, *, transposed):
 
 class _Dense(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, t, values, sigma, indices):
+    def forward(
+        ctx: Any, t: torch.Tensor, values: torch.Tensor, sigma: torch.Tensor | None, indices: torch.Tensor
+    ) -> torch.Tensor:
         ctx.save_for_backward(t, values, sigma, indices)
         return _dense_product(t, values, sigma, indices)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
         t, values, sigma, indices = ctx.saved_tensors
         grad_t = grad_values = None
         if ctx.needs_input_grad[0]:
@@ -116,11 +128,15 @@ class _Dense(torch.autograd.Function):
         return grad_t, grad_values, None, None
 
 
-def _dense_product(t, values, sigma, indices):
+def _dense_product(
+    t: torch.Tensor, values: torch.Tensor, sigma: torch.Tensor | None, indices: torch.Tensor
+) -> torch.Tensor:
     return t @ _dense(values, sigma, indices, t).T
 
 
-def _dense(values, sigma, indices, like):
+def _dense(
+    values: torch.Tensor, sigma: torch.Tensor | None, indices: torch.Tensor, like: torch.Tensor
+) -> torch.Tensor:
     n = like.shape[-1]
     M = dense_coefficients(values, indices, n)
     if sigma is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -78,10 +79,10 @@ class SvftConfig(PeftConfig):
     off_diag: int | None = field(default=None, metadata={"help": "Half-width d of the band, k = n(2d+1) − d(d+1)."})
     budget: int | None = field(default=None, metadata={"help": "Trainable parameters of the whole adapter."})
     rank: int | None = field(default=None, metadata={"help": "Restricts M to the leading singular directions."})
-    custom_indices: dict[str, list] | None = field(
+    custom_indices: dict[str, list[Any]] | None = field(
         default=None, metadata={"help": "Trained entries (i, j) by module, for the pattern custom."}
     )
-    overrides: dict[str, dict] | None = field(
+    overrides: dict[str, dict[str, Any]] | None = field(
         default=None, metadata={"help": "Pattern and size of single modules, by regular expression."}
     )
     init_weights: bool = field(default=True, metadata={"help": "True starts at M = 0, False from noise."})
@@ -90,16 +91,16 @@ class SvftConfig(PeftConfig):
     basis_dtype: Literal["float32", "bfloat16", "float16"] | None = field(
         default=None, metadata={"help": "Type in which U and V are kept; None is the weight's own."}
     )
-    target_modules: list[str] | str | None = field(
+    target_modules: Collection[str] | str | None = field(
         default=None, metadata={"help": "Modules to adapt, a regular expression, or 'all-linear'."}
     )
-    exclude_modules: list[str] | str | None = field(default=None, metadata={"help": "Modules to leave out."})
+    exclude_modules: Collection[str] | str | None = field(default=None, metadata={"help": "Modules to leave out."})
     layers_to_transform: list[int] | int | None = field(default=None, metadata={"help": "Layers to adapt."})
     layers_pattern: list[str] | str | None = field(default=None, metadata={"help": "Name of the list of layers."})
     modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules trained and saved whole."})
 
-    def __post_init__(self):
-        super().__post_init__()
+    def __post_init__(self) -> None:
+        super().__post_init__()  # type: ignore[no-untyped-call]
         self.peft_type = PEFT_TYPE
         for name in ("target_modules", "exclude_modules"):
             value = getattr(self, name)
@@ -168,7 +169,7 @@ class SvftConfig(PeftConfig):
             _check_pattern(pattern)
             _check_off_diag(pattern, off_diag, f"off_diag in overrides[{module!r}]")
 
-    def resolve(self, override: dict | None) -> tuple[str, int | None]:
+    def resolve(self, override: dict[str, Any] | None) -> tuple[str, int | None]:
         """Return (pattern, off_diag) of a matrix with `override`, an entry of `overrides` or None."""
         override = override or {}
         pattern = override.get("pattern", self.pattern)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,7 +50,7 @@ class Decomposer(Protocol):
         ...
 
 
-def is_randomized(shape: tuple[int, int], rank: int | None) -> bool:
+def is_randomized(shape: Sequence[int], rank: int | None) -> bool:
     """Return whether a weight of this shape is decomposed by the randomized method for a given rank."""
     n = min(shape)
     return rank is not None and n >= RANDOMIZED_FROM and 4 * rank <= n
@@ -74,7 +75,7 @@ def decompose(weight: torch.Tensor, rank: int | None = None, name: str = "The we
     """
     if not torch.isfinite(weight).all():
         raise ValueError(f"{name} has NaN or infinite entries and cannot be decomposed.")
-    randomized = is_randomized(tuple(weight.shape), rank)
+    randomized = is_randomized(weight.shape, rank)
     decomposition = _compute(weight, rank if randomized else None, fingerprint(weight))
     if randomized:
         logger.warning(

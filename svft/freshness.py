@@ -34,8 +34,9 @@ class Snapshot:
         if weight.shape != self._shape or weight.dtype != self._dtype:
             return False
         digest = _digest(weight)
-        self._digest = tuple(part.to(weight.device) for part in self._digest)
-        return all(map(torch.equal, digest, self._digest))
+        sums, sample = (part.to(weight.device) for part in self._digest)
+        self._digest = sums, sample
+        return torch.equal(digest[0], sums) and torch.equal(digest[1], sample)
 
 
 def _digest(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,6 +60,9 @@ def is_plain(weight: torch.Tensor) -> bool:
     )
 
 
+_Token = tuple[int, int, int | None]  # which parameter, which memory, how often written to
+
+
 class Witness:
     """What a weight was when it was decomposed.
 
@@ -73,8 +77,8 @@ class Witness:
         self._transposed = transposed
         self._decomposed = Snapshot(weight)
         self._left: Snapshot | None = None  # as the layer's own merging left it
-        self._confirmed = _token(weight)
-        self._refuted: tuple | None = None
+        self._confirmed: _Token | None = _token(weight)
+        self._refuted: _Token | None = None
 
     def is_decomposed(self, weight: torch.Tensor, exact: bool = False) -> bool:
         """Return whether a weight has the values that were decomposed.
@@ -110,6 +114,6 @@ class Witness:
         self._left = Snapshot(weight)
 
 
-def _token(weight: torch.Tensor) -> tuple:
+def _token(weight: torch.Tensor) -> _Token:
     # Tensors made in inference mode have no version; they cannot be written to outside of it.
     return id(weight), weight.data_ptr(), None if weight.is_inference() else weight._version

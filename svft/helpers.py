@@ -16,7 +16,7 @@ from peft.utils.other import infer_device
 from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
 from torch import nn
 
-from .config import PEFT_TYPE
+from .config import PEFT_TYPE, SvftConfig
 from .errors import SvftError
 from .layer import SvftLayer, layers_of
 from .loading import stem_of
@@ -72,8 +72,8 @@ def hotswap_adapter(
     """
     config = PeftConfig.from_pretrained(model_name_or_path, **kwargs)
     for other in (model.peft_config[adapter_name], config):
-        if other.peft_type != PEFT_TYPE:
-            raise SvftError(f"Incompatible PEFT types found: {PEFT_TYPE.value} and {other.peft_type.value}")
+        if not isinstance(other, SvftConfig):
+            raise SvftError(f"Incompatible PEFT types found: {PEFT_TYPE} and {other.peft_type}")
     layers = layers_of(model, adapter_name)
     if any(adapter_name in layer.merged_adapters for layer in layers.values()):
         raise SvftError(f"Cannot hot-swap the adapter {adapter_name} while it is merged: unmerge it first.")
@@ -100,7 +100,7 @@ def _refuse_other_indices(
     layer: SvftLayer, adapter_name: str, rank: int | None, stem: str, state: dict[str, torch.Tensor]
 ) -> None:
     n = min(layer.out_features, layer.in_features)
-    own = dict(layer.svft_indices.items()).get(adapter_name)
+    own = layer.svft_indices[adapter_name] if adapter_name in layer.svft_indices else None  # noqa: SIM401
     indices = state.get(f"{stem}.svft_indices")
     same = (
         len(state[f"{stem}.svft_coefficients"]) == len(layer.svft_coefficients[adapter_name])

@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
 
 from . import decomposition
 from .basis import report_mismatch
+from .buffers import Marks, OwnBasis
 from .decomposition import Decomposer, Decomposition, is_randomized
 from .errors import SvftError
 from .freshness import Witness, is_plain
 from .settling import Stored, fit
 
+if TYPE_CHECKING:
+    from .layer import CoefficientSpec, SvftLayer
 
-class KeptBasis:
+
+class KeptBasis(BaseTunerLayer):
     """The part of an SVFT layer that knows which U and V the coefficients of each adapter belong to."""
+
+    # What `SvftLayer` has beside it
+    svft_coefficients: nn.ParameterDict
+    svft_fingerprint: Marks
+    svft_signature: Marks
+    svft_sigma: Marks
+    svft_U: OwnBasis
+    svft_V: OwnBasis
+    spec: dict[str, CoefficientSpec]
+    module_name: str
+    out_features: int
+    in_features: int
+    fan_in_fan_out: bool
+
+    # U and V (out, r) and (in, r), None before the first decomposition and after W has gone its way
+    svft_shared_U: torch.Tensor | None
+    svft_shared_V: torch.Tensor | None
+    # Of the weight as it was when decomposed
+    own_fingerprint: torch.Tensor | None
+    own_signature: torch.Tensor
+    own_sigma: torch.Tensor
+    witness: Witness | None
+    basis_precision: torch.dtype  # the narrowest type that U and V have been through
 
     # Set it to have decompositions from elsewhere.
     decomposer: ClassVar[Decomposer] = decomposition
 
     def _init_basis(self) -> None:
-        self.register_buffer("svft_shared_U", None, persistent=False)
-        self.register_buffer("svft_shared_V", None, persistent=False)
-        # Of the weight as it was when decomposed.
-        self.own_fingerprint: torch.Tensor | None = None
-        self.own_signature: torch.Tensor | None = None
-        self.own_sigma: torch.Tensor | None = None
-        self.witness: Witness | None = None
-        self.basis_precision: torch.dtype | None = None  # the narrowest type that U and V have been through
+        for side in "UV":
+            cast(nn.Module, self).register_buffer(f"svft_shared_{side}", None, persistent=False)
+        self.own_fingerprint = self.witness = None
+
+    def get_matrix(self) -> torch.Tensor:
+        """Return W (out, in), whatever layout the layer keeps it in."""
+        weight = self.get_base_weight()
+        return weight.T if self.fan_in_fan_out else weight
 
     def ensure_basis(self, rank: int, dtype: torch.dtype | None) -> None:
         """Decompose W, or extend what is kept of its decomposition, so that U and V serve another adapter.
@@ -47,7 +76,7 @@ class KeptBasis:
             self._part_from_weight()
         if self.has_basis(rank, dtype):
             return
-        weight, kept = self.get_base_layer().weight, self.svft_shared_U
+        weight, kept = self.weight, self.svft_shared_U
         dtype = dtype or weight.dtype
         if kept is None:
             self._refuse_merged()
@@ -58,7 +87,7 @@ class KeptBasis:
                     f"{self.module_name} keeps a randomized basis of rank {len(self.own_sigma)}; an adapter of rank "
                     f"{rank} needs another one. Load it onto a base model of its own."
                 )
-            found = self.decomposer.recall(self.own_fingerprint, None, weight.device) or self._decompose_again()
+            found = self.decomposer.recall(self._fingerprint(), None, weight.device) or self._decompose_again()
             rank = max(rank, kept.shape[1])
             dtype = max(dtype, kept.dtype, key=lambda d: torch.finfo(d).bits)
         self._keep(found, rank, dtype)
@@ -72,7 +101,7 @@ class KeptBasis:
 
     def _decompose_again(self) -> Decomposition:
         self._refuse_merged()
-        if not self.witness.is_decomposed(self.get_base_layer().weight, exact=True):
+        if self.witness is None or not self.witness.is_decomposed(self.weight, exact=True):
             raise SvftError(
                 f"{self.module_name} has changed since it was decomposed (merging and unmerging drifts a "
                 "weight). Load this adapter onto a fresh base model."
@@ -82,7 +111,7 @@ class KeptBasis:
     def _keep(self, found: Decomposition, rank: int, dtype: torch.dtype) -> None:
         """Keep the leading part of a decomposition of W; of the same weight, what is known of merging stays known."""
         if self.svft_shared_U is None:
-            self.witness = Witness(self.get_base_layer().weight, found.fingerprint, self.fan_in_fan_out)
+            self.witness = Witness(self.weight, found.fingerprint, self.fan_in_fan_out)
         self.svft_shared_U = found.U[:, :rank].to(dtype).contiguous()
         self.svft_shared_V = found.V[:, :rank].to(dtype).contiguous()
         self.basis_precision = dtype
@@ -94,7 +123,8 @@ class KeptBasis:
         """Let W go its way: adapters that share U and V take them along as their own."""
         for adapter_name in self.spec:
             if adapter_name not in self.svft_U and self.is_settled(adapter_name):
-                self._own(adapter_name, *self.get_basis(adapter_name), persistent=True)
+                U, V = self.get_basis(adapter_name)
+                self._own(adapter_name, U, V, persistent=True)
         self.svft_shared_U = self.svft_shared_V = self.witness = None
 
     def _own(self, adapter_name: str, U: torch.Tensor, V: torch.Tensor, persistent: bool) -> None:
@@ -103,13 +133,14 @@ class KeptBasis:
 
     def take_basis_of(self, adapter_name: str, other: str) -> None:
         """Give an adapter the U and V that another one has as its own."""
-        self._own(adapter_name, *self.get_basis(other), persistent=self.svft_U.is_saved(other))
+        U, V = self.get_basis(other)
+        self._own(adapter_name, U, V, persistent=self.svft_U.is_saved(other))
         for container in (self.svft_fingerprint, self.svft_signature, self.svft_sigma):
             container.record(adapter_name, container[other].clone())
 
     def weight_is_decomposed(self, exact: bool = False) -> bool:
         """Return whether W is what U and V were computed from, see `svft.freshness.Witness.is_decomposed`."""
-        weight = self.get_base_layer().weight
+        weight = self.weight
         if weight.device.type == "meta":  # a model without values is made to see what one with values would do
             return True
         return self.witness is not None and is_plain(weight) and self.witness.is_decomposed(weight, exact)
@@ -119,7 +150,7 @@ class KeptBasis:
 
         A weight that cannot be looked at, being sharded or not in memory, is not taken for another one.
         """
-        weight = self.get_base_layer().weight
+        weight = self.weight
         if not is_plain(weight):
             return True
         return self.witness is not None and self.witness.is_explained(weight, exact)
@@ -140,7 +171,12 @@ class KeptBasis:
         """Return (U, V) of an adapter, (out, r) and (in, r)."""
         if adapter_name in self.svft_U:
             return self.svft_U[adapter_name], self.svft_V[adapter_name]
-        rank = self.spec[adapter_name].rank
+        return self.kept_basis(self.spec[adapter_name].rank)
+
+    def kept_basis(self, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the leading `rank` directions of U and V that the layer keeps, (out, rank) and (in, rank)."""
+        assert self.svft_shared_U is not None
+        assert self.svft_shared_V is not None
         return self.svft_shared_U[:, :rank], self.svft_shared_V[:, :rank]
 
     def is_settled(self, adapter_name: str) -> bool:
@@ -150,7 +186,7 @@ class KeptBasis:
             self.svft_shared_U is not None or adapter_name in self.svft_U
         )
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def settle(self, adapter_name: str) -> None:
         """Bring coefficients that were loaded from elsewhere into the basis at hand, or find theirs.
 
@@ -170,22 +206,21 @@ class KeptBasis:
         with torch.inference_mode(False), torch.no_grad():
             if adapter_name in self.svft_U and not self.svft_U.is_saved(adapter_name):
                 del self.svft_U[adapter_name], self.svft_V[adapter_name]  # found for what was loaded before
-            found = fit(
-                self, adapter_name, Stored(parameter, mark, seen, with_basis=self.svft_U.is_saved(adapter_name))
-            )
+            stored = Stored(parameter, mark, seen, with_basis=self.svft_U.is_saved(adapter_name))
+            found = fit(cast("SvftLayer", self), adapter_name, stored)
             if found.error is not None:
                 report_mismatch({self.module_name: found.error}, 1, mark, self.own_fingerprint)
             parameter.copy_(found.values)
             rank = self.spec[adapter_name].rank
-            if found.of_weight:
+            if found.basis is not None and found.of_weight:
                 kept = self.svft_shared_U
                 self._part_from_weight()
                 ranks = [spec.rank for name, spec in self.spec.items() if name not in self.svft_U]
-                self._keep(found.basis, max(ranks), self.get_base_layer().weight.dtype if kept is None else kept.dtype)
+                self._keep(found.basis, max(ranks), self.weight.dtype if kept is None else kept.dtype)
             elif found.basis is not None:
-                dtype = self.get_base_layer().weight.dtype if self.svft_shared_U is None else self.svft_shared_U.dtype
-                sides = (side[:, :rank].to(dtype) for side in (found.basis.U, found.basis.V))
-                self._own(adapter_name, *sides, persistent=False)
+                dtype = self.weight.dtype if self.svft_shared_U is None else self.svft_shared_U.dtype
+                U, V = (side[:, :rank].to(dtype) for side in (found.basis.U, found.basis.V))
+                self._own(adapter_name, U, V, persistent=False)
             self._mark(adapter_name, found.basis)
 
     def _mark(self, adapter_name: str, basis: Decomposition | None) -> None:
@@ -194,19 +229,23 @@ class KeptBasis:
         if self.svft_U.is_saved(adapter_name):
             marks = [container[adapter_name] for container in containers]
         elif basis is None:
-            marks = self.marks_of_kept_basis(adapter_name).values()
+            marks = list(self.marks_of_kept_basis(adapter_name).values())
         else:
             m = len(self.svft_sigma[adapter_name])
-            marks = basis.fingerprint, basis.signature[:, :m], basis.sigma[:m]
+            marks = [basis.fingerprint, basis.signature[:, :m], basis.sigma[:m]]
         device = self.svft_coefficients[adapter_name].device
         for container, mark, dtype in zip(containers, marks, (torch.uint8, torch.float16, torch.float32)):
             container.record(adapter_name, mark.to(device, dtype, copy=True))
+
+    def _fingerprint(self) -> torch.Tensor:
+        assert self.own_fingerprint is not None
+        return self.own_fingerprint
 
     def marks_of_kept_basis(self, adapter_name: str) -> dict[str, torch.Tensor]:
         """Return fingerprint, signature and sigma of the basis that the layer keeps, as an adapter's file has them."""
         m = self.basis_size(self.spec[adapter_name].rank)
         return {
-            "svft_fingerprint": self.own_fingerprint.clone(),
+            "svft_fingerprint": self._fingerprint().clone(),
             "svft_signature": self.own_signature[:, :m].to(torch.float16),
             "svft_sigma": self.own_sigma[:m].to(torch.float32, copy=True),
         }
@@ -219,7 +258,7 @@ class KeptBasis:
         What lost precision is not folded any more, and what lost its values (`to_empty`) is computed anew.
         """
         U, V = self.svft_shared_U, self.svft_shared_V
-        if U is None or was_U is None or U.device.type == "meta":
+        if U is None or V is None or was_U is None or was_V is None or U.device.type == "meta":
             return
         for was, now in ((was_U, U), (was_V, V)):
             lost = was.device.type == "meta" or not torch.equal(was.to(now.device, now.dtype), now)
@@ -245,7 +284,7 @@ class KeptBasis:
         for name, coefficients in self.svft_coefficients.items():
             brings = f"{prefix}svft_U.{name}" in state_dict
             if brings and not self.svft_U.is_saved(name):
-                dtype = self.get_base_layer().weight.dtype if self.svft_shared_U is None else self.svft_shared_U.dtype
+                dtype = self.weight.dtype if self.svft_shared_U is None else self.svft_shared_U.dtype
                 for sides, rows in ((self.svft_U, self.out_features), (self.svft_V, self.in_features)):
                     side = torch.empty(rows, self.spec[name].rank, dtype=dtype, device=coefficients.device)
                     sides.add(name, side, persistent=True)

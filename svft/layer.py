@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -33,7 +33,7 @@ class CoefficientSpec:
     off_diag: int | None
 
 
-class SvftLayer(KeptBasis, BaseTunerLayer):
+class SvftLayer(KeptBasis):
     """State of the adapters of one weight, in dicts keyed by adapter name.
 
     U and V are kept once per weight, whatever the number of adapters. An adapter has its own if it brought them along
@@ -72,13 +72,7 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
         self._disable_adapters = False
         self.merged_adapters = []
         self.fan_in_fan_out = isinstance(self.get_base_layer(), Conv1D)
-        weight = self.get_base_layer().weight
-        self.out_features, self.in_features = reversed(weight.shape) if self.fan_in_fan_out else weight.shape
-
-    def get_matrix(self) -> torch.Tensor:
-        """Return W (out, in), whatever layout the layer keeps it in."""
-        weight = self.get_base_weight()
-        return weight.T if self.fan_in_fan_out else weight
+        self.out_features, self.in_features = self.get_matrix().shape
 
     def update_layer(self, adapter_name: str) -> None:
         """Make a place for an adapter; `SvftModel` sizes and fills it when all matrices are known.
@@ -126,8 +120,8 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
         if device.type == "meta" and self.get_base_weight().device.type != "meta":
             self.svft_fingerprint.written.add(adapter_name)
         if embed_basis:
-            sides = (side[:, : spec.rank].to(device, copy=True) for side in (self.svft_shared_U, self.svft_shared_V))
-            self._own(adapter_name, *sides, persistent=True)
+            U, V = (side.to(device, copy=True) for side in self.get_basis(adapter_name))
+            self._own(adapter_name, U, V, persistent=True)
 
     def set_scale(self, adapter_name: str, scale: float) -> None:
         """Turn the dial α of an adapter: the layer applies U (Σ + αM) Vᵀ. Not saved with the adapter.
@@ -216,19 +210,20 @@ class SvftLayer(KeptBasis, BaseTunerLayer):
     def _set_weight(self, weight: torch.Tensor) -> None:
         explained = self.weight_is_explained()
         self.set_base_weight(weight)
-        if explained and self.witness is not None and is_plain(self.get_base_layer().weight):
-            self.witness.explain(self.get_base_layer().weight)
+        if explained and self.witness is not None and is_plain(self.weight):
+            self.witness.explain(self.weight)
 
     def _values(self, adapter: str) -> torch.Tensor:
         scale = self.scaling[adapter]
-        values = self.svft_coefficients[adapter]
+        values: torch.Tensor = self.svft_coefficients[adapter]
         return values if scale == 1.0 else values * scale
 
     def _block_indices(self, adapter: str) -> torch.Tensor:
         """Return the flat indices within the leading r×r block, int64 (k,)."""
         spec = self.spec[adapter]
         if spec.off_diag is None and spec.rank == len(self.svft_sigma[adapter]):
-            return self.svft_indices[adapter].long()
+            indices: torch.Tensor = self.svft_indices[adapter]
+            return indices.long()
         rows, cols = self.coefficient_positions(adapter)
         return (rows * spec.rank + cols).to(self.svft_sigma[adapter].device)
 

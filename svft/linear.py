@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +15,11 @@ from .errors import SvftError
 from .layer import SvftLayer
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _tf32_allowed() -> bool:
     # Two ways to ask for it; reading the older one raises if the newer was used.
     precision = torch.backends.cuda.matmul.fp32_precision
-    return precision == "tf32" or (precision == "none" and torch.backends.cuda.matmul.allow_tf32)
+    return bool(precision == "tf32" or (precision == "none" and torch.backends.cuda.matmul.allow_tf32))
 
 
 def _autocast(device_type: str) -> bool:
@@ -31,7 +31,7 @@ def _in_graph(x: torch.Tensor) -> bool:
     """Whether what is computed is being recorded or transformed, so that a later change of W could not be noticed."""
     return (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch._C._is_tracing()
         or torch._C._are_functorch_transforms_active()
         or (x.is_cuda and torch.cuda.is_current_stream_capturing())
     )
@@ -46,19 +46,19 @@ class Linear(nn.Module, SvftLayer):
         self._active_adapter = adapter_name
         self.update_layer(adapter_name)
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Linear:
         was = self.svft_shared_U, self.svft_shared_V
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._check_moved(*was)
         return self
 
-    def _save_to_state_dict(self, destination, prefix, keep_vars):
+    def _save_to_state_dict(self, destination: dict[str, torch.Tensor], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name in self.spec:
             for side, basis in zip("UV", self.basis_to_save(name) or ()):
                 destination[f"{prefix}svft_{side}.{name}"] = basis
 
-    def _load_from_state_dict(self, state_dict, prefix, *args):
+    def _load_from_state_dict(self, state_dict: dict[str, torch.Tensor], prefix: str, *args: Any) -> None:
         self._expect_basis(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -85,9 +85,9 @@ class Linear(nn.Module, SvftLayer):
         if self.disable_adapters:
             if self.merged:
                 self.unmerge()
-            return self.base_layer(x, *args, **kwargs)
+            return self._base(x, *args, **kwargs)
         if self.merged:
-            return self.base_layer(x, *args, **kwargs)
+            return self._base(x, *args, **kwargs)
         used = self.active_adapters if adapter_names is None else dict.fromkeys(adapter_names)
         names = [name for name in used if name in self.svft_coefficients]
         for name in names:
@@ -95,13 +95,17 @@ class Linear(nn.Module, SvftLayer):
                 self.settle(name)
         if adapter_names is None and len(names) == 1 and not (args or kwargs) and self._can_fold(names[0], x):
             return self._folded(names[0], x)
-        result = self.base_layer(x, *args, **kwargs)
+        result = self._base(x, *args, **kwargs)
         for name in names:
             if adapter_names is None:
                 result = result + self._update(name, x).to(result.dtype)
             else:
                 rows = torch.tensor([row for row, of in enumerate(adapter_names) if of == name], device=x.device)
                 result = result.index_add(0, rows, self._update(name, x[rows]).to(result.dtype))
+        return result
+
+    def _base(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        result: torch.Tensor = self.base_layer(x, *args, **kwargs)
         return result
 
     def _check_adapter_names(self, x: torch.Tensor, adapter_names: Sequence[str]) -> None:
@@ -119,7 +123,8 @@ class Linear(nn.Module, SvftLayer):
         """Whether U((Σ+M)(Vᵀx)) may stand for Wx + U(M(Vᵀx)): only if both are equal to float32 rounding."""
         base, U = self.base_layer, self.svft_shared_U
         return (
-            adapter not in self.svft_U
+            U is not None
+            and adapter not in self.svft_U
             and x.dtype == U.dtype == self.basis_precision == torch.float32
             and self.spec[adapter].rank == min(self.out_features, self.in_features)
             and not _in_graph(x)
@@ -145,8 +150,9 @@ class Linear(nn.Module, SvftLayer):
         )
 
     def _folded(self, adapter: str, x: torch.Tensor) -> torch.Tensor:
-        y = self._product(adapter, x @ self.svft_shared_V, self.svft_sigma[adapter])
-        return F.linear(y, self.svft_shared_U, self.get_base_layer().bias)
+        U, V = self.get_basis(adapter)
+        y = self._product(adapter, x @ V, self.svft_sigma[adapter])
+        return F.linear(y, U, cast(nn.Linear, self.base_layer).bias)
 
     def _update(self, adapter: str, x: torch.Tensor) -> torch.Tensor:
         U, V = self.get_basis(adapter)

@@ -53,7 +53,8 @@ def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: S
         BasisMismatchError: Naming all the matrices for which there is no basis.
         SvftError: Naming a matrix whose tensors cannot be an adapter's.
     """
-    state, errors, marks, unmarked = dict(state_dict), {}, None, []
+    state, errors, unmarked = dict(state_dict), {}, []
+    marks: tuple[torch.Tensor | None, torch.Tensor | None] | None = None
     for name, layer in layers.items():
         stem = stem_of(name, state)
         for side in "UV":  # PEFT knows only what the model has
@@ -74,7 +75,7 @@ def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: S
             # The layer's own stay: the file's belong to a basis that may differ in signs.
             own = layer.marks_of_kept_basis(adapter_name)
             state |= {f"{stem}.{key}": mark for key, mark in own.items() if f"{stem}.{key}" in state}
-    if errors:
+    if marks is not None:
         report_mismatch(errors, len(layers), *marks)
     if unmarked:
         warnings.warn(
@@ -124,5 +125,5 @@ def _stored(layer: SvftLayer, adapter_name: str, stem: str, state: State, with_b
         m = len(layer.svft_sigma[adapter_name])
         if found["indices"].min() < 0 or found["indices"].max() >= m * m:
             raise SvftError(f"{where}: its indices reach outside M ({m}×{m}).")
-    marks = (found.get(key) for key in ("fingerprint", "signature", "indices"))
-    return Stored(found["coefficients"], *marks, with_basis)
+    mark, signature, indices = (found.get(key) for key in ("fingerprint", "signature", "indices"))
+    return Stored(found["coefficients"], mark, signature, indices, with_basis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
@@ -62,6 +62,6 @@ def _pass_names(
 def _encoder(model: nn.Module) -> nn.Module | None:
     if not hasattr(model, "get_encoder"):
         return None
-    encoder = model.get_encoder()
+    encoder = cast(Any, model).get_encoder()
     # transformers returns the model itself if it has no encoder.
     return encoder if isinstance(encoder, nn.Module) and encoder is not model else None

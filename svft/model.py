@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from peft.config import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper, get_pattern_key
 from peft.utils.quantization_utils import resolve_quantization_backend
@@ -61,16 +63,25 @@ class SvftModel(BaseTuner):
 
     prefix = "svft_"
     tuner_layer_cls = SvftLayer
-    target_module_mapping = TARGET_MODULES
+    target_module_mapping = cast(Any, TARGET_MODULES)  # regular expressions do as well as lists
 
-    def _prepare_adapter_config(self, peft_config, model_config):
+    def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
         # PEFT applies layers_to_transform to names, not to the regular expressions of our defaults.
         names = TARGET_NAMES.get(model_config["model_type"])
         if names and peft_config.target_modules is None and peft_config.layers_to_transform is not None:
             peft_config.target_modules = set(names)
         return super()._prepare_adapter_config(peft_config, model_config)
 
-    def _create_and_replace(self, config, adapter_name, target, target_name, parent, current_key, **_):
+    def _create_and_replace(
+        self,
+        peft_config: PeftConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+    ) -> None:
         if isinstance(target, SvftLayer):
             target.update_layer(adapter_name)
             target.set_adapter(target.active_adapters)
@@ -82,15 +93,19 @@ class SvftModel(BaseTuner):
             new_module.requires_grad_(False)
         self._replace_module(parent, target_name, new_module, target)
 
-    def inject_adapter(self, model, adapter_name, *args, **kwargs):
+    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """Create the layers of an adapter, then size and fill them once all of them are known."""
         try:
             with torch.inference_mode(False), torch.no_grad():  # what is made in inference mode could not be trained
                 super().inject_adapter(model, adapter_name, *args, **kwargs)
-                _initialize(layers_of(model, adapter_name), self.peft_config[adapter_name], adapter_name)
+                _initialize(layers_of(model, adapter_name), self._configs[adapter_name], adapter_name)
         except Exception:
             _take_out(model, adapter_name)
             raise
+
+    @property
+    def _configs(self) -> dict[str, SvftConfig]:
+        return cast(dict[str, SvftConfig], self.peft_config)
 
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
@@ -118,10 +133,10 @@ class SvftModel(BaseTuner):
         Raises:
             SvftError: If the request is contradictory, or the adapters belong to different singular vectors.
         """
-        check_request(self.peft_config, self.model, adapters, weights, adapter_name, combination_type)
+        check_request(self._configs, self.model, adapters, weights, adapter_name, combination_type)
         layers = {name: layer for adapter in adapters for name, layer in layers_of(self.model, adapter).items()}
         check_bases(layers, adapters)
-        self.peft_config[adapter_name] = sum_config(self.peft_config, layers, adapters)
+        self.peft_config[adapter_name] = sum_config(self._configs, layers, adapters)
         try:
             self.inject_adapter(self.model, adapter_name)
         except Exception:
@@ -137,7 +152,14 @@ class SvftModel(BaseTuner):
             super()._replace_module(parent, child_name, new_module, child)
 
     @classmethod
-    def _get_adapter_state_dict(cls, model, config, adapter_name, state_dict, unwanted_adapter_names):
+    def _get_adapter_state_dict(
+        cls,
+        model: nn.Module,
+        config: Any,
+        adapter_name: str,
+        state_dict: dict[str, torch.Tensor],
+        unwanted_adapter_names: list[str],
+    ) -> dict[str, torch.Tensor]:
         found = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
         layers = layers_of(model, adapter_name)
         found |= basis_for_file(layers, adapter_name, asked=config.embed_basis)
@@ -147,11 +169,13 @@ class SvftModel(BaseTuner):
         }
 
     @classmethod
-    def _remap_adapter_state_dict_for_load(cls, model, config, adapter_name, state_dict):
+    def _remap_adapter_state_dict_for_load(
+        cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         state = settled_state(layers_of(model, adapter_name), adapter_name, state_dict)
         return super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state)
 
-    def _cast_adapter_dtype(self, adapter_name, autocast_adapter_dtype=True):
+    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
         super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
         for layer in layers_of(self.model, adapter_name).values():
             coefficients = layer.svft_coefficients[adapter_name]
@@ -246,15 +270,16 @@ def _plan(layers: dict[str, SvftLayer], config: SvftConfig) -> dict[str, _Plan]:
         shares = dict(zip(layers, spread_budget(config.budget, list(ranks.values()))))
     plans = {}
     for name, layer in layers.items():
-        override = (config.overrides or {}).get(get_pattern_key(config.overrides or (), layer.module_name))
+        override = (config.overrides or {}).get(get_pattern_key(tuple(config.overrides or ()), layer.module_name))
         chosen, off_diag = config.resolve(override)
         pattern = effective_pattern(chosen, (layer.out_features, layer.in_features))
         if config.budget is not None:
             entries = shares[name]
         else:
-            entries = pattern_size(ranks[name], off_diag) if PATTERNS[pattern].sized else ranks[name]
+            sized = PATTERNS[pattern].sized and off_diag is not None
+            entries = pattern_size(ranks[name], off_diag or 0) if sized else ranks[name]
         plans[name] = _Plan(pattern, ranks[name], entries)
-    used = {get_pattern_key(config.overrides or (), layer.module_name) for layer in layers.values()}
+    used = {get_pattern_key(tuple(config.overrides or ()), layer.module_name) for layer in layers.values()}
     if unused := sorted(set(config.overrides or ()) - used):
         raise SvftError(f"overrides name modules that are not adapted: {', '.join(unused)}.")
     return plans
@@ -262,11 +287,12 @@ def _plan(layers: dict[str, SvftLayer], config: SvftConfig) -> dict[str, _Plan]:
 
 def _custom_pairs(layer: SvftLayer, rank: int, config: SvftConfig) -> np.ndarray:
     """Return the (i, j) of a matrix in the custom pattern, int64 (k, 2), sorted."""
-    fitting = [k for k in config.custom_indices if re.fullmatch(rf"(.*\.)?{re.escape(k)}", layer.module_name)]
+    entries = config.custom_indices or {}
+    fitting = [k for k in entries if re.fullmatch(rf"(.*\.)?{re.escape(k)}", layer.module_name)]
     key = max(fitting, key=len, default=None)
     if key is None:
         raise SvftError(f"custom_indices has no entry for {layer.module_name}: name every adapted matrix.")
-    pairs = np.unique(np.asarray(config.custom_indices[key], dtype=np.int64), axis=0)
+    pairs = np.unique(np.asarray(entries[key], dtype=np.int64), axis=0)
     if pairs.max() >= rank:
         raise SvftError(
             f"custom_indices[{key!r}] reaches ({pairs.max()}), but M of {layer.module_name} is {rank}×{rank}."
@@ -288,7 +314,7 @@ def _draw(layer: SvftLayer, plan: _Plan, config: SvftConfig, empty: bool) -> tup
         return torch.from_numpy(pairs[:, 0] * m + pairs[:, 1]), None
     # Another draw for each matrix, the same in every process.
     seed = (config.seed << 32) + zlib.crc32(layer.module_name.encode())
-    U, V = layer.svft_shared_U[:, : plan.rank], layer.svft_shared_V[:, : plan.rank]
+    U, V = layer.kept_basis(plan.rank)
     block = pattern.function(plan.rank, plan.entries, seed=seed, U=U, V=V).cpu()
     indices = block // plan.rank * m + block % plan.rank
     if pattern.stored:
@@ -300,7 +326,7 @@ def _first_values(k: int, config: SvftConfig) -> torch.Tensor:
     """Return the first coefficients (k,): zero, or the noise of the authors' code behind its half-open gate."""
     if config.init_weights:
         return torch.zeros(k)
-    return 0.5 * torch.randn(k) * (2 / k) ** 0.5
+    return torch.randn(k) * (0.5 * math.sqrt(2 / k))
 
 
 def _announce(layers: dict[str, SvftLayer], plans: dict[str, _Plan], dtype: torch.dtype | None) -> None:

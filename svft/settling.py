@@ -78,8 +78,8 @@ def fit(layer: SvftLayer, adapter_name: str, stored: Stored) -> Fit:
         here = _against(layer, adapter_name, stored, layer.own_signature)
     if here.error is None or mark is None or known:
         return here
-    found = _original(layer, mark, layer.spec[adapter_name].rank)
-    there = here if found is None else _against(layer, adapter_name, stored, found.signature, found)
+    original = _original(layer, mark, layer.spec[adapter_name].rank)
+    there = here if original is None else _against(layer, adapter_name, stored, original.signature, original)
     return here if there.error is not None else there
 
 
@@ -105,7 +105,7 @@ def _against(
 def _original(layer: SvftLayer, mark: torch.Tensor, rank: int) -> Decomposition | None:
     """Return the decomposition of the weight with a fingerprint, if it can be had and W is a rounding of it."""
     matrix, code = layer.get_matrix(), int(mark[-1])
-    randomized = rank if is_randomized(tuple(matrix.shape), rank) else None
+    randomized = rank if is_randomized(matrix.shape, rank) else None
     if code < len(DTYPES) and DTYPES[code].itemsize < matrix.dtype.itemsize:
         rounded = matrix.detach().to(DTYPES[code])
         if same_weight(fingerprint(rounded), mark):

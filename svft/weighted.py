@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import reduce
+from typing import Any
 
 import torch
 from peft.utils.other import ModulesToSaveWrapper
@@ -82,13 +81,14 @@ def _holds_all(layers: Layers, host: str, adapters: Sequence[str]) -> bool:
 
 def _union(layer: SvftLayer, adapters: Sequence[str]) -> torch.Tensor:
     """Return the flat indices into M (m, m) that any of the adapters trains, sorted."""
-    return torch.cat([_flat(layer, adapter) for adapter in adapters if adapter in layer.spec]).unique()
+    union: torch.Tensor = torch.cat([_flat(layer, adapter) for adapter in adapters if adapter in layer.spec]).unique()
+    return union
 
 
 def _union_pairs(layer: SvftLayer, adapters: Sequence[str]) -> list[list[int]]:
     flat = _union(layer, adapters)
     m = len(layer.svft_sigma[next(adapter for adapter in adapters if adapter in layer.spec)])
-    return torch.stack((flat // m, flat % m), dim=1).tolist()
+    return [list(pair) for pair in zip((flat // m).tolist(), (flat % m).tolist())]
 
 
 def _flat(layer: SvftLayer, adapter: str) -> torch.Tensor:
@@ -96,7 +96,7 @@ def _flat(layer: SvftLayer, adapter: str) -> torch.Tensor:
     return (rows * len(layer.svft_sigma[adapter]) + cols).to(layer.svft_coefficients[adapter].device)
 
 
-def _union_of_targets(targets: list[set[str] | str]) -> set[str] | str:
+def _union_of_targets(targets: list[Any]) -> Collection[str] | str:
     if len({type(target) for target in targets}) > 1:
         raise SvftError(
             "all adapter configs should follow the same target modules type. "
@@ -104,7 +104,7 @@ def _union_of_targets(targets: list[set[str] | str]) -> set[str] | str:
         )
     if isinstance(targets[0], str):
         return "|".join(f"({target})" for target in dict.fromkeys(targets))
-    return reduce(operator.or_, targets)
+    return set().union(*targets)
 
 
 def check_bases(layers: Layers, adapters: Sequence[str]) -> None:
