@@ -13,7 +13,7 @@ from .choosing import ChosenMatrix, ChosenPattern, choose_pattern
 from .config import PEFT_TYPE, SvftConfig
 from .contexts import allow_basis_mismatch, decomposition_progress
 from .errors import SvftError
-from .helpers import hotswap_adapter, rescale_adapter_scale
+from .features.helpers import hotswap_adapter, rescale_adapter_scale
 from .layer import SvftLayer
 from .model import SvftModel
 

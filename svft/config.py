@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from peft.config import PeftConfig
 
-from .card import tell_how_to_load
 from .errors import SvftError
+from .features.card import tell_how_to_load
 from .patterns import PATTERNS
 
 

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from .buffers import Marks, OwnBasis, TypedBuffers
 from .coefficients import dense_coefficients
 from .errors import SvftError
-from .freshness import is_plain
-from .kept_basis import KeptBasis
 from .patterns import banded_indices, plain_indices
-
-
-@dataclass(frozen=True)
-class CoefficientSpec:
-    """What one adapter trains in one matrix.
-
-    Attributes:
-        pattern: Name of the pattern that the matrix really gets.
-        rank: Number r of leading directions that are open; n if nothing restricts it.
-        off_diag: Half-width, for plain (0) and banded; None for patterns whose indices are stored.
-    """
-
-    pattern: str
-    rank: int
-    off_diag: int | None
+from .state.buffers import Marks, OwnBasis, TypedBuffers
+from .state.freshness import is_plain
+from .state.kept_basis import KeptBasis
+from .state.spec import CoefficientSpec as CoefficientSpec
 
 
 class SvftLayer(KeptBasis):

@@ -25,13 +25,13 @@ from .config import SvftConfig
 from .contexts import report_progress
 from .decomposition import is_randomized
 from .errors import SvftError
+from .features.mixed_batch import mixed_batch
+from .features.weighted import check_bases, check_request, fill, sum_config
 from .layer import CoefficientSpec, SvftLayer, layers_of
 from .linear import Linear
-from .loading import basis_for_file, settled_state
-from .mixed_batch import mixed_batch
 from .patterns import PATTERNS, effective_pattern, nearest_off_diag, pattern_size, spread_budget
+from .state.loading import basis_for_file, settled_state
 from .targets import TARGET_MODULES, TARGET_NAMES
-from .weighted import check_bases, check_request, fill, sum_config
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class SvftModel(BaseTuner):
         for layer in layers_of(self.model, adapter_name).values():
             fill(layer, adapter_name, adapters, weights)
 
-    def _replace_module(self, parent, child_name, new_module, child):
+    def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
         if isinstance(child, AuxiliaryTrainingWrapper):  # PEFT's own looks for a weight, which a head of layers lacks
             setattr(parent, child_name, new_module)
         else:

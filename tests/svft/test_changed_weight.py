@@ -14,8 +14,8 @@ from torch import nn
 
 import svft
 from svft.basis import fingerprint
-from svft.freshness import Snapshot, Witness
 from svft.linear import Linear
+from svft.state.freshness import Snapshot, Witness
 from tests.svft.tiny import config_for, expected_delta, make_model, svft_layers, train_by_hand
 
 PATTERNS = {

@@ -21,7 +21,7 @@ from torch import nn
 import svft
 from svft import cache
 from svft.basis import BasisMismatchError
-from svft.buffers import as_stored_type
+from svft.state.buffers import as_stored_type
 from tests.svft.tiny import config_for, train_by_hand
 
 every_pattern = pytest.mark.parametrize("pattern", ["plain", "banded", "random", "custom"])

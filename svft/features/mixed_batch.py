@@ -11,8 +11,8 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from .errors import SvftError
-from .layer import SvftLayer
+from ..errors import SvftError
+from ..layer import SvftLayer
 
 BASE = "__base__"  # PEFT's name for no adapter
 

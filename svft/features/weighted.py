@@ -10,9 +10,9 @@ import torch
 from peft.utils.other import ModulesToSaveWrapper
 from torch import nn
 
-from .config import SvftConfig
-from .errors import SvftError
-from .layer import SvftLayer
+from ..config import SvftConfig
+from ..errors import SvftError
+from ..layer import SvftLayer
 
 # Names that LoRA's users know. There they are ways to approximate a sum; here the sum is exact, so they are one.
 COMBINATION_TYPES = ("linear", "svd", "cat")

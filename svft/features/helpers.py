@@ -16,10 +16,10 @@ from peft.utils.other import infer_device
 from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
 from torch import nn
 
-from .config import PEFT_TYPE, SvftConfig
-from .errors import SvftError
-from .layer import SvftLayer, layers_of
-from .loading import stem_of
+from ..config import PEFT_TYPE, SvftConfig
+from ..errors import SvftError
+from ..layer import SvftLayer, layers_of
+from ..state.loading import stem_of
 
 
 @contextmanager

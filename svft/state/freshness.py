@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from .basis import fingerprint, same_weight
+from ..basis import fingerprint, same_weight
 
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 

@@ -6,10 +6,10 @@ import warnings
 
 import torch
 
-from .basis import report_mismatch
+from ..basis import report_mismatch
+from ..errors import SvftError
+from ..layer import SvftLayer
 from .buffers import as_stored_type
-from .errors import SvftError
-from .layer import SvftLayer
 from .settling import Stored, fit
 
 State = dict[str, torch.Tensor]

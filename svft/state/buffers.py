@@ -9,7 +9,7 @@ import torch
 from peft.tuners._buffer_dict import BufferDict
 from torch import nn
 
-from .errors import SvftError
+from ..errors import SvftError
 
 
 def as_stored_type(tensor: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:

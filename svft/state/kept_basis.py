@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from . import decomposition
-from .basis import report_mismatch
+from .. import decomposition
+from ..basis import report_mismatch
+from ..decomposition import Decomposer, Decomposition, is_randomized
+from ..errors import SvftError
 from .buffers import Marks, OwnBasis
-from .decomposition import Decomposer, Decomposition, is_randomized
-from .errors import SvftError
 from .freshness import Witness, is_plain
-from .settling import Stored, fit
-
-if TYPE_CHECKING:
-    from .layer import CoefficientSpec, SvftLayer
+from .settling import Settled, Stored, fit
+from .spec import CoefficientSpec
 
 
 class KeptBasis(BaseTunerLayer):
@@ -139,7 +137,7 @@ class KeptBasis(BaseTunerLayer):
             container.record(adapter_name, container[other].clone())
 
     def weight_is_decomposed(self, exact: bool = False) -> bool:
-        """Return whether W is what U and V were computed from, see `svft.freshness.Witness.is_decomposed`."""
+        """Return whether W is what U and V were computed from, see `svft.state.freshness.Witness.is_decomposed`."""
         weight = self.weight
         if weight.device.type == "meta":  # a model without values is made to see what one with values would do
             return True
@@ -207,7 +205,7 @@ class KeptBasis(BaseTunerLayer):
             if adapter_name in self.svft_U and not self.svft_U.is_saved(adapter_name):
                 del self.svft_U[adapter_name], self.svft_V[adapter_name]  # found for what was loaded before
             stored = Stored(parameter, mark, seen, with_basis=self.svft_U.is_saved(adapter_name))
-            found = fit(cast("SvftLayer", self), adapter_name, stored)
+            found = fit(cast(Settled, self), adapter_name, stored)
             if found.error is not None:
                 report_mismatch({self.module_name: found.error}, 1, mark, self.own_fingerprint)
             parameter.copy_(found.values)
@@ -272,7 +270,7 @@ class KeptBasis(BaseTunerLayer):
 
         Args:
             adapter_name: The adapter.
-            exact: Whether to hash W to find out, see `svft.freshness.Witness.is_decomposed`.
+            exact: Whether to hash W to find out, see `svft.state.freshness.Witness.is_decomposed`.
         """
         if adapter_name in self.svft_U or not self.is_settled(adapter_name) or self.weight_is_explained(exact):
             return None

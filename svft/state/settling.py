@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
 import torch
 
-from .basis import DTYPES, TOLERANCE, align, fingerprint, same_weight
-from .decomposition import Decomposition, is_randomized
+from ..basis import DTYPES, TOLERANCE, align, fingerprint, same_weight
+from ..decomposition import Decomposer, Decomposition, is_randomized
+from .spec import CoefficientSpec
 
-if TYPE_CHECKING:
-    from .layer import SvftLayer
+
+class Settled(Protocol):
+    """What is asked of a layer here: `svft.layer.SvftLayer` answers."""
+
+    svft_shared_U: torch.Tensor | None
+    own_fingerprint: torch.Tensor | None
+    own_signature: torch.Tensor
+    spec: dict[str, CoefficientSpec]
+    module_name: str
+    decomposer: ClassVar[Decomposer]
+
+    def get_matrix(self) -> torch.Tensor:
+        """Return W (out, in)."""
+        ...
+
+    def weight_is_explained(self, exact: bool = False) -> bool:
+        """Return whether W still is what was decomposed."""
+        ...
+
+    def coefficient_positions(
+        self, adapter_name: str, stored: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (i, j) of each coefficient."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +73,7 @@ class Fit:
     error: float | None = None
 
 
-def fit(layer: SvftLayer, adapter_name: str, stored: Stored) -> Fit:
+def fit(layer: Settled, adapter_name: str, stored: Stored) -> Fit:
     """Find the basis of stored coefficients; nothing is changed.
 
     The basis that the layer keeps serves if the signatures agree, whatever weight it was computed from: ΔW depends on
@@ -84,7 +107,7 @@ def fit(layer: SvftLayer, adapter_name: str, stored: Stored) -> Fit:
 
 
 def _against(
-    layer: SvftLayer,
+    layer: Settled,
     adapter_name: str,
     stored: Stored,
     signature: torch.Tensor,
@@ -102,7 +125,7 @@ def _against(
     return Fit(repaired, basis, of_weight, None if found.error <= TOLERANCE else found.error)
 
 
-def _original(layer: SvftLayer, mark: torch.Tensor, rank: int) -> Decomposition | None:
+def _original(layer: Settled, mark: torch.Tensor, rank: int) -> Decomposition | None:
     """Return the decomposition of the weight with a fingerprint, if it can be had and W is a rounding of it."""
     matrix, code = layer.get_matrix(), int(mark[-1])
     randomized = rank if is_randomized(matrix.shape, rank) else None
