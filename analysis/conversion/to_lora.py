@@ -112,6 +112,5 @@ def _targets(source: Source | ProjectedSource) -> list[str]:
     """Return the last parts of the modules' names, which is what servers expect, if they name no others as well."""
     names = set(source.modules.values())
     ends = {name.rpartition(".")[2] for name in names}
-    modules = source.base.outline.modules
-    named = {name for name in modules if source.base.outline.is_linear(name) and name.rpartition(".")[2] in ends}
+    named = {name for name in source.base.outline.modules if name.rpartition(".")[2] in ends}
     return sorted(ends) if named == names else sorted(names)

@@ -1,0 +1,31 @@
+"""Opening, comparing and converting models of any family; docs/families.md is the table of all of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.analysis.families.check import check
+from tests.analysis.families.models import FAMILIES
+from tests.analysis.families.table import DOCUMENT
+
+# A head that is adapted, files with older names, fused experts, two towers, an encoder and a decoder of two families
+# (with Conv1D beside linear layers), convolutions.
+QUICK = ("roberta", "vit", "mixtral", "gemma3", "vision-encoder-decoder", "wav2vec2")
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in FAMILIES]
+)
+def test_a_family_is_shown_compared_and_converted_as_peft_merges_it(tmp_path, family):
+    outcomes = check(family, tmp_path)
+    known = DOCUMENT.read_text(encoding="utf-8")
+    for kind, outcome in outcomes.items():
+        for step, why in outcome.failed.items():
+            assert f"- {family}, {kind}, {step}: " in known, why
+        assert outcome.matrices
+
+
+def test_the_table_has_every_family_and_says_that_45_pass():
+    rows = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == list(FAMILIES)
+    assert sum("—" not in row for row in rows) >= 45
