@@ -57,13 +57,6 @@ class Outline:
         """Name of each parameter that is another one as well (a head tied to the embedding) -> that one."""
         return dict(self.model.all_tied_weights_keys)
 
-    def is_linear(self, module: str) -> bool:
-        """Whether a module is a linear layer, of either layout."""
-        from torch import nn
-        from transformers.pytorch_utils import Conv1D
-
-        return module in self.modules and isinstance(self.model.get_submodule(module), (nn.Linear, Conv1D))
-
     def is_transposed(self, module: str) -> bool:
         """Whether a module keeps its weight as (in, out), which GPT-2's Conv1D does."""
         return self.modules.get(module) == "Conv1D"
