@@ -151,7 +151,7 @@ def _trained_whole(
     if whole and rest:
         return head, [f"{len(rest)} tensors outside the matrices, which an adapter cannot hold (embeddings, norms, …)"]
     return head, [
-        f"{without_wrappers(name)}: It was trained beside the matrices, and SVFT has no place for it." for name in rest
+        f"{without_wrappers(name)}: It was trained beside the matrices, which have no place for it." for name in rest
     ]
 
 
