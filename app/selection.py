@@ -140,8 +140,14 @@ def versus() -> Adapter | None:
 
 
 def short_name(name: str) -> str:
-    """Return an adapter's name for people: its label if it ships, else that of its directory, without the path."""
-    return name if name in shipped_adapters() else Path(name).name or name
+    """Return an adapter's name for people: its label if it ships, else that of its directory, without the path.
+
+    A number says nothing (a study numbers its trials' adapters): the directory above comes with it.
+    """
+    if name in shipped_adapters():
+        return name
+    *above, last = Path(name).parts or (name,)
+    return f"{above[-1]}/{last}" if above and last.isdecimal() else last
 
 
 def names() -> tuple[str, str]:
