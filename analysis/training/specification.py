@@ -129,14 +129,19 @@ class TrainingSpec:
         """Return the rank, or the mean number of trained entries per row of M, at least 1."""
         if self.size is not None:
             return 2 * self.size + 1 if METHODS[self.method].size_name == "off_diag" else self.size
+        assert self.base is not None  # written out before the rate
         rows = [min(shape) for shape in block_shapes(self.base, self.target_modules).values()]
-        entries = self.budget or len(set(self.custom_indices)) * len(rows)
+        if self.budget is not None:
+            entries = self.budget
+        else:
+            assert self.custom_indices is not None  # the method custom, which has no size
+            entries = len(set(self.custom_indices)) * len(rows)
         return max(1.0, entries / sum(rows))
 
     @property
     def options(self) -> Options:
         """What this specification asks of its method."""
-        return Options(self.size, self.budget, self.custom_indices, self.seed)
+        return Options(self.size, self.budget, self.custom_indices, seed=self.seed)
 
     def to_dict(self) -> dict:
         """Return the specification as JSON types."""

@@ -39,6 +39,14 @@ def build(architecture: str, method: str, **options):
     )
 
 
+def test_the_seed_of_a_specification_reaches_the_pattern_and_the_projection():
+    for method, field in (("random", "seed"), ("vera", "projection_prng_key")):
+        configs = [
+            METHODS[method].config(method, specification(method, seed=seed).options, ["query"]) for seed in (3, 4)
+        ]
+        assert [getattr(config, field) for config in configs] == [3, 4]
+
+
 def train(model, inputs, steps: int = 3):
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     model.train()
