@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from analysis.common.errors import AdapterError
 from analysis.common.settings import max_header
@@ -88,5 +88,5 @@ def _is_sound(entry: Any, most: int) -> bool:
     return width is None or math.prod(shape) * width == place[1] - place[0]
 
 
-def _are_sizes(value: Any) -> bool:
+def _are_sizes(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(size) is int and 0 <= size < 2**63 for size in value)

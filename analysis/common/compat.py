@@ -17,7 +17,7 @@ def keep_boft_from_compiling() -> None:
     """
     from peft.tuners.boft import layer
 
-    layer._FBD_CUDA = False  # None stands for "not tried yet"
+    layer._FBD_CUDA = False  # type: ignore[assignment]  # PEFT's None, for "not tried yet", hides the type
 
 
 class LoadedNames:

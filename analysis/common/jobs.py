@@ -47,6 +47,7 @@ class Job:
             stdout=subprocess.PIPE,
             env=environment,
         )
+        assert self._process.stdin is not None  # it is a pipe
         with self._process.stdin as stream:
             pickle.dump((function, arguments, options), stream)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -79,6 +80,7 @@ class Job:
         return not self.running
 
     def _read(self) -> None:
+        assert self._process.stdout is not None  # it is a pipe
         with self._process.stdout as stream:
             try:
                 while True:

@@ -30,6 +30,15 @@ class Svd:
     Q: np.ndarray
 
 
+def triangle(A: np.ndarray) -> np.ndarray:
+    """Return R of A = QR, which has the singular values of A; A itself (m, n) if it is not tall."""
+    if A.shape[0] <= A.shape[1]:
+        return A
+    R = np.linalg.qr(A, mode="r")
+    assert isinstance(R, np.ndarray)  # in this mode it is R alone
+    return R
+
+
 def sparse(rows: np.ndarray, cols: np.ndarray, values: np.ndarray, m: int) -> csr_array:
     """Return the m×m matrix with `values` at (rows, cols); equal positions add up, zeros are left out."""
     matrix = coo_array((values, (rows, cols)), shape=(m, m)).tocsr()

@@ -77,8 +77,8 @@ class TensorFiles:
                 for name, tensor in self._content(file).items():
                     self.tensors[name] = TensorInfo(file, _type_name(tensor), tuple(tensor.shape))
             else:
-                for name, (dtype, shape, *place) in read_header(file).items():
-                    self.tensors[name] = TensorInfo(file, dtype, shape, tuple(place))
+                for name, (dtype, shape, begin, end) in read_header(file).items():
+                    self.tensors[name] = TensorInfo(file, dtype, shape, (begin, end))
             self._stamps[file] = _stamp(file)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class TensorFiles:
         if info.dtype not in _NUMPY:
             raise AdapterError(f"{name} in {info.file} has the type {info.dtype}, which is not read here.")
         shape, data = self._bytes(info, None)
-        numbers = np.frombuffer(data, dtype=_NUMPY[info.dtype]).reshape(shape)
+        numbers: np.ndarray = np.frombuffer(data, dtype=_NUMPY[info.dtype]).reshape(shape)
         return (numbers.astype(np.uint32) << 16).view(np.float32) if info.dtype == "BF16" else numbers
 
     def info(self, name: str) -> TensorInfo:
@@ -158,6 +158,7 @@ class TensorFiles:
 
     def _bytes(self, info: TensorInfo, index: int | None) -> tuple[tuple[int, ...], bytearray]:
         """Return the shape and the bytes of a tensor, or of one entry along its first axis."""
+        assert info.place is not None  # a pickle is read whole
         begin, end = info.place
         shape = info.shape
         if index is not None:

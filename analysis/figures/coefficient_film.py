@@ -84,7 +84,7 @@ def coefficient_film(
 
 def _strip_axes(i: np.ndarray, j: np.ndarray, theme: Theme) -> dict[str, Any]:
     width, reach = int(max(i.max(), j.max())) + 1, int(np.abs(j - i).max())
-    ticks = {"tickvals": list(range(-reach, reach + 1))} if reach <= 3 else {"nticks": 9}
+    ticks: dict[str, Any] = {"tickvals": list(range(-reach, reach + 1))} if reach <= 3 else {"nticks": 9}
     return {
         "xaxis": axis(theme, "row i of M", range=[-0.5, width - 0.5], showgrid=False),
         "yaxis": axis(theme, "offset j − i", range=[reach + 0.5, -reach - 0.5], showgrid=False, **ticks),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -84,6 +86,7 @@ def coefficient_strip(
     hover = f"i = %{{customdata[0]}}, j = %{{customdata[1]}}<br>{MODE_TITLES[mode]} = %{{customdata[2]:.4g}}"
     x = (i[keep] // group + 0.5) * group - 0.5
     y = layout.place["y0"] + layout.place["dy"] * layout.row[keep]
+    ticks: dict[str, Any] = {"tickvals": list(range(-reach, reach + 1))} if reach <= 3 else {"nticks": 9}
     figure.add_trace(select_points(x, y, data, hover))
     make_selectable(figure)
     set_layout(
@@ -96,7 +99,7 @@ def coefficient_strip(
             "offset j − i",
             range=[reach + 0.5, -reach - 0.5],
             showgrid=False,
-            **({"tickvals": list(range(-reach, reach + 1))} if reach <= 3 else {"nticks": 9}),
+            **ticks,
         ),
     )
     return figure

@@ -38,7 +38,9 @@ def confusion(
     counts = table.to_numpy(float) - (0 if other is None else other[1].to_numpy(float))
     errors = np.where(np.eye(len(counts), dtype=bool), np.nan, counts)
     scale = color_scale(errors, signed=other is not None, theme=theme, limit=float(np.nanmax(np.abs(errors))) or 1.0)
-    truth, predicted = np.unravel_index(np.nanargmax(np.abs(errors) if other is None else errors), counts.shape)
+    truth, predicted = map(
+        int, np.unravel_index(np.nanargmax(np.abs(errors) if other is None else errors), counts.shape)
+    )
     most = f"{names[truth]} for {names[predicted]}"
     if other is None:
         right = np.trace(counts) / counts.sum()

@@ -8,6 +8,8 @@ does not know of whenever the data change.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import altair as alt
 
 from analysis.figures.theme import FONT_SIZE, SMALL_FONT_SIZE, Theme
@@ -16,10 +18,11 @@ ZOOM = "zoom"  # the parameter that holds the part of the axes that is shown
 
 _FONT = "Source Sans, Source Sans Pro, sans-serif"
 _PADDING = {"left": 4, "right": 4, "top": 10, "bottom": 4}  # pixels: half of a label stands above the plot
+_Chart = TypeVar("_Chart", alt.Chart, alt.LayerChart)
 _LABELS = 34  # pixels: width of the labels of a vertical axis; its title stays where it was, labels get longer
 
 
-def in_house_style(chart: alt.Chart | alt.LayerChart, theme: Theme) -> alt.Chart | alt.LayerChart:
+def in_house_style(chart: _Chart, theme: Theme) -> _Chart:
     """Return the chart with the fonts and colours of the Plotly figures; show it with Streamlit's ``theme=None``.
 
     Streamlit turns to a canvas at 2,000 marks, and leaves each mark's accessible name out at 5,000: both would change

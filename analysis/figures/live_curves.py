@@ -81,7 +81,9 @@ def live_curves(
         height=_HEIGHT + _LEGEND_ROW * -(-len(labels) // _COLUMNS),
         description=f"{_TITLES[measure].capitalize()} of each trial over the steps.",
     )
-    return in_house_style(chart.interactive(name=ZOOM), theme)
+    movable = chart.interactive(name=ZOOM)
+    assert isinstance(movable, alt.LayerChart)  # Altair makes another kind only of facets
+    return in_house_style(movable, theme)
 
 
 def _dashes(methods: Mapping[str, str]) -> list[list[int]]:

@@ -29,11 +29,15 @@ def locator(entries: pd.DataFrame, *, n: int, pattern: str, theme: Theme, box: B
     bins = -(-n // width)
     i, j = entries["i"].to_numpy(), entries["j"].to_numpy()
     share, projected = len(entries) / n**2, pattern == "projected"
-    where = f" The box spans rows {box.row_start}–{box.row_stop - 1} and columns {box.col_start}–{box.col_stop - 1}."
+    where = ""
+    if box is not None:
+        where = (
+            f" The box spans rows {box.row_start}–{box.row_stop - 1} and columns {box.col_start}–{box.col_stop - 1}."
+        )
     figure = new_figure(
         theme,
         alt=f"The {n}×{n} square of M, of which {share:.2%} {'holds an entry' if projected else 'is trained'}."
-        + (where if box else ""),
+        + where,
         caption=f"M as it is, {n}×{n}: a projection has all of its entries."
         if projected
         else f"M as it is, {n}×{n}: only {len(entries):,} entries ({share:.2%}) are trained.",

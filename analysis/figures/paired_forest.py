@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -89,6 +91,6 @@ def paired_forest(
     return figure
 
 
-def _words(row: tuple) -> str:
+def _words(row: Any) -> str:
     """Return a difference with its interval: "+2.1 (0.5 to 3.8)"."""
     return f"{number(row.difference, '+.1f')} points ({number(row.low, '.1f')} to {number(row.high, '.1f')})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -89,5 +91,5 @@ def rank_budget(summary: pd.DataFrame, *, theme: Theme) -> go.Figure:
     return figure
 
 
-def _words(row: tuple) -> str:
+def _words(row: Any) -> str:
     return f"rank {row.rank:.4g}, effective rank {row.effective_rank:.3g}, stable rank {row.stable_rank:.3g}"

@@ -200,8 +200,12 @@ def _merged(before: Any, value: Any) -> Any:
 
 def colorbar(theme: Theme, title: str, *, above: bool = False) -> dict[str, Any]:
     """Return a slim colour bar titled with the quantity it shows, right of the figure or `above` it."""
-    bar = {
-        "title": {"text": title, "side": "right", "font": {"size": FONT_SIZE, "color": theme.text}},
+    bar: dict[str, Any] = {
+        "title": {
+            "text": title,
+            "side": "top" if above else "right",
+            "font": {"size": FONT_SIZE, "color": theme.text},
+        },
         "tickfont": {"size": SMALL_FONT_SIZE, "color": theme.text},
         "thickness": 10,
         "outlinewidth": 0,
@@ -209,7 +213,6 @@ def colorbar(theme: Theme, title: str, *, above: bool = False) -> dict[str, Any]
         "nticks": 5,
     }
     if above:  # a square on a narrow screen needs the whole width
-        bar["title"]["side"] = "top"
         bar |= {"orientation": "h", "lenmode": "pixels", "len": 260, "y": 1, "yanchor": "bottom", "ypad": 4}
     return bar
 

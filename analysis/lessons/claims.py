@@ -72,6 +72,8 @@ def growth(trials: pd.DataFrame, truth: np.ndarray, label: str, reference: str) 
     for runs, seed in enumerate(seeds, start=1):
         alone = Answers(trials[trials["seed"] == seed], truth).difference(label, reference)
         so_far = Answers(trials[trials["seed"].isin(seeds[:runs])], truth).difference(label, reference)
+        assert alone is not None  # both configurations have this seed
+        assert so_far is not None
         rows.append((runs, seed, alone.value, alone.low, alone.high, so_far.value, so_far.low, so_far.high))
     columns = ["runs", "seed", "difference", "low", "high", "pooled", "pooled_low", "pooled_high"]
     return pd.DataFrame(rows, columns=columns)

@@ -55,8 +55,9 @@ class Picture:
 def load_picture(name: str) -> Picture:
     """Return one of scikit-learn's photographs (`PICTURES`), grey and 240 pixels wide."""
     # Read by path: importing scikit-learn takes seconds.
-    file = package_directory("sklearn") / "datasets" / "images" / f"{name}.jpg"
-    with Image.open(file) as image:
+    scikit_learn = package_directory("sklearn")
+    assert scikit_learn is not None  # a requirement
+    with Image.open(scikit_learn / "datasets" / "images" / f"{name}.jpg") as image:
         small = image.convert("L").resize((_WIDTH, round(_WIDTH * image.height / image.width)))
     W = np.asarray(small, dtype=np.float64) / 255
     U, sigma, Vt = np.linalg.svd(W, full_matrices=False)

@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
-from analysis.adapters.adapter import AdaptedMatrix
+from analysis.adapters.adapter import AdaptedMatrix, Projection
+from analysis.common.linear_algebra import triangle
 
 INTERVAL = (0.025, 0.975)  # of all noise levels
 _FLOOR = 0.01  # of σ₁, under √(σ_i·σ_j) in relative values
@@ -204,19 +205,19 @@ def noise_like(matrix: AdaptedMatrix, seed: int = 0) -> AdaptedMatrix:
     """
     rng = np.random.default_rng(seed)
     if matrix.projection is not None:
-        return _free_noise_like(matrix, rng)
+        return _free_noise_like(matrix, matrix.projection, rng)
     noise = rng.standard_normal(matrix.k)
     return replace(matrix, values=noise * (np.linalg.norm(matrix.values) / np.linalg.norm(noise)))
 
 
-def _free_noise_like(matrix: AdaptedMatrix, rng: np.random.Generator) -> AdaptedMatrix:
+def _free_noise_like(matrix: AdaptedMatrix, projection: Projection, rng: np.random.Generator) -> AdaptedMatrix:
     noise = rng.standard_normal((max(matrix.shape), matrix.n))  # in coordinates of the whole space, the basis first
     noise *= matrix.update_norm / np.linalg.norm(noise)
     tall = matrix.shape[0] >= matrix.shape[1]
     inside, rest = noise[: matrix.n], noise[matrix.n :]
-    outside = np.linalg.qr(rest, mode="r") if len(rest) > matrix.n else rest
+    outside = triangle(rest)
     return replace(
         matrix,
         values=(inside if tall else inside.T).ravel(),
-        projection=replace(matrix.projection, outside=(outside if tall else outside.T) if len(rest) else None),
+        projection=replace(projection, outside=(outside if tall else outside.T) if len(rest) else None),
     )

@@ -138,11 +138,12 @@ def in_basis_of(a: Adapter, b: Adapter, name: str) -> tuple[AdaptedMatrix, float
 
     inside = np.maximum(matrix.rows, matrix.cols) < m  # beyond, `a` has nothing that it could be compared with
     rows, cols, values = (torch.from_numpy(part[inside]) for part in (matrix.rows, matrix.cols, matrix.values))
-    alignment = align(*(torch.from_numpy(part.astype(np.float32)) for part in (stored, own)), rows, cols, values)
+    before, after = (torch.from_numpy(part.astype(np.float32)) for part in (stored, own))
+    alignment = align(before, after, rows, cols, values)
     signs = np.ones(matrix.k)
     signs[inside] = alignment.signs.numpy()
     repaired = replace(matrix, values=matrix.values * signs)
-    if matrix.outside is not None:
+    if matrix.projection is not None and matrix.outside is not None:
         left, right = np.where((stored.astype(np.float64) * own).sum(axis=-1) < 0, -1.0, 1.0)
         outside = matrix.outside * (right if matrix.shape[0] > matrix.shape[1] else left[:, None])
         repaired = replace(repaired, projection=replace(matrix.projection, outside=outside))
@@ -165,10 +166,13 @@ def compare_matrix(a: Adapter, b: Adapter, name: str) -> dict:
         "norm_ratio": second.update_norm / first.update_norm if first.update_norm else np.nan,
         "basis_error": error,
     }
-    dense = None
+    dense, unknown = None, False
     if first.outside is not None and second.outside is not None:
-        dense = (a.dense_update(name), b.dense_update(counterparts(a, b)[name]))
-    unknown = dense is not None and any(update is None for update in dense)
+        left, right = a.dense_update(name), b.dense_update(counterparts(a, b)[name])
+        if left is None or right is None:
+            unknown = True
+        else:
+            dense = (left, right)
     if error > TOLERANCE or unknown or not (first.update_norm and second.update_norm):
         missing = ("cosine", "chance_cosine", "overlap_left", "chance_left", "overlap_right", "chance_right")
         return row | dict.fromkeys(missing, np.nan) | {"directions": pd.NA}

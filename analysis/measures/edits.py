@@ -220,5 +220,5 @@ def most_changed_layer(adapter: Adapter) -> tuple[str, tuple[str, ...]]:
         layer: sum(float(np.square(adapter.matrix(name).values).sum()) for name in names)
         for layer, names in layers(adapter).items()
     }
-    layer = max(norms, key=norms.get)
+    layer = max(norms, key=norms.__getitem__)
     return layer, layers(adapter)[layer]

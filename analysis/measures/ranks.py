@@ -5,6 +5,8 @@ With a truncated basis, what depends on the unknown tail of W is NaN for W and W
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
@@ -64,12 +66,12 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
     table = pd.DataFrame(rows, columns=["of", "stable_rank", "effective_rank", "numerical_rank", "threshold"])
     table["numerical_rank"] = table["numerical_rank"].astype("Int64")
     noise = noise_singular_values(matrix)
-    for name, rank in (("noise_stable_rank", stable_rank), ("noise_effective_rank", effective_rank)):
-        table[name] = [np.nan, np.nan, np.mean([rank(values) for values in noise])]
+    for name, measure in (("noise_stable_rank", stable_rank), ("noise_effective_rank", effective_rank)):
+        table[name] = [np.nan, np.nan, np.mean([measure(values) for values in noise])]
     return table
 
 
-def rounding(shape: tuple[int, int]) -> float:
+def rounding(shape: Sequence[int]) -> float:
     """Return max(shape)·eps of float32, in which all that is trained is stored: what is rounding, relative to σ₁."""
     return max(shape) * float(np.finfo(np.float32).eps)
 

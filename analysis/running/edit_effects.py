@@ -168,6 +168,7 @@ def edited(model: nn.Module, adapter: Adapter | None, edit: Edit | None) -> Iter
     def load(tensors: dict[str, np.ndarray]) -> None:
         set_peft_model_state_dict(model, {name: torch.from_numpy(of) for name, of in tensors.items()})
 
+    assert adapter is not None  # whose coefficients the edit changes
     load(edited_tensors(adapter, edit))
     try:
         yield

@@ -71,9 +71,14 @@ class Writer:
                 if not side.ended:
                     with self._lock, self._as(bool(adapted), alpha) as model:
                         side.go_on(model, ends)
-            yield tuple(self._tokenizer.decode(side.written, skip_special_tokens=True) for side in sides)
+            yield self._text(sides[0]), self._text(sides[1])
             if all(side.ended for side in sides):
                 return
+
+    def _text(self, side: _Side) -> str:
+        text = self._tokenizer.decode(side.written, skip_special_tokens=True)
+        assert isinstance(text, str)  # of one sequence
+        return text
 
     @contextmanager
     def _as(self, adapted: bool, alpha: float) -> Iterator[nn.Module]:
@@ -84,6 +89,7 @@ class Writer:
         elif self._original is not None:
             yield self._original
         else:
+            assert isinstance(self._adapted, PeftModel)  # full fine-tuning comes with the original
             with self._adapted.disable_adapter():
                 yield self._adapted
 

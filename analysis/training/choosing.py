@@ -11,7 +11,7 @@ from torch import nn
 
 import svft
 from analysis.models.heads import is_head
-from analysis.models.loading import Encoder
+from analysis.models.loading import Encoder, linear_shape
 from analysis.training.methods import METHODS
 from analysis.training.specification import TrainingSpec
 from analysis.training.tasks import Examples
@@ -35,8 +35,12 @@ def choose_entries(
         examples: The run's training examples.
         encode: Makes the base's inputs.
     """
-    sizes = [min(model.get_submodule(name).weight.shape) for name in targets]
-    budget = spec.budget or sum(pattern_size(n, spec.size) for n in sizes)
+    sizes = [min(linear_shape(model.get_submodule(name))) for name in targets]
+    budget = spec.budget
+    if budget is None:
+        assert spec.size is not None  # a resolved specification has one of the two
+        off_diag = spec.size
+        budget = sum(pattern_size(n, off_diag) for n in sizes)
     head = {name: p for name, p in model.named_parameters() if is_head(name)}
     before = {name: p.detach().clone() for name, p in head.items()}
     _train_head(model, list(head.values()), _batches(spec, examples, encode, HEAD_STEPS))

@@ -18,8 +18,9 @@ from analysis.models.heads import HEADS, is_head
 from analysis.models.refusals import refusals
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    from peft import PeftConfig, PeftModel
     from torch import nn
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ class Method:
     from_data: bool = False
     rate_exponent: float = 0.0
 
-    def build(self, base: nn.Module, options: Options, target_modules: Sequence[str]) -> nn.Module:
+    def build(
+        self, base: PreTrainedModel, options: Options, target_modules: Sequence[str]
+    ) -> PreTrainedModel | PeftModel:
         """Return `base` with what this method trains, and only that, requiring gradients.
 
         Args:
@@ -87,13 +90,14 @@ class Method:
         from peft import get_peft_model
 
         if self.config is None:
-            return base.requires_grad_(True)
+            base.requires_grad_(True)
+            return base
         if self.size_name == "block size":
-            _check_blocks(base, options.size, target_modules)
+            _check_blocks(base, _size(options), target_modules)
         with refusals():
             config = self.config(self.name, options, target_modules)
             if base.main_input_name == "pixel_values":  # no task type of PEFT's: SEQ_CLS passes input_ids on
-                config.modules_to_save = list(HEADS)
+                config.modules_to_save = list(HEADS)  # type: ignore[attr-defined]  # all have it, their class does not
             else:
                 config.task_type = "SEQ_CLS"
             return get_peft_model(base, config)
@@ -133,12 +137,17 @@ def _custom_indices(options: Options, target_modules: Sequence[str]) -> dict[str
     return {name.rpartition(".")[2]: list(options.custom_indices) for name in target_modules}
 
 
+def _size(options: Options) -> int:
+    assert options.size is not None  # a resolved specification of a method with sizes names one
+    return options.size
+
+
 def _lora(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
     from peft import LoraConfig
 
     return LoraConfig(
-        r=options.size,
-        lora_alpha=2 * options.size,
+        r=_size(options),
+        lora_alpha=2 * _size(options),
         use_dora=method == "dora",
         target_modules=list(target_modules),
     )
@@ -147,19 +156,21 @@ def _lora(method: str, options: Options, target_modules: Sequence[str]) -> PeftC
 def _vera(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
     from peft import VeraConfig
 
-    return VeraConfig(r=options.size, projection_prng_key=options.seed, target_modules=list(target_modules))
+    return VeraConfig(r=_size(options), projection_prng_key=options.seed, target_modules=list(target_modules))
 
 
 def _boft(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
     from peft import BOFTConfig
 
     keep_boft_from_compiling()
-    return BOFTConfig(boft_block_size=options.size, boft_n_butterfly_factor=1, target_modules=list(target_modules))
+    return BOFTConfig(boft_block_size=_size(options), boft_n_butterfly_factor=1, target_modules=list(target_modules))
 
 
 def _check_blocks(base: nn.Module, size: int, target_modules: Sequence[str]) -> None:
+    from analysis.models.loading import linear_shape
+
     for name in target_modules:
-        inputs = base.get_submodule(name).weight.shape[-1]
+        _, inputs = linear_shape(base.get_submodule(name))
         if inputs % size:
             raise UserError(f"BOFT needs a block size that divides the {inputs} inputs of {name}, not {size}.")
 

@@ -277,7 +277,7 @@ def _label(value: Any, column: str) -> str:
     if isinstance(value, bool | np.bool_ | Integral):
         return str(value)
     if isinstance(value, Real) and float(value).is_integer():  # whole numbers in a column with missing ones
-        return str(int(value))
+        return str(int(float(value)))
     raise OwnDataError(
         f"The column {column!r} holds {str(value)[:40]!r}, which is not a label: labels are names, whole numbers, or "
         "true and false."

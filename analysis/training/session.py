@@ -11,10 +11,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from peft import PeftModel
 from torch import nn
+from transformers import PreTrainedModel
 
 from analysis.models.heads import is_head
 from analysis.models.loading import Encoder, block_linears, load_base, load_encoder
@@ -53,7 +56,7 @@ class TrainingRun:
     """
 
     spec: TrainingSpec
-    model: nn.Module
+    model: PreTrainedModel | PeftModel
     encode: Encoder
     budget: int
     losses: list[float]
@@ -62,7 +65,7 @@ class TrainingRun:
     def save(self, directory: str | Path) -> None:
         """Write a PEFT adapter directory, or for full fine-tuning a whole checkpoint."""
         # With "auto", PEFT would ask the Hub whether the base's vocabulary was resized.
-        options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
+        options: dict[str, Any] = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         self.model.save_pretrained(str(directory), **options)
         if self.spec.custom_indices is not None:
             text = json.dumps(self.spec.custom_indices)
@@ -93,6 +96,7 @@ class TrainingSession:
             UserError: If it cannot be trained as specified.
         """
         self.spec = spec = spec.resolved()
+        assert spec.base is not None  # written out in a resolved specification
         task = get_task(spec.task)
         self.losses: list[float] = []
         self.encode = load_encoder(spec.base)

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.tuners.vera import VeraLayer
 from scipy.linalg import eigvalsh
 from torch import nn
+from transformers import PreTrainedModel
 
 from analysis.adapters.peft.layer_update import layer_update, stored_weight
-from analysis.common.linear_algebra import singular_values, sparse
+from analysis.common.linear_algebra import singular_values, sparse, triangle
 from analysis.measures.ranks import effective_rank, rounding, stable_rank
 from analysis.models.loading import block_linears, load_base
 from analysis.models.modules import choose_targets
@@ -57,7 +59,7 @@ class UpdateMeasures:
         return float(self.matrices[column].mean(skipna=False))
 
 
-def update_measures(model: nn.Module, spec: TrainingSpec) -> UpdateMeasures:
+def update_measures(model: PreTrainedModel | PeftModel, spec: TrainingSpec) -> UpdateMeasures:
     """Return the ranks of the update in every adapted matrix of a trained model, which stays as it is.
 
     Args:
@@ -81,15 +83,18 @@ def _ranks(values: np.ndarray, threshold: float) -> tuple[float, float, float]:
     return int((values > threshold).sum()), stable_rank(values), effective_rank(values)
 
 
-def _spectra(model: nn.Module, spec: TrainingSpec) -> Iterator[tuple[str, np.ndarray, float]]:
+def _spectra(model: PreTrainedModel | PeftModel, spec: TrainingSpec) -> Iterator[tuple[str, np.ndarray, float]]:
     """Yield (name, singular values of ΔW in descending order, threshold of rounding) of each adapted matrix."""
     if spec.method == "full":
         with torch.random.fork_rng(devices=[]):  # the base draws a head
+            assert spec.base is not None  # written out in a resolved specification
+            assert model.config.id2label is not None  # the labels of the task
             pristine = load_base(spec.base, list(model.config.id2label.values()))
         for name in choose_targets(block_linears(model), spec.target_modules):
             before, after = (_matrix(m.get_submodule(name)) for m in (pristine, model))
             yield name, *_of_difference(after - before, before)
         return
+    assert isinstance(model, PeftModel)  # as every other method makes it
     base = model.get_base_model()
     layers = {name: module for name, module in base.named_modules() if isinstance(module, BaseTunerLayer)}
     if not layers:  # head only
@@ -115,14 +120,13 @@ def _of_layer(layer: BaseTunerLayer, adapter: str) -> tuple[np.ndarray, float]:
         return _of_product(_array(update.left), _array(update.right))
     if isinstance(layer, VeraLayer):  # a product too, so nothing of it is rounding of W
         values = _dense_singular_values(_array(update.left))
-        return values, rounding(tuple(update.left.shape)) * values[0]
+        return values, rounding(update.left.shape) * values[0]
     return _of_difference(_array(update.left), _matrix(layer))
 
 
 def _of_product(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, float]:
     """Return (singular values, threshold) of B A, for B (out, r) and A (r, in): those of the triangles of their QR."""
-    left, right = (np.linalg.qr(X, mode="r") if X.shape[0] > X.shape[1] else X for X in (B, A.T))
-    values = _dense_singular_values(left @ right.T)
+    values = _dense_singular_values(triangle(B) @ triangle(A.T).T)
     return values, rounding((len(B), A.shape[1])) * values[0]
 
 
@@ -138,7 +142,7 @@ def _dense_singular_values(A: np.ndarray) -> np.ndarray:
     return np.linalg.svd(A, compute_uv=False) if np.isfinite(A).all() else np.full(min(A.shape), np.nan)
 
 
-def _matrix(layer: nn.Module) -> np.ndarray:
+def _matrix(layer: nn.Module | BaseTunerLayer) -> np.ndarray:
     """Return W (out, in) in float64."""
     return _array(stored_weight(layer))
 

@@ -118,7 +118,7 @@ def _trial_seconds(trial: Trial, measured: Mapping[str, pd.Series], every: int, 
 
 def _relative_steps(committed: Mapping[str, StudyFile]) -> dict[tuple[str, str], float]:
     """Return (task, method) -> step time relative to a plain adapter on the first task, from the committed costs."""
-    steps = {}
+    steps: dict[tuple[str, str], float] = {}
     for task, file in committed.items():
         if file.cost is not None:
             methods = file.results.drop_duplicates("label").set_index("label")["method"]

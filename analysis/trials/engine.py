@@ -22,7 +22,7 @@ from distributed.client import Future as DaskFuture
 from analysis.trials.failures import WORKER_DIED, reason
 from analysis.trials.messages import Report, StateMissingError, Turn
 from analysis.trials.schedule import RunningTrial, StudyRun, assign
-from analysis.trials.store import Store
+from analysis.trials.store import Store, StudyRecord
 from analysis.trials.study import Study
 from analysis.trials.workers import Workers, measure_cost, take_turn
 
@@ -73,7 +73,7 @@ class Engine:
 
     def add_seeds(self, id: str, more: int) -> None:
         """Extend a study by `more` seeds after its last and queue it again."""
-        study = self.store.study(id).study.with_more_seeds(more)
+        study = self._record(id).study.with_more_seeds(more)
         trials, _ = study.plan()
 
         def extend() -> None:
@@ -181,9 +181,14 @@ class Engine:
         except Exception as error:
             answer.set_exception(error)
 
+    def _record(self, id: str) -> StudyRecord:
+        record = self.store.study(id)
+        assert record is not None  # a study leaves the store after its runs
+        return record
+
     def _queue_trials(self, id: str) -> None:
         """Give the waiting trials of a study their turns."""
-        record = self.store.study(id)
+        record = self._record(id)
         run = self._runs.setdefault(id, StudyRun(id, record.study, self.store.data(id)))
         run.study = record.study
         for trial in self.store.trials(id):
@@ -244,13 +249,13 @@ class Engine:
                 if trial.future is None:
                     continue
                 if trial.future.done():
-                    self._record_report(run, trial)
+                    self._record_report(run, trial, trial.future)
                 else:
                     alive = self._workers.addresses() if alive is None else alive
                     self._check_worker(run, trial, alive)
             if run.cost is not None:
                 if run.cost.done() or run.cost_worker not in self._workers.addresses():
-                    self._record_cost(run)
+                    self._record_cost(run, run.cost)
             elif not run.trials and run.to_measure is None:
                 run.to_measure = self._to_measure(run)
                 if not run.to_measure:
@@ -265,8 +270,8 @@ class Engine:
         elif time.monotonic() - trial.unseen_since > _LOST:
             self._give_up(run, trial, "failed", WORKER_DIED)
 
-    def _record_report(self, run: StudyRun, trial: RunningTrial) -> None:
-        future, trial.future, trial.worker = trial.future, None, None
+    def _record_report(self, run: StudyRun, trial: RunningTrial, future: DaskFuture) -> None:
+        trial.future = trial.worker = None
         if future.status != "finished":
             self._record_failure(run, trial, future)
             return
@@ -345,17 +350,17 @@ class Engine:
         """Return the specifications whose cost is still to be measured, by label: none if all are known."""
         if run.study.final_split != "test":  # a sweep: one method at many rates costs the same
             return {}
-        measured = self.store.study(run.id).cost
+        measured = self._record(run.id).cost
         done = [record.trial for record in self.store.trials(run.id) if record.state == "done"]
         specs = {trial.label: trial.spec.to_dict() for trial in reversed(done) if trial.spec.method != "head_only"}
         return {} if measured is not None and set(specs) <= set(measured["label"]) else specs
 
-    def _record_cost(self, run: StudyRun) -> None:
-        if run.cost.status == "finished":
-            self.store.set_cost(run.id, run.cost.result())
+    def _record_cost(self, run: StudyRun, cost: DaskFuture) -> None:
+        if cost.status == "finished":
+            self.store.set_cost(run.id, cost.result())
         else:
             _log.warning("the cost of study %s was not measured: its worker died, or failed", run.id)
-            run.cost.cancel(force=True)
+            cost.cancel(force=True)
         run.cost = run.cost_worker = None
         self._end(run)
 

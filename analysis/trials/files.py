@@ -47,6 +47,7 @@ class StudyFile:
 def export_study(store: Store, id: str) -> str:
     """Return a stored study with its finished trials as JSON."""
     record = store.study(id)
+    assert record is not None  # the study is stored
     rows = [
         {**{name: row[name] for name in _RESULT_COLUMNS}, "predicted": _pack(row["predicted"])}
         for row in store.results(id).to_dict("records")
@@ -147,6 +148,7 @@ def _recovery() -> pd.DataFrame:
     rows = []
     for task, file in committed_studies().items():
         study = file.study
+        assert study.base is not None  # a committed study names it
         truth = getattr(get_task(task).load(), study.final_split).labels
         one = count_parameters("lora", list(block_shapes(study.base, study.target_modules).values()), 1)
         for row in summarize(file.results, truth).itertuples():

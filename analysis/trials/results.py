@@ -276,7 +276,7 @@ def disagreements(trials: pd.DataFrame, truth: np.ndarray, a: str, b: str, input
     rows = [
         (seed, place, inputs[place], truth[place], both[a, seed][place], both[b, seed][place])
         for seed in Answers(trials, truth).seeds(a, b)
-        for place in np.flatnonzero(both[a, seed] != both[b, seed])
+        for place in np.flatnonzero(both[a, seed] != both[b, seed]).tolist()
     ]
     return pd.DataFrame(rows, columns=["seed", "example", "input", "truth", "predicted_a", "predicted_b"])
 
@@ -285,5 +285,5 @@ def confusion(trials: pd.DataFrame, truth: np.ndarray, label: str) -> pd.DataFra
     """Return how many test examples of each true label (rows) get each predicted one (columns), mean over seeds."""
     size = int(max(truth.max(), *(predicted.max() for predicted in trials["predicted"]))) + 1
     runs = trials.loc[trials["label"] == label, "predicted"]
-    counts = sum(np.bincount(truth * size + predicted, minlength=size**2) for predicted in runs) / len(runs)
+    counts = np.mean([np.bincount(truth * size + predicted, minlength=size**2) for predicted in runs], axis=0)
     return pd.DataFrame(counts.reshape(size, size)).rename_axis(index="truth", columns="predicted")

@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -383,7 +384,10 @@ class Store:
 
 def _pack_layout(layout: Layout) -> bytes:
     file = io.BytesIO()
-    np.savez_compressed(file, names=layout.names, n=layout.n, **{f"i{k}": i for k, i in enumerate(layout.indices)})
+    arrays: dict[str, Any] = {"names": layout.names, "n": layout.n} | {
+        f"i{k}": i for k, i in enumerate(layout.indices)
+    }
+    np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 

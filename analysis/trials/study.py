@@ -162,6 +162,7 @@ class Study:
             UserError: If a trial cannot be trained as specified.
         """
         study = self.resolved()
+        assert study.base is not None  # written out in a resolved study
         shapes = list(block_shapes(study.base, study.target_modules).values())
         trials: list[Trial] = []
         left_out: list[LeftOut] = []
@@ -196,10 +197,11 @@ class Study:
 
     def _sizes(self, method: str, shapes: Shapes, left_out: list[LeftOut]) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield (fields of the specification, trainable parameters) for each size of a method."""
-        given = {"custom_indices": self.custom_indices if method == "custom" else None}
-        counted = {**given, "whole": base_parameters(self.base) if method == "full" else None}
         if METHODS[method].size_name is None:
-            yield given, count_parameters(method, shapes, **counted)
+            indices = self.custom_indices if method == "custom" else None
+            whole = base_parameters(self.base) if method == "full" else None
+            count = count_parameters(method, shapes, custom_indices=indices, whole=whole)
+            yield {"custom_indices": indices}, count
         elif method in self.sizes:
             for size in self.sizes[method]:
                 yield {"size": size}, count_parameters(method, shapes, size=size)

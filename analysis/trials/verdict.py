@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,7 @@ def verdict(summary: pd.DataFrame, trials: pd.DataFrame, truth: np.ndarray) -> V
         )
     label, reference = pair
     difference = answers.difference(label, reference)
+    assert difference is not None  # a declared pair shares a seed
     more = seeds_needed(trials, truth, label, reference) or None
     declared = (
         f"They train {table.at[label, 'parameters']:,} and {table.at[reference, 'parameters']:,} parameters: of all "
@@ -123,12 +125,18 @@ def _declared_pair(table: pd.DataFrame, answers: Answers) -> tuple[str, str] | N
     the first pattern in the order of `svft_patterns`.
     """
 
-    def distance(of: tuple, to: tuple) -> float:
+    def distance(of: Any, to: Any) -> float:  # rows of the table
         return max(abs(math.log(of.parameters / to.parameters)), math.log(1.1))
 
     for method in LORA_FAMILY:
         pairs = [
-            (distance(of, to), to.parameters, svft_patterns().index(of.method), of.Index, to.Index)
+            (
+                distance(of, to),
+                to.parameters,
+                svft_patterns().index(of.method),
+                of.Index,
+                to.Index,
+            )
             for of in table[table["method"].isin(svft_patterns())].itertuples()
             for to in table[table["method"] == method].itertuples()
             if answers.seeds(of.Index, to.Index)
@@ -169,6 +177,7 @@ def _on_best(table: pd.DataFrame, answers: Answers, declared: str) -> list[str]:
     if best == declared or nearest is None:
         return []
     difference = answers.difference(*nearest)
+    assert difference is not None  # a declared pair shares a seed
     still = "stays clear" if difference.clear_among(len(patterns)) else "is no longer clear"
     ending = f"; it {still} when corrected for that" if difference.clear else ""
     chosen = f"It is the best of {len(patterns)} SVFT configurations, chosen by the result{ending}."

@@ -53,10 +53,12 @@ class Workers:
 
     def addresses(self) -> list[str]:
         """Return where the workers are."""
+        assert self._client is not None  # once it is connected
         return list(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def submit(self, function: Callable[..., Any], *arguments: Any, worker: str) -> Future:
         """Run a function once, in one worker."""
+        assert self._client is not None  # once it is connected
         return self._client.submit(function, *arguments, workers=[worker], pure=False, retries=0)
 
     def forget(self, key: str, worker: str) -> None:

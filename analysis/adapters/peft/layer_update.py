@@ -36,7 +36,7 @@ def layer_update(layer: BaseTunerLayer, adapter: str, pristine: torch.Tensor | N
     return Update(stored_weight(merged) - before, None, min(out, in_))
 
 
-def stored_weight(layer: torch.nn.Module) -> torch.Tensor:
+def stored_weight(layer: torch.nn.Module | BaseTunerLayer) -> torch.Tensor:
     """Return W (out, in) of a layer, or of the base layer of an adapted one, whatever layout it is kept in."""
     base = layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer
     weight = base.weight.detach()
