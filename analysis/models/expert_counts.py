@@ -74,6 +74,7 @@ def active_parameters(model: Any, parameters: int, fused: dict[str, Stack], expe
     layers: dict[str, set[str]] = {}
     for name in in_modules:
         match = _EXPERT.search(name)
+        assert match is not None  # it is in an expert
         layers.setdefault(name[: match.start()], set()).add(match.group())
     for name, size in in_modules.items():
         number = len(layers[name[: _EXPERT.search(name).start()]])

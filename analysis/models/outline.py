@@ -154,7 +154,7 @@ def choose_outline(
         ArchitectureError: If no model can be built from this configuration.
     """
     found: list[tuple[int, Outline]] = []
-    reason = "there is no class for it"
+    reason: str | Exception = "there is no class for it"
     for model_class in _classes(config, tuple(named)):
         try:
             outline = outline_of(config, model_class)
