@@ -91,7 +91,7 @@ def _trained_as(config: PreTrainedConfig) -> tuple[type, PreTrainedConfig]:
         model_class for model_class, _ in candidates(config) if model_class.__name__ in (config.architectures or ())
     ]
     encoder = {mapping[of] for mapping in (MODEL_MAPPING, MODEL_FOR_MASKED_LM_MAPPING) if of in mapping}
-    if named and (named[0] not in encoder or config.sub_configs):
+    if named and (named[0] not in encoder or config.sub_configs or config.is_encoder_decoder):
         return named[0], config
     for mapping in (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING):
         if of in mapping and not config.sub_configs:

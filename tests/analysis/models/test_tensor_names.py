@@ -156,7 +156,7 @@ def test_infinity_in_a_configuration_is_a_number():
 
 @pytest.mark.parametrize(
     ("family", "linears"),
-    [("whisper", 32), ("wav2vec2", 12), ("clip", 24), ("llava", 26), ("vision-encoder-decoder", 26)],
+    [("whisper", 32), ("bart", 32), ("wav2vec2", 12), ("clip", 24), ("llava", 26), ("vision-encoder-decoder", 26)],
 )
 def test_budgets_count_the_class_that_a_configuration_names(family, linears):
     model = maker(family)()
