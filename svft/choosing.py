@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from .cache import decompose
 from .config import SvftConfig
+from .errors import SvftError
 from .targets import TARGET_MODULES
 
 SCORES = ("mean", "square")
@@ -126,23 +127,23 @@ def choose_pattern(
         ordered by module, row and column.
 
     Raises:
-        ValueError: If no module matches, if the budget does not fit, if `batches` is empty or can be read only once
+        SvftError: If no module matches, if the budget does not fit, if `batches` is empty or can be read only once
             although several groups are needed, or if the loss does not depend on a matrix.
     """
     if score not in SCORES:
-        raise ValueError(f"score={score!r} is unknown; allowed are {', '.join(SCORES)}.")
+        raise SvftError(f"score={score!r} is unknown; allowed are {', '.join(SCORES)}.")
     if spread is not None and spread < 1:
-        raise ValueError(f"spread={spread!r} must be at least 1, or None for no limit.")
+        raise SvftError(f"spread={spread!r} must be at least 1, or None for no limit.")
     modules = _targets(model, target_modules)
     capacity = sum(min(n * n, spread * n if spread else n * n) for n in map(_size, modules.values()))
     if not 1 <= budget <= capacity:
         limit = f" with at most {spread} entries per row and column" if spread else ""
-        raise ValueError(
+        raise SvftError(
             f"budget={budget} must lie between 1 and {capacity}, which {len(modules)} matrices hold{limit}."
         )
     groups = list(_groups(modules, memory))
     if len(groups) > 1 and iter(batches) is batches:
-        raise ValueError(
+        raise SvftError(
             f"The matrices are gone through in {len(groups)} groups, and batches can be read only once: "
             "give a list or a DataLoader, or more memory."
         )
@@ -151,7 +152,7 @@ def choose_pattern(
     # Within a matrix entries come by descending score, so that a stable sort of all of them keeps the stated order.
     everything = torch.cat([matrix.scores for matrix in scored])
     if len(everything) < budget:  # with a limit above 1, the last free rows and columns may cross at a chosen entry
-        raise ValueError(f"Only {len(everything)} entries can be spread as asked: choose a smaller budget or spread.")
+        raise SvftError(f"Only {len(everything)} entries can be spread as asked: choose a smaller budget or spread.")
     owner = torch.cat([torch.full((matrix.k,), number) for number, matrix in enumerate(scored)])
     chosen = owner[everything.sort(descending=True, stable=True).indices[:budget]]
     counts = torch.bincount(chosen, minlength=len(scored)).tolist()
@@ -188,7 +189,7 @@ def _targets(model: nn.Module, target_modules: Sequence[str] | str | None) -> di
     if target_modules is None:
         family = getattr(getattr(model, "config", None), "model_type", None)
         if family not in TARGET_MODULES:
-            raise ValueError(f"There are no default target_modules for the model type {family!r}: name them.")
+            raise SvftError(f"There are no default target_modules for the model type {family!r}: name them.")
         config.target_modules = TARGET_MODULES[family]
     config = cast(SvftConfig, _maybe_include_all_linear_layers(config, model))
     modules: dict[str, AdaptableLayer] = {
@@ -197,10 +198,10 @@ def _targets(model: nn.Module, target_modules: Sequence[str] | str | None) -> di
         if isinstance(module, (nn.Linear, Conv1D)) and check_target_module_exists(config, name)
     }
     if not modules:
-        raise ValueError(f"target_modules={target_modules!r} matches no linear layer of the model.")
+        raise SvftError(f"target_modules={target_modules!r} matches no linear layer of the model.")
     uses = Counter(id(parameter) for module in model.modules() for parameter in module.parameters(recurse=False))
     if tied := [name for name, module in modules.items() if uses[id(module.weight)] > 1]:
-        raise ValueError(f"{tied[0]} shares its weight with another module: leave it out of target_modules.")
+        raise SvftError(f"{tied[0]} shares its weight with another module: leave it out of target_modules.")
     return modules
 
 
@@ -295,10 +296,10 @@ def _score(
             for hook in hooks:
                 hook.remove()
     if not seen:
-        raise ValueError("batches is empty: the pattern is chosen by the loss on at least one batch.")
+        raise SvftError("batches is empty: the pattern is chosen by the loss on at least one batch.")
     silent = [name for name, accumulator in accumulators.items() if not accumulator.batches]
     if silent:
-        raise ValueError(f"The loss does not depend on {silent[0]}: leave it out of target_modules.")
+        raise SvftError(f"The loss does not depend on {silent[0]}: leave it out of target_modules.")
     return [accumulator.scored(budget, spread) for accumulator in accumulators.values()]
 
 

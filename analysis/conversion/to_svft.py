@@ -18,6 +18,7 @@ from analysis.conversion.projected_source import ProjectedSource, load_projected
 from analysis.conversion.source import Source, load_source, loss, row
 from analysis.models.refusals import refusals
 from svft import SvftConfig
+from svft.features.card import tell_how_to_load
 from svft.patterns import PATTERNS, pattern_size, spread_budget
 
 BEST = "best"  # no pattern of its own: the k largest |M_ij|, written as custom
@@ -85,6 +86,7 @@ def svft_steps(
         f"Lost: {lost / energy if energy else 0:.2%} of the energy ‖ΔW‖² of the whole adapter.",
         left_out=source.left_out,
     )
+    tell_how_to_load(output)
     return source.left_out
 
 

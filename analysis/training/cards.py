@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.training.evaluation import Evaluation
+from analysis.training.methods import svft_patterns
 from analysis.training.tasks import TASKS
 
 _BASELINES = {"head_only": "head only", "full": "full fine-tuning"}
@@ -12,8 +13,12 @@ _TITLES = {**_BASELINES, "lora_r1": "LoRA r=1", "lora_r8": "LoRA r=8"}
 
 
 def write_card(directory: str | Path, evaluation: Evaluation) -> None:
-    """Write README.md into an adapter's directory, in place of PEFT's template."""
+    """Write README.md into an adapter's directory, in place of PEFT's template; of SVFT, with how it is loaded."""
     (Path(directory) / "README.md").write_text(model_card(evaluation), encoding="utf-8")
+    if evaluation.spec["method"] in svft_patterns():
+        from svft.features.card import tell_how_to_load  # torch: not for a card that is only shown
+
+        tell_how_to_load(Path(directory))
 
 
 def model_card(evaluation: Evaluation) -> str:

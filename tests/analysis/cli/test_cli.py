@@ -36,6 +36,7 @@ def test_train_writes_an_adapter_with_its_card_and_evaluation(tiny_base, tmp_pat
     assert (measured.steps, measured.n_test) == (2, 800)
     assert measured.low <= measured.accuracy <= measured.high
     card = (output / "README.md").read_text()
+    assert "import svft\n" in card  # PEFT does not find the method by itself
     assert measured.command in card
     assert f"base_model: {tiny_base}" in card
     assert "95% interval" in card
