@@ -23,7 +23,8 @@ every_adapter = pytest.mark.parametrize("name", ADAPTERS)
 
 
 def test_nothing_else_ships():
-    assert {path.name for path in DIRECTORY.iterdir() if path.is_dir()} == {*ADAPTERS, *OF_CONTRASTS}
+    directories = {file.parent.name for file in DIRECTORY.glob("*/*") if file.suffix == ".json"}
+    assert directories == {*ADAPTERS, *OF_CONTRASTS}
 
 
 @pytest.mark.parametrize("name", OF_CONTRASTS)

@@ -57,7 +57,7 @@ def _show_progress(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
     done = sum(one.turns for one in of)
     total = done + sum(count_turns(one.trial, every) - one.turns for one in left)
     if not left:
-        text = "All trials have finished. Measuring what their steps cost; everything else waits."
+        text = "All trials have finished. Measuring what their steps cost: everything else waits."
     else:
         known = time_left(record.study, of, _turns(record.study.task, record.study.base), trials.engine().workers)
         text = f"{done} of {total} evaluations" + (f", {known.words} left" if known else "")
