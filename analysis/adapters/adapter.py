@@ -241,6 +241,7 @@ class Adapter:
             AdapterError: If there is no such matrix, or its numbers are damaged.
         """
         row = self._row(name)
+        assert self.files is not None  # as every adapter with matrices has
         sigma, values, flat = read_matrix(self.files, name, self.config, row)
         return self._assemble(row, sigma, *np.divmod(flat, len(sigma)), values)
 
@@ -301,6 +302,7 @@ class Adapter:
 
         Two of the same weight tell whether coefficients can be compared, and which signs differ (`svft.basis`).
         """
+        assert self.files is not None  # as every adapter with matrices has
         return read_signature(self.files, name).astype(np.float16)
 
     def dense_update(self, name: str) -> np.ndarray | None:

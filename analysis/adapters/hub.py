@@ -29,15 +29,14 @@ def fetch(repository: str, revision: str, directory: str) -> Iterator[Any]:
     name, _, folder = rest.partition("/")
     try:
         info = HfApi().model_info(f"{owner}/{name}", revision=revision or None, files_metadata=True)
-        files = {file.rfilename: file.size or 0 for file in info.siblings if _is_wanted(file.rfilename, folder)}
+        files = {file.rfilename: file.size or 0 for file in info.siblings or () if _is_wanted(file.rfilename, folder)}
         if not any(file.endswith(".safetensors") for file in files):
             raise AdapterError(f"{repository} on the Hub has no safetensors files of an adapter or a model.")
         if is_public() and sum(files.values()) > max_upload():
             raise AdapterError(f"{repository} has {sum(files.values()) / 1e6:,.0f} MB, more than this server allows.")
         yield len(files)
         for file in files:
-            target = {"local_dir": directory} if directory else {}
-            yield hf_hub_download(f"{owner}/{name}", file, revision=info.sha, **target)
+            yield hf_hub_download(f"{owner}/{name}", file, revision=info.sha, local_dir=directory or None)
     except (HFValidationError, HfHubHTTPError, OSError) as error:
         raise AdapterError(
             f"{repository} could not be fetched from the Hub ({type(error).__name__}): check its name, the revision, "

@@ -54,9 +54,9 @@ def _project_tall(update: Update, U: torch.Tensor, V: torch.Tensor) -> tuple[np.
     """Project where out ≥ in, so that V is a whole basis and only U leaves something out."""
     work = torch.float64 if V.shape[1] <= FLOAT64_UP_TO else torch.float32
     U, V, left = U.to(work), V.to(work), update.left.to(work)
-    right = V if update.right is None else update.right.to(work) @ V  # (in or r, n)
-    if update.right is None:
-        left, right = left @ right, None  # ΔW V, (out, n)
+    right = None if update.right is None else update.right.to(work) @ V  # (r, n)
+    if right is None:
+        left = left @ V  # ΔW V, (out, n)
     inside = U.mT @ left
     T = None
     if U.shape[0] > V.shape[0]:

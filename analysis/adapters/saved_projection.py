@@ -46,6 +46,7 @@ class SavedProjection(Adapter):
             AdapterError: If there is no such matrix, or its numbers are damaged.
         """
         row = self._row(name)
+        assert self.files is not None  # as every saved projection has
         M, outside, sigma = _read_matrix(self.files, name, (int(row["out"]), int(row["in"])))
         description = self.config["matrices"][name]
         projection = Projection(outside, description["trained"], description["rank_bound"], description["floor"])
@@ -53,6 +54,7 @@ class SavedProjection(Adapter):
 
     def signature(self, name: str) -> np.ndarray:
         """Return the signature of a matrix's singular vectors: (2, n, 2) float16."""
+        assert self.files is not None  # as every saved projection has
         return self.files.read_numpy(f"{name}.signature")
 
 
@@ -82,6 +84,7 @@ def save_projection(directory: Path, adapter: Adapter, names: Iterable[str]) -> 
         tensors[f"{matrix.name}.sigma"] = matrix.sigma.astype(np.float32)
         tensors[f"{matrix.name}.shape"] = np.array(matrix.shape, np.int64)
         tensors[f"{matrix.name}.signature"] = adapter.signature(matrix.name)
+        assert matrix.projection is not None  # of a projected adapter
         # Rounding to float16 is noise of its own: independent errors, of norm about 2√n times the size of one.
         noise = _EPS * math.sqrt(np.square(M).mean()) * 2 * math.sqrt(matrix.n)
         descriptions[matrix.name] = {

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from analysis.common.bounded_files import read_json
 from analysis.common.errors import AdapterError
@@ -134,7 +134,7 @@ def _folder_of_adapter(members: list[zipfile.ZipInfo]) -> PurePosixPath:
     )
 
 
-def _copy(source: BinaryIO, target: Path, room: int) -> int:
+def _copy(source: IO[bytes], target: Path, room: int) -> int:
     """Copy at most `room` bytes, whatever a header claims; return how many."""
     written = 0
     with target.open("xb") as stream:

@@ -147,6 +147,7 @@ def print_budget(
         highlight=False,
     )
     if advice is not None:
+        assert memory_gb is not None  # what the advice is for
         _print_advice(console, advice, memory_gb, wide)
 
 

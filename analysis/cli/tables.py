@@ -68,7 +68,7 @@ def fit(console: Console, rows: Rows, columns: Mapping[str, Column], *, wide: bo
     """Return a table that fits the console, as `show` describes, and the headings of columns that are left out."""
     shown = {key: column for key, column in columns.items() if any(key in row for row in rows)}
     cells = {key: [_cell(row.get(key), column) for row in rows] for key, column in shown.items()}
-    left_out = []
+    left_out: list[str] = []
     while True:
         table = _table(shown, cells)
         too_wide = _width(console, table) - console.width

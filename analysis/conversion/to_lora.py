@@ -49,14 +49,14 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
     yield len(source.modules)
     tensors, lost, energy = {}, 0.0, 0.0
     for name, module in source.modules.items():
-        B, A, values = source.factors(name, rank) if adapter.projected else factors(source, name, rank)
+        B, A, values = source.factors(name, rank) if isinstance(source, ProjectedSource) else factors(source, name, rank)
         short = rank - len(A)
         tensors[f"{PREFIX}{module}.lora_A.weight"] = nn.functional.pad(A, (0, 0, 0, short))
         tensors[f"{PREFIX}{module}.lora_B.weight"] = nn.functional.pad(B, (0, short))
         change = loss(float(np.linalg.norm(values)), float(np.linalg.norm(values[rank:])))
         lost, energy = lost + change["error"] ** 2, energy + change["update_norm"] ** 2
         yield row(adapter, name, rank=int(np.count_nonzero(values[:rank])), **change)
-    if adapter.projected:
+    if isinstance(source, ProjectedSource):
         tensors |= {PREFIX + name: tensor for name, tensor in source.head.items()}
     else:
         checkpoint = open_checkpoint(adapter.path / WEIGHTS_FILE)

@@ -190,7 +190,7 @@ def config_from_values(values: Mapping[str, Any]) -> Any:
 
     _check_sizes(values)
     family = values.get("model_type")
-    if family not in CONFIG_MAPPING:
+    if not isinstance(family, str) or family not in CONFIG_MAPPING:
         raise ArchitectureError(
             f"transformers has no architecture {family!r}; a model that brings code of its own is not built."
         )

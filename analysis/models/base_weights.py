@@ -136,11 +136,14 @@ class BaseWeights:
         """
         self.shape(module)
         slot = self.slot(module)
+        assert slot is not None  # it has a shape
         return slot.cut(self.files.read(slot.key, slot.expert))
 
     def dtype(self, module: str) -> str:
         """Return the type of the stored weight, "F32", "BF16" or the like."""
-        return self.files.tensors[self.slot(module).key].dtype
+        slot = self.slot(module)
+        assert slot is not None  # the base has this module
+        return self.files.tensors[slot.key].dtype
 
     def _why_missing(self, module: str) -> str:
         """Say why the files have no weight for a module."""

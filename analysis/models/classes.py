@@ -51,7 +51,9 @@ def candidates(config: PreTrainedConfig, named: Iterable[str] = ()) -> Iterator[
                 yield model_class, part
 
 
-def build_empty(model_class: type, config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def build_empty(
+    model_class: type[PreTrainedModel], config: PreTrainedConfig, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
     """Return a model on torch's meta device: its modules and their shapes, no numbers."""
     with quiet(), torch.device("meta"):
         return model_class._from_config(config, dtype=dtype)

@@ -72,11 +72,13 @@ def active_parameters(model: Any, parameters: int, fused: dict[str, Stack], expe
         return None
     idle = sum((number - chosen) * out * in_ for number, out, in_ in fused.values())
     layers: dict[str, set[str]] = {}
+    places: dict[str, str] = {}  # module -> its layer's part of the name
     for name in in_modules:
         match = _EXPERT.search(name)
-        assert match is not None  # it is in an expert
-        layers.setdefault(name[: match.start()], set()).add(match.group())
+        assert match is not None  # it is inside an expert
+        places[name] = name[: match.start()]
+        layers.setdefault(places[name], set()).add(match.group())
     for name, size in in_modules.items():
-        number = len(layers[name[: _EXPERT.search(name).start()]])
+        number = len(layers[places[name]])
         idle += size * (number - chosen) / number
     return parameters - round(idle)

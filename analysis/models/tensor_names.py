@@ -38,6 +38,7 @@ class TensorNames:
         self._config = json.dumps(config)
         self._tensors = list(tensors)
         self._found: dict[str, str | None] = {}
+        self.model_class: str | None
         try:
             self.model_class = choose_outline(
                 self._config, modules=modules, tensors=self._tensors, named=named
@@ -69,7 +70,8 @@ class TensorNames:
         if self.outline:
             for one, other in self.outline.tied.items():  # the files hold one of the two
                 if (one in kept) != (other in kept):
-                    kept |= {one: kept.get(one, kept.get(other)), other: kept.get(other, kept.get(one))}
+                    there = kept[one if one in kept else other]
+                    kept |= {one: there, other: there}
         return kept
 
     def module(self, name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -72,7 +73,7 @@ def considered(
 
 
 def options_table(
-    architecture: Architecture, rows: Sequence[Mapping[str, object]], recovery: pd.DataFrame, available: float
+    architecture: Architecture, rows: Sequence[Mapping[str, Any]], recovery: pd.DataFrame, available: float
 ) -> pd.DataFrame:
     """Return every method, with the base in bfloat16 and, if PEFT has it, in 4 bits.
 

@@ -62,8 +62,9 @@ class ExpertLora:
             AdapterError: If the shapes leave that open.
         """
         self.container, self._files, self._config = container, files, config
-        self._fused = weights.fused(container)
-        self._count = self._fused.count
+        kept = weights.fused(container)
+        assert kept is not None  # the base keeps the experts of this module so
+        self._fused, self._count = kept, kept.count
         self._factors: dict[str, tuple[str, str, bool]] = {}  # fused projection -> A, B, whether B·A is transposed
         readings = [self._readings(names) for names in pairs]
         for own in sorted(readings, key=len):  # what is clear first: it tells how the rest is meant

@@ -26,12 +26,14 @@ def layer_update(layer: BaseTunerLayer, adapter: str, pristine: torch.Tensor | N
             weight of the base layer.
     """
     out, in_ = stored_weight(layer).shape
-    plain = isinstance(layer, LoraLayer) and not isinstance(layer, AdaLoraLayer)
-    if plain and pristine is None and adapter not in layer.lora_magnitude_vector:
+    plain = pristine is None and not isinstance(layer, AdaLoraLayer)
+    if plain and isinstance(layer, LoraLayer) and adapter not in layer.lora_magnitude_vector:
         left, right = (getattr(layer, part)[adapter].weight.detach().double() for part in ("lora_B", "lora_A"))
         return Update(layer.scaling[adapter] * left, right, min(out, in_, len(right)))
     before = (stored_weight(layer) if pristine is None else pristine).double().clone()
-    merged = copy.deepcopy(layer).double()
+    merged = copy.deepcopy(layer)
+    assert isinstance(merged, torch.nn.Module)  # as all layers of PEFT's tuners are
+    merged.double()
     merged.merge(adapter_names=[adapter])
     return Update(stored_weight(merged) - before, None, min(out, in_))
 
@@ -39,5 +41,7 @@ def layer_update(layer: BaseTunerLayer, adapter: str, pristine: torch.Tensor | N
 def stored_weight(layer: torch.nn.Module | BaseTunerLayer) -> torch.Tensor:
     """Return W (out, in) of a layer, or of the base layer of an adapted one, whatever layout it is kept in."""
     base = layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer
-    weight = base.weight.detach()
+    weight = base.weight
+    assert isinstance(weight, torch.Tensor)
+    weight = weight.detach()
     return weight.mT if isinstance(base, Conv1D) else weight
