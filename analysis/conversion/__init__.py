@@ -6,12 +6,12 @@ matrix as it is done, and has written everything when it ends. `collect` runs on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pandas as pd
 
-Steps = Iterator[Any]
+Steps = Generator[Any, None, Any]  # it returns what is left out, or nothing
 
 
 def collect(steps: Steps, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:

@@ -49,7 +49,9 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
     yield len(source.modules)
     tensors, lost, energy = {}, 0.0, 0.0
     for name, module in source.modules.items():
-        B, A, values = source.factors(name, rank) if isinstance(source, ProjectedSource) else factors(source, name, rank)
+        B, A, values = (
+            source.factors(name, rank) if isinstance(source, ProjectedSource) else factors(source, name, rank)
+        )
         short = rank - len(A)
         tensors[f"{PREFIX}{module}.lora_A.weight"] = nn.functional.pad(A, (0, 0, 0, short))
         tensors[f"{PREFIX}{module}.lora_B.weight"] = nn.functional.pad(B, (0, short))
