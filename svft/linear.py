@@ -135,7 +135,7 @@ class Linear(nn.Module, SvftLayer):
             and "forward" not in vars(base)  # accelerate's hooks replace it
             and not base.weight.requires_grad  # it asks for a gradient, and will change
             and not hasattr(self, "_is_replica")
-            and self.weight_is_decomposed()
+            and self.weight_seems_decomposed()
         )
 
     def _product(self, adapter: str, t: torch.Tensor, sigma: torch.Tensor | None) -> torch.Tensor:

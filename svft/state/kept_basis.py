@@ -136,12 +136,12 @@ class KeptBasis(BaseTunerLayer):
         for container in (self.svft_fingerprint, self.svft_signature, self.svft_sigma):
             container.record(adapter_name, container[other].clone())
 
-    def weight_is_decomposed(self, exact: bool = False) -> bool:
-        """Return whether W is what U and V were computed from, see `svft.state.freshness.Witness.is_decomposed`."""
+    def weight_seems_decomposed(self) -> bool:
+        """Return whether W seems to be what U and V were computed from, see `svft.state.freshness.Witness`."""
         weight = self.weight
         if weight.device.type == "meta":  # a model without values is made to see what one with values would do
             return True
-        return self.witness is not None and is_plain(weight) and self.witness.is_decomposed(weight, exact)
+        return self.witness is not None and is_plain(weight) and self.witness.seems_decomposed(weight)
 
     def weight_is_explained(self, exact: bool = False) -> bool:
         """Return whether W is what U and V were computed from, but for what merging here has made of it.

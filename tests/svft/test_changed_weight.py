@@ -449,6 +449,27 @@ def test_a_snapshot_tells_entries_signs_and_permutations(shape, dtype):
     assert not any(snapshot.matches(other) for other in changed)
 
 
+def test_a_glance_at_a_large_weight_reads_a_part_of_it_in_turn():
+    W = nn.Parameter(torch.randn(300, 400, generator=torch.Generator().manual_seed(0)), requires_grad=False)
+    witness, kept = Witness(W, fingerprint(W)), W.data.clone()
+    turns = 4 * -(-300 // (2**14 // 400))
+    assert all(witness.seems_decomposed(W) for _ in range(2 * turns))
+    for changed in (2 * kept, -kept, kept.roll(1, 0), kept.roll(1, 1), kept.lerp(kept.flip(0), 1e-3)):
+        W.data.copy_(changed)
+        assert not witness.seems_decomposed(W)
+        W.data.copy_(kept)
+        assert witness.seems_decomposed(W)
+    W.data[7, 9] += 1  # alone, and past autograd
+    assert not witness.is_decomposed(W)
+    seen = [witness.seems_decomposed(W) for _ in range(3 * turns)]
+    assert not any(seen[turns:])  # and not forgotten while other rows have their turn
+    W.data.copy_(kept)
+    assert witness.seems_decomposed(W)
+    with torch.no_grad():
+        W[7, 9] += 1  # counted
+    assert not witness.seems_decomposed(W)
+
+
 def test_a_change_that_a_snapshot_misses_is_found_exactly():
     W = nn.Parameter(torch.arange(36.0).view(6, 6), requires_grad=False)
     witness = Witness(W, fingerprint(W))
