@@ -2,8 +2,8 @@
 
 The folded form U((Σ+M)(Vᵀx)) is right only while W = UΣVᵀ, and nothing announces that a weight was changed: loaders,
 optimizers and averaging write into it in place, some past autograd's version counter. So W is glanced at before each
-folded forward. It is not needed for anything else there, so that reading all of it would cost 3 to 4% of a training
-step of 512 tokens on a busy machine.
+folded forward. The folded form reads it for nothing else: reading all of it cost 3 to 4% of a training step of 512
+tokens on a busy machine, and a sample half of that or less.
 """
 
 from __future__ import annotations
