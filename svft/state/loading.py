@@ -14,6 +14,7 @@ from .settling import Stored, fit
 
 State = dict[str, torch.Tensor]
 _PREFIX = "base_model.model."
+_KEYS = ("coefficients", "indices", "sigma", "shape", "fingerprint", "signature")
 
 
 def basis_for_file(layers: dict[str, SvftLayer], adapter_name: str, asked: bool) -> State:
@@ -53,7 +54,7 @@ def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: S
         BasisMismatchError: Naming all the matrices for which there is no basis.
         SvftError: Naming a matrix whose tensors cannot be an adapter's.
     """
-    state, errors, unmarked = dict(state_dict), {}, []
+    state, errors, unmarked, misfits = dict(state_dict), {}, [], []
     marks: tuple[torch.Tensor | None, torch.Tensor | None] | None = None
     for name, layer in layers.items():
         stem = stem_of(name, state)
@@ -61,6 +62,10 @@ def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: S
             if (vectors := state.pop(f"{stem}.svft_{side}", None)) is not None:
                 state[f"{name}.svft_{side}.{adapter_name}"] = vectors
         with_basis = all(f"{name}.svft_{side}.{adapter_name}" in state for side in "UV")
+        if not _has_shapes(layer, adapter_name, stem, state):
+            misfits.append(layer.module_name)
+            _show_misfit(layer, adapter_name, name, stem, state)
+            continue
         stored = _stored(layer, adapter_name, stem, state, with_basis)
         if stored is None:
             continue
@@ -77,6 +82,12 @@ def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: S
             state |= {f"{stem}.{key}": mark for key, mark in own.items() if f"{stem}.{key}" in state}
     if marks is not None:
         report_mismatch(errors, len(layers), *marks)
+    if misfits:
+        warnings.warn(
+            f"The adapter's file does not fit {_listed(misfits)}: it was trained on weights of other shapes, or with "
+            "another pattern. Is this the base model that the adapter names?",
+            stacklevel=2,
+        )
     if unmarked:
         warnings.warn(
             f"The checkpoint has neither fingerprint nor signature of {_listed(unmarked)}: its coefficients are taken "
@@ -92,16 +103,45 @@ def stem_of(name: str, state: State) -> str:
     return bare if any(key.startswith(f"{bare}.svft_") for key in state) else _PREFIX + bare
 
 
+def _has_shapes(layer: SvftLayer, adapter_name: str, stem: str, state: State) -> bool:
+    """Return whether a matrix's tensors have the shapes of the layer's, and come from a weight of its shape."""
+    for key in _KEYS:
+        own, tensor = getattr(layer, f"svft_{key}"), state.get(f"{stem}.svft_{key}")
+        if adapter_name in own and tensor is not None and tensor.shape != own[adapter_name].shape:
+            return False
+    trained = state.get(f"{stem}.svft_shape")
+    return trained is None or trained.tolist() == [layer.out_features, layer.in_features]
+
+
+def _show_misfit(layer: SvftLayer, adapter_name: str, name: str, stem: str, state: State) -> None:
+    """Let PEFT see that a matrix does not fit, so that it refuses or ignores it as it was asked to.
+
+    It compares shapes, and the coefficients of weights of other shapes may have the same. What it will not leave out
+    becomes the layer's own.
+    """
+    coefficients = f"{stem}.svft_coefficients"
+    if coefficients in state and state[coefficients].shape == layer.svft_coefficients[adapter_name].shape:
+        state[coefficients] = state[coefficients].new_empty(0)
+    own = layer.marks_of_kept_basis(adapter_name)
+    own["svft_shape"] = torch.tensor([layer.out_features, layer.in_features], dtype=torch.int32)
+    if adapter_name in layer.svft_indices:
+        own["svft_indices"] = layer.svft_indices[adapter_name].clone()
+    for key, mark in own.items():
+        if f"{stem}.{key}" in state and state[f"{stem}.{key}"].shape == mark.shape:
+            state[f"{stem}.{key}"] = mark
+    if adapter_name not in layer.svft_U:
+        for side in "UV":
+            state.pop(f"{name}.svft_{side}.{adapter_name}", None)
+
+
 def _stored(layer: SvftLayer, adapter_name: str, stem: str, state: State, with_basis: bool) -> Stored | None:
-    """Check a matrix's tensors, give them their types in `state`, and return them, None if they have other shapes."""
+    """Check a matrix's tensors, give them their types in `state`, and return them, None without coefficients."""
     where = f"The adapter's file does not fit {layer.module_name}"
     found = {}
-    for key in ("coefficients", "indices", "sigma", "shape", "fingerprint", "signature"):
+    for key in _KEYS:
         own, tensor = getattr(layer, f"svft_{key}"), state.get(f"{stem}.svft_{key}")
         if adapter_name not in own or tensor is None:
             continue
-        if tensor.shape != own[adapter_name].shape:
-            return None
         if key != "coefficients":
             try:
                 tensor = as_stored_type(tensor, own[adapter_name].dtype, f"svft_{key} of {layer.module_name}")
@@ -112,11 +152,6 @@ def _stored(layer: SvftLayer, adapter_name: str, stem: str, state: State, with_b
                 continue
             state[f"{stem}.svft_{key}"] = tensor
         found[key] = tensor
-    shape = (layer.out_features, layer.in_features)
-    if "shape" in found and tuple(found["shape"].tolist()) != shape:
-        raise SvftError(
-            f"{where}: it was trained on a weight of {tuple(found['shape'].tolist())}, this one is {shape}."
-        )
     if "coefficients" not in found:
         return None
     if not torch.isfinite(found["coefficients"]).all():
