@@ -44,10 +44,12 @@ class SvftLayer(KeptBasis):
         self.base_layer = base_layer
         self.svft_coefficients = nn.ParameterDict({})
         self.svft_indices = TypedBuffers()
-        self.svft_sigma = Marks()
+        # Adapters with marks that a loader has replaced by others, and that nobody has compared since
+        self.unsettled: set[str] = set()
+        self.svft_sigma = Marks(self.unsettled)
         self.svft_shape = TypedBuffers()
-        self.svft_fingerprint = Marks()
-        self.svft_signature = Marks()
+        self.svft_fingerprint = Marks(self.unsettled)
+        self.svft_signature = Marks(self.unsettled)
         self.svft_U = OwnBasis()
         self.svft_V = OwnBasis()
         self._init_basis()
@@ -103,7 +105,7 @@ class SvftLayer(KeptBasis):
         for name, mark in self.marks_of_kept_basis(adapter_name).items():
             getattr(self, name)[adapter_name] = mark.to(device)
         if device.type == "meta" and self.get_base_weight().device.type != "meta":
-            self.svft_fingerprint.written.add(adapter_name)
+            self.unsettled.add(adapter_name)
         if embed_basis:
             U, V = (side.to(device, copy=True) for side in self.get_basis(adapter_name))
             self._own(adapter_name, U, V, persistent=True)

@@ -87,18 +87,13 @@ class TypedBuffers(BufferDict):
 class Marks(TypedBuffers):
     """Buffers that say in which basis an adapter's coefficients are.
 
-    Attributes:
-        written: Adapters whose marks a loader has replaced by others, and which nobody has compared since.
+    Args:
+        written: Where the adapters are noted whose marks a loader replaces by others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, written: set[str]) -> None:
         super().__init__()
-        self.written: set[str] = set()
-
-    def record(self, adapter_name: str, mark: torch.Tensor) -> None:
-        """Set a mark that is known to be that of the basis in use."""
-        self[adapter_name] = mark
-        self.written.discard(adapter_name)
+        self.written = written
 
     def __delitem__(self, adapter_name: str) -> None:
         super().__delitem__(adapter_name)  # type: ignore[no-untyped-call]

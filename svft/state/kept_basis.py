@@ -26,6 +26,7 @@ class KeptBasis(BaseTunerLayer):
     svft_fingerprint: Marks
     svft_signature: Marks
     svft_sigma: Marks
+    unsettled: set[str]
     svft_U: OwnBasis
     svft_V: OwnBasis
     spec: dict[str, CoefficientSpec]
@@ -134,7 +135,8 @@ class KeptBasis(BaseTunerLayer):
         U, V = self.get_basis(other)
         self._own(adapter_name, U, V, persistent=self.svft_U.is_saved(other))
         for container in (self.svft_fingerprint, self.svft_signature, self.svft_sigma):
-            container.record(adapter_name, container[other].clone())
+            container[adapter_name] = container[other].clone()
+        self.unsettled.discard(adapter_name)
 
     def weight_seems_decomposed(self) -> bool:
         """Return whether W seems to be what U and V were computed from, see `svft.state.freshness.Witness`."""
@@ -179,10 +181,7 @@ class KeptBasis(BaseTunerLayer):
 
     def is_settled(self, adapter_name: str) -> bool:
         """Return whether the adapter's coefficients are known to be in the basis that `get_basis` returns."""
-        marks = (self.svft_fingerprint, self.svft_signature, self.svft_sigma)
-        return not any(adapter_name in mark.written for mark in marks) and (
-            self.svft_shared_U is not None or adapter_name in self.svft_U
-        )
+        return adapter_name not in self.unsettled and (self.svft_shared_U is not None or adapter_name in self.svft_U)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def settle(self, adapter_name: str) -> None:
@@ -233,7 +232,8 @@ class KeptBasis(BaseTunerLayer):
             marks = [basis.fingerprint, basis.signature[:, :m], basis.sigma[:m]]
         device = self.svft_coefficients[adapter_name].device
         for container, mark, dtype in zip(containers, marks, (torch.uint8, torch.float16, torch.float32)):
-            container.record(adapter_name, mark.to(device, dtype, copy=True))
+            container[adapter_name] = mark.to(device, dtype, copy=True)
+        self.unsettled.discard(adapter_name)
 
     def _fingerprint(self) -> torch.Tensor:
         assert self.own_fingerprint is not None
