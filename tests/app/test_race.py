@@ -261,7 +261,7 @@ def test_the_steps_of_a_study_can_be_limited(race, monkeypatch):
     monkeypatch.setenv("SVFT_MAX_STUDY_STEPS", "500")
     test = race()
     assert test.button(key="start").disabled
-    assert "500 training steps together, not 600" in test.error[0].value
+    assert "500 training steps in total, not 600" in test.error[0].value
     test.checkbox(key="plan-use-full").set_value(False).run()
     assert not test.button(key="start").disabled
     assert not test.error

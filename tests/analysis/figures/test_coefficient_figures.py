@@ -86,7 +86,7 @@ class TestLayerMap:
         np.testing.assert_allclose(
             trace(figure, "‖ΔW‖ / ‖W‖").z, 100 * summary["relative_norm"].to_numpy().reshape(3, 6), rtol=1e-6
         )
-        assert "Layer 1 · value (12%)" in figure.layout.meta["caption"]
+        assert "Layer 1 · value changed most (12%)" in figure.layout.meta["caption"]
 
     def test_values_are_printed_and_a_click_carries_the_name(self):
         summary = summary_table().set_index("label")

@@ -137,7 +137,7 @@ def test_an_edit_survives_its_json(operation, names):
         ("magic", {}, "There is no edit 'magic'"),
         ("largest_only", {"share": 1.5}, "must lie between 0 and 1, not 1.5"),
         ("without_band", {"first": 3, "last": 2}, "not 3 to 2"),
-        ("without_block", {"row_start": 3, "row_stop": 3, "col_start": 0, "col_stop": 1}, "are no block"),
+        ("without_block", {"row_start": 3, "row_stop": 3, "col_start": 0, "col_stop": 1}, "are not a block"),
     ],
 )
 def test_what_makes_no_edit_gets_a_sentence(operation, options, message):

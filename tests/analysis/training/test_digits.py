@@ -113,7 +113,7 @@ def test_the_command_pretrains_and_says_how_well(tmp_path, monkeypatch):
     monkeypatch.setattr("analysis.cli.pretrain.pretrain_digits", lambda output: 0.975)
     result = CliRunner().invoke(app, ["pretrain-digits", "--output", str(tmp_path)])
     assert result.exit_code == 0, result.output
-    assert "97.5% of the other digits right" in result.output
+    assert "97.5% of the held-out upright digits right" in result.output
 
 
 # ---- fine-tuning on it
