@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -46,3 +47,11 @@ def cache_of_its_own(tmp_path_factory):
     """Keep the user's cache of decompositions out of the tests, and the tests out of it."""
     with environment("SVFT_CACHE_DIR", str(tmp_path_factory.mktemp("cache"))):
         yield
+
+
+@pytest.fixture(autouse=True)
+def main_module_of_its_own():
+    """Put `__main__` back: Streamlit's AppTest leaves its script there, and a spawned process would run that first."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main

@@ -116,7 +116,10 @@ class ExpertLora:
         if set(by_part) != {"lora_A", "lora_B"} or len(names) != 2:
             raise AdapterError(f"The adapter of {self.container} must have lora_A and lora_B, and nothing else.")
         A, B = by_part["lora_A"], by_part["lora_B"]
-        (rows, in_), (out, cols) = self._files.tensors[A].shape, self._files.tensors[B].shape
+        shapes = [self._files.tensors[name].shape for name in (A, B)]
+        if any(len(shape) != 2 for shape in shapes):
+            raise AdapterError(f"A factor of {self.container} is not a matrix, so the adapter's file is damaged.")
+        (rows, in_), (out, cols) = shapes
         if rows != cols or rows % self._count:
             raise AdapterError(
                 f"The factors of {self.container} have {rows} and {cols} directions, which do not fit "
