@@ -39,8 +39,8 @@ class Entries:
 
 def common_pattern(entries: dict[str, Entries]) -> tuple[str, int | None]:
     """Return (pattern, off_diag) of an adapter with these entries: plain, banded, or custom."""
-    widths = {name: of.off_diag for name, of in entries.items()}
-    if None in widths.values():
+    widths = {name: d for name, of in entries.items() if (d := of.off_diag) is not None}
+    if len(widths) < len(entries):
         return "custom", None
     d = max(widths.values())
     if any(width != min(d, entries[name].n - 1) for name, width in widths.items()):
@@ -52,6 +52,6 @@ def stored_order(pattern: str, of: Entries) -> torch.Tensor:
     """Return the flat indices of entries in the order in which files of this pattern have their values."""
     if pattern == "plain":
         return plain_indices(of.n)
-    if pattern == "banded":
-        return banded_indices(of.n, of.off_diag)
+    if pattern == "banded" and (d := of.off_diag) is not None:
+        return banded_indices(of.n, d)
     return of.flat.sort().values

@@ -49,6 +49,10 @@ class DenseRebuild(nn.Module):
         super().__init__()
         decomposition = decompose(layer.weight)
         self.bias = layer.bias
+        self.U: torch.Tensor
+        self.sigma: torch.Tensor
+        self.V: torch.Tensor
+        self.indices: torch.Tensor
         self.register_buffer("U", decomposition.U)
         self.register_buffer("sigma", decomposition.sigma)
         self.register_buffer("V", decomposition.V)
@@ -99,13 +103,14 @@ def large_layer(rounds: int, report: Report = lambda _: None) -> pd.DataFrame:
     contestants = []
     for name in ("lora", "plain", "banded", "random", "top_k"):
         report(f"one layer of {in_}×{out}: building {name}")
+        linear = nn.Linear(in_, out, bias=False)
+        linear.weight.data = weight  # shared by all: none of them changes it
         model = nn.Sequential()
-        model.add_module("linear", nn.Linear(in_, out, bias=False))
-        model.linear.weight.data = weight  # shared by all: none of them changes it
+        model.add_module("linear", linear)
         method = METHODS[name]
+        assert method.config is not None  # which full fine-tuning alone has not
         size = None if method.size_name is None else (8 if name == "lora" else LARGE_OFF_DIAG)
-        config = method.config(name, Options(size=size), ["linear"])
-        adapted = get_peft_model(model, config)
+        adapted = get_peft_model(model, method.config(name, Options(size=size), ["linear"]))
         x = torch.randn(512, in_, requires_grad=True)
 
         def step(adapted: nn.Module = adapted, x: torch.Tensor = x) -> None:
@@ -123,7 +128,7 @@ def decomposition_times() -> pd.DataFrame:
         Two rows: ``what``, ``seconds``.
     """
     base = load_base(DEFAULT_BASE, ["a", "b"])
-    weights = [base.get_submodule(name).weight for name in block_linears(base)]
+    weights = [base.get_parameter(f"{name}.weight") for name in block_linears(base)]
     rows = []
     with _fresh_cache():
         for what in ("first time", "from the cache"):
@@ -167,7 +172,7 @@ def singular_values_of_update() -> pd.DataFrame:
 
 def _models() -> dict[str, nn.Module]:
     """Return a freshly built model for each method, by title."""
-    models = {}
+    models: dict[str, nn.Module] = {}
     for name, method in METHODS.items():
         if name in ("head_only", "custom", "chosen"):  # chosen trains as random does
             continue
@@ -178,10 +183,12 @@ def _models() -> dict[str, nn.Module]:
     base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
     base.requires_grad_(False)
     base.classifier.requires_grad_(True)
+    d = METHODS["banded"].size or 0
     for name in block_linears(base):
-        parent, _, child = name.rpartition(".")
-        setattr(base.get_submodule(parent), child, DenseRebuild(base.get_submodule(name), METHODS["banded"].size))
-    models[f"{size_label('banded', METHODS['banded'].size)}, {DENSE_REBUILD}"] = base
+        linear = base.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        base.set_submodule(name, DenseRebuild(linear, d))
+    models[f"{size_label('banded', d)}, {DENSE_REBUILD}"] = base
     return models
 
 

@@ -86,7 +86,7 @@ def _row(architecture: Architecture, of_kinds: dict[str, list[Shape]], method: s
         for name, (experts, out, in_) in fused.items()
     }
     ranks = [(reachable_rank(method, shape, entries[name], chosen.size), 1) for name, shape in linear.items()]
-    ranks += [(min(chosen.size, *shape), n) for n, *shape in fused.values()]
+    ranks += [(reachable_rank(method, (out, in_), 0, chosen.size), experts) for experts, out, in_ in fused.values()]
     return {
         "label": size_label(method, chosen.size, chosen.budget),
         "size": chosen.size,
@@ -94,7 +94,7 @@ def _row(architecture: Architecture, of_kinds: dict[str, list[Shape]], method: s
         "share": chosen.count / architecture.parameters,
         "file_bytes": file_bytes(method, linear, entries, chosen.size, fused),
         "rank": sum(rank * n for rank, n in ranks) / sum(n for _, n in ranks),
-        **{kind: sum(map(entries.get, architecture.names_of(kind))) for kind in of_kinds},
+        **{kind: sum(entries[name] for name in architecture.names_of(kind)) for kind in of_kinds},
     }
 
 
@@ -132,7 +132,11 @@ def size_curves(architecture: Architecture, kinds: Sequence[str] | None) -> pd.D
         if method == "boft" or not shapes:  # BOFT's sizes are divisors, and mean something else
             continue
         powers = [2**power for power in range((n - 1).bit_length())]
-        sizes = [None] if entry.size_name is None else [0, *powers] if entry.size_name == "off_diag" else powers
+        sizes: list[int | None] = [*powers]
+        if entry.size_name is None:
+            sizes = [None]
+        elif entry.size_name == "off_diag":
+            sizes = [0, *powers]
         for size in sizes:
             count = count_parameters(method, shapes, size)
             rows.append((method, entry.title, entry.size_name, size, count, count / architecture.parameters))
@@ -155,7 +159,7 @@ def reachable_rank(method: str, shape: Shape, entries: int, size: int | None = N
     if method in ("plain", "banded", "dora", "boft"):
         return n
     if method in ("lora", "vera"):
-        return min(size, n)
+        return min(_sized(method, size), n)
     from svft.patterns import effective_pattern
 
     if effective_pattern(method, shape) == "random":
@@ -195,7 +199,9 @@ def file_bytes(
         size: r or block size, for the methods that have one.
         fused: Parameter name -> (experts, out, in) of adapted fused experts, which LoRA alone can have.
     """
-    header, offset = {"__metadata__": {"format": "pt"}}, 0
+    size = 0 if METHODS[method].size_name in (None, "off_diag") else _sized(method, size)
+    header: dict[str, dict] = {"__metadata__": {"format": "pt"}}
+    offset = 0
     for key, dtype, shape in (*_tensors(method, shapes, entries, size), *_fused_tensors(fused or {}, size)):
         end = offset + math.prod(shape) * _BYTES[dtype]
         header[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
@@ -204,12 +210,18 @@ def file_bytes(
     return 8 + -(-length // 8) * 8 + offset
 
 
+def _sized(method: str, size: int | None) -> int:
+    if size is None:
+        raise SizeError(f"{METHODS[method].title} needs a size.")
+    return size
+
+
 _BYTES = {"F32": 4, "F16": 2, "I32": 4, "U8": 1}
 _STEM = "base_model.model."
 
 
 def _tensors(
-    method: str, shapes: dict[str, Shape], entries: dict[str, int], size: int | None
+    method: str, shapes: dict[str, Shape], entries: dict[str, int], size: int
 ) -> Iterator[tuple[str, str, Iterable[int]]]:
     """Yield (key, dtype, shape) of each tensor in the file."""
     if method == "vera":
@@ -239,7 +251,7 @@ def _tensors(
             yield f"{key}.boft_s", "F32", (out, 1)
 
 
-def _fused_tensors(fused: dict[str, Stack], r: int | None) -> Iterator[tuple[str, str, Iterable[int]]]:
+def _fused_tensors(fused: dict[str, Stack], r: int) -> Iterator[tuple[str, str, Iterable[int]]]:
     """Yield (key, dtype, shape) of LoRA's tensors: factors of all experts stand one above the other."""
     wrapped: dict[str, int] = {}  # module -> parameters of it that are wrapped; a wrapper holds the next
     for name, (experts, out, in_) in fused.items():

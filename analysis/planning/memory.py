@@ -8,23 +8,15 @@ Of blocks that repeat, a few are run through and the others follow exactly (`ana
 
 from __future__ import annotations
 
-import itertools
 import warnings
-import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
-from peft import get_peft_model
+from peft import LoraConfig, get_peft_model
 from torch import nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from analysis.common.errors import ArchitectureError, UserError
 from analysis.models.architecture import Architecture, config_from_values
@@ -32,7 +24,8 @@ from analysis.models.heads import HEADS, is_head
 from analysis.models.loading import build_from_config, linear_shape
 from analysis.planning.budgets import adapts_fused, entries_of
 from analysis.planning.cost import distinct_bytes
-from analysis.planning.repeated_blocks import Run, highest, longest_run, marked
+from analysis.planning.meta_step import DrawnWithoutGenerator, meta_step
+from analysis.planning.repeated_blocks import Run, longest_run
 from analysis.training.methods import METHODS, svft_patterns
 from analysis.training.specification import TrainingSpec
 from svft.layer import CoefficientSpec
@@ -142,10 +135,12 @@ def _training_memory(
     entries = _entries(spec, modules)
     base = _resident(model, run)
     experts = [f"{names[module]}.{name.rpartition('.')[2]}" for module, name in fused if module in names]
-    adapted = _adapt(model, spec, {names[m]: entries[name] for name, m in modules.items() if m in names}, experts)
+    kept = {name: names[module] for name, module in modules.items() if module in names}
+    entries = {kept[name]: k for name, k in entries.items() if name in kept}
+    adapted = _adapt(model, spec, entries, list(kept.values()), experts)
     resident = _resident(adapted, run)
     try:
-        moment = _step(adapted, _inputs(adapted, config, batch, length), run)
+        moment = meta_step(adapted, _inputs(adapted, config, batch, length), run)
     except IndexError:  # it looks its blocks up by number
         if run is None:
             raise
@@ -213,47 +208,48 @@ def memory_rows(
             yield head | asdict(memory) | {"peak": memory.peak, "note": ""}
 
 
-# -- the model
-
-
-def _adapt(model: nn.Module, spec: TrainingSpec, entries: dict[str, int | None], experts: list[str]) -> nn.Module:
+def _adapt(
+    model: PreTrainedModel, spec: TrainingSpec, entries: dict[str, int], targets: list[str], experts: list[str]
+) -> nn.Module:
     """Return the model as the method trains it, on the meta device.
 
     Args:
         model: The base; it is changed in place.
         spec: Method and size.
-        entries: Names of the modules to adapt, with the entries of M in each if the method is a pattern.
+        entries: Module name -> entries of M, if the method is a pattern.
+        targets: Names of the modules to adapt.
         experts: Names of the fused parameters to adapt, which LoRA alone can.
     """
-    targets, pattern = list(entries), spec.method in svft_patterns()
-    method = METHODS["head_only" if pattern else spec.method]
+    method = METHODS["head_only" if entries else spec.method]
     has_head = any(is_head(name) for name, _ in model.named_parameters())
-    if method.name == "boft" and 4 * sum(model.get_submodule(name).weight.shape[-1] ** 2 for name in targets) > 2**30:
+    inputs = [linear_shape(model.get_submodule(name))[1] for name in targets]
+    if method.name == "boft" and 4 * sum(n**2 for n in inputs) > 2**30:
         raise RuntimeError("it builds permutations, in×in each, that would take more than 1 GB here")
     # BOFT looks into its permutations, which it cannot on the meta device.
     with (
         torch.device("cpu" if method.name == "boft" else "meta"),
-        _DrawnWithoutGenerator(),
+        DrawnWithoutGenerator(),
         warnings.catch_warnings(action="ignore"),  # on what PEFT and transformers do to each other
     ):
+        adapted: nn.Module
         if method.config is None or (has_head and not experts):
             adapted = method.build(model, spec.options, targets)
         else:  # a language model, or one with fused experts: PEFT's own call
             config = method.config(spec.method, spec.options, targets)
-            if experts:
-                config.target_parameters = experts
+            if isinstance(config, LoraConfig):  # which alone can adapt experts
+                config.target_parameters = experts or None
             if has_head:
                 config.task_type = "SEQ_CLS"
             adapted = get_peft_model(model, config)
-    if pattern:
+    if entries:
         _insert_layers(model, spec.method, entries)
-    return adapted.to("meta")
+    return nn.Module.to(adapted, "meta")
 
 
-def _entries(spec: TrainingSpec, modules: dict[str, nn.Module]) -> dict[str, int | None]:
-    """Return the entries of M in each module, as `SvftModel` spreads them over the whole model."""
+def _entries(spec: TrainingSpec, modules: dict[str, nn.Module]) -> dict[str, int]:
+    """Return the entries of M in each module, as `SvftModel` spreads them over the whole model; none without M."""
     if spec.method not in svft_patterns():
-        return dict.fromkeys(modules)
+        return {}
     shapes = [linear_shape(module) for module in modules.values()]
     return dict(zip(modules, entries_of(spec.method, shapes, spec.size, spec.budget), strict=True))
 
@@ -283,10 +279,9 @@ def _resident(model: nn.Module, run: Run | None) -> tuple[int, int, int]:
     Of a shortened run, one period stands for each that was taken out.
     """
     named = [*model.named_parameters(), *model.named_buffers()]
-    first, second = ([], []) if run is None else (_tensor_ids(run, 1), _tensor_ids(run, 2))
-    inside = set(first) - set(second)  # what all blocks share is in none
+    inside = set() if run is None else _tensor_ids(run, 1) - _tensor_ids(run, 2)  # what all blocks share is in none
 
-    def size(tensors: list[torch.Tensor]) -> int:
+    def size(tensors: Sequence[torch.Tensor]) -> int:
         whole = distinct_bytes(tensors)
         if run is None:
             return whole
@@ -298,11 +293,11 @@ def _resident(model: nn.Module, run: Run | None) -> tuple[int, int, int]:
     return size([tensor for _, tensor in named]), size(basis), 2 * size(trained)  # AdamW: two moments
 
 
-def _tensor_ids(run: Run, place: int) -> list[int]:
-    return [id(x) for block in run.kept(place) for x in (*block.parameters(), *block.buffers())]
+def _tensor_ids(run: Run, place: int) -> set[int]:
+    return {id(x) for block in run.kept(place) for x in (*block.parameters(), *block.buffers())}
 
 
-def _inputs(model: nn.Module, config: object, batch: int, length: int) -> dict[str, torch.Tensor]:
+def _inputs(model: nn.Module, config: PreTrainedConfig, batch: int, length: int) -> dict[str, torch.Tensor]:
     """Return a batch with labels, on the meta device."""
     with torch.device("meta"):
         if model.main_input_name == "pixel_values":
@@ -312,145 +307,3 @@ def _inputs(model: nn.Module, config: object, batch: int, length: int) -> dict[s
         ids = torch.empty(batch, length, dtype=torch.int64)
         classifies = any(head in name.split(".") for name, _ in model.named_modules() for head in HEADS)
         return {"input_ids": ids, "labels": torch.empty(batch, dtype=torch.int64) if classifies else ids}
-
-
-# -- the step
-
-
-def _step(model: nn.Module, inputs: dict[str, torch.Tensor], run: Run | None) -> tuple[int, int] | None:
-    """Return the most bytes that a step has allocated at once, and those of them that are gradients.
-
-    None if `run` is shortened and the step of all its blocks does not follow.
-    """
-    model.train()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4)
-    for parameter in trained:  # the optimizer's state exists from here on
-        parameter.grad = torch.empty_like(parameter)
-    optimizer.step()
-    optimizer.zero_grad()
-    allocations = _Allocations()
-    with marked(run, allocations.mark) if run is not None else nullcontext(), _cpu_autocast(), _AsOnCpu(), allocations:
-        output = model(**inputs)
-        loss = output.loss if getattr(output, "loss", None) is not None else output[0].float().sum()
-        del output
-        allocations.mark("backward")
-        loss.backward()
-        gradients = allocations.serials(p.grad for p in trained if p.grad is not None)
-        del loss
-        allocations.mark("optimizer")
-        optimizer.step()
-    levels = allocations.highest(gradients)
-    if run is None:
-        level = max(levels.values(), key=lambda level: level[0])
-    else:
-        of_one = [p.grad for block in run.kept(1) for p in block.parameters() if p.grad is not None]
-        level = highest(levels, distinct_bytes(of_one), run.further)
-    return None if level is None else (int(level[0]), int(level[1]))
-
-
-class _Allocations(TorchDispatchMode):
-    """Log the storages that operations create and that go away, in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._log: list[tuple[int, int]] = []  # serial number of a storage, bytes; negative if it is freed
-        self._marks: list[tuple[str, int]] = [("before", 0)]  # name of a part, where in the log it begins
-        self._living: dict[int, tuple[int, weakref.ref]] = {}
-        self._serials = itertools.count()
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        output = operation(*args, **(kwargs or {}))
-        given = {id(x.untyped_storage()) for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
-        for tensor in tree_leaves(output):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                if id(storage) not in given and id(storage) not in self._living:
-                    self._add(storage)
-        return output
-
-    def mark(self, name: str) -> None:
-        """Begin a part of the step."""
-        self._marks.append((name, len(self._log)))
-
-    def serials(self, tensors: Iterable[torch.Tensor]) -> set[int]:
-        """Return the serial numbers of living tensors."""
-        keys = (id(tensor.untyped_storage()) for tensor in tensors)
-        return {self._living[key][0] for key in keys if key in self._living}
-
-    def highest(self, gradients: set[int]) -> dict[str, np.ndarray]:
-        """Return part of the step -> (bytes, bytes of gradients among them) at its highest moment."""
-        log = np.array([(0, 0), *self._log])  # before anything, nothing is allocated
-        levels = np.cumsum(log[:, 1])
-        of_gradients = np.cumsum(np.where(np.isin(log[:, 0], list(gradients)), log[:, 1], 0))
-        found: dict[str, np.ndarray] = {}
-        for (name, begin), (_, end) in itertools.pairwise([*self._marks, ("", len(self._log))]):
-            at = begin + int(np.argmax(levels[begin : end + 1]))
-            level = np.array([levels[at], of_gradients[at]])
-            if name not in found or level[0] > found[name][0]:
-                found[name] = level
-        return found
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        key, size, serial = id(storage), storage.nbytes(), next(self._serials)
-
-        def free(_: weakref.ref) -> None:
-            self._log.append((serial, -size))
-            self._living.pop(key, None)
-
-        self._living[key] = (serial, weakref.ref(storage, free))
-        self._log.append((serial, size))
-
-
-class _DrawnWithoutGenerator(TorchFunctionMode):
-    """Leave a generator out if numbers are drawn on the meta device, which has none: VeRA's projections."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if kwargs.get("generator") is not None and args and isinstance(args[0], torch.Tensor) and args[0].is_meta:
-            kwargs = kwargs | {"generator": None}
-        return function(*args, **kwargs)
-
-
-class _CpuAutocast(torch.autocast):
-    def __init__(self, device_type: str, *arguments: Any, **options: Any) -> None:
-        super().__init__("cpu" if device_type == "meta" else device_type, *arguments, **options)
-
-
-@contextmanager
-def _cpu_autocast() -> Iterator[None]:
-    """Let code that turns autocast off for its tensors' device, as PEFT does, do so: the meta device has none."""
-    original, torch.autocast = torch.autocast, _CpuAutocast
-    try:
-        yield
-    finally:
-        torch.autocast = original
-
-
-class _AsOnCpu(TorchFunctionMode):
-    """Take the path that a CPU takes with numbers if the meta device takes another one, or fails.
-
-    Attention takes a CPU's fused kernel, which keeps no length×length scores; on the meta device PyTorch would take
-    the unfused way. (With dropout a CPU takes that one too.) Whether ids contain padding has the answer no.
-    """
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if function is torch.Tensor.__contains__:
-            return False
-        if (
-            function is torch._grouped_mm and args[0].dtype != torch.bfloat16
-        ):  # which alone it takes on the meta device
-            return torch.mm(args[0], args[1][0])
-        if function is F.scaled_dot_product_attention and not kwargs.get("dropout_p") and len(args) == 3:
-            query, key, value = args
-            if query.ndim == 4 and query.shape[-1] == value.shape[-1]:
-                return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                    query,
-                    key,
-                    value,
-                    is_causal=kwargs.get("is_causal", False),
-                    attn_mask=kwargs.get("attn_mask"),
-                    scale=kwargs.get("scale"),
-                )[0]
-        return function(*args, **kwargs)

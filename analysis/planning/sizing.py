@@ -64,8 +64,7 @@ def count_parameters(
             raise SizeError("What full fine-tuning trains does not follow from the adapted matrices: give whole.")
         return whole
     if method == "custom":
-        _check_custom(custom_indices, shapes)
-        return len(set(custom_indices)) * len(shapes)
+        return len(_checked(custom_indices, shapes)) * len(shapes)
     if budget is not None:
         possible = _sizes(method, Counter(shapes))
         if budget not in possible:
@@ -74,7 +73,7 @@ def count_parameters(
                 f"(every entry) parameters on these matrices, not {budget:,}."
             )
         return budget
-    return _count(method, Counter(shapes), METHODS[method].size if size is None else size)
+    return _count(method, Counter(shapes), size if size is not None else METHODS[method].size or 0)
 
 
 def choose_size(
@@ -149,7 +148,9 @@ def size_label(method: str, size: int | None = None, budget: int | None = None) 
     entry = METHODS[method]
     if budget is not None:
         return f"{entry.title}, {budget:,} entries"
-    return entry.title if size is None else f"{entry.title} {_LETTERS[entry.size_name]}={size}"
+    return (
+        entry.title if size is None or entry.size_name is None else f"{entry.title} {_LETTERS[entry.size_name]}={size}"
+    )
 
 
 def _band(out: int, in_: int, d: int) -> int:
@@ -159,8 +160,8 @@ def _band(out: int, in_: int, d: int) -> int:
     return n * (2 * d + 1) - d * (d + 1)
 
 
-# Trainable parameters of one matrix (out, in) at a size.
-_PER_MATRIX: dict[str, Callable[[int, int, int | None], int]] = {
+# Trainable parameters of one matrix (out, in) at a size, 0 for a method of one size.
+_PER_MATRIX: dict[str, Callable[[int, int, int], int]] = {
     # U (Σ + M) Vᵀ: the entries of M in Ω (arXiv 2405.19597).
     "plain": lambda out, in_, _: min(out, in_),
     "banded": _band,
@@ -185,13 +186,13 @@ _NO_SIZE = {
 }
 
 
-def _count(method: str, groups: Counter, size: int | None = None) -> int:
+def _count(method: str, groups: Counter[tuple[int, int]], size: int = 0) -> int:
     """Return the parameters of all matrices; `groups` says how many there are of each shape."""
     per_matrix = _PER_MATRIX.get(method) or partial(_registered, method)
-    return sum(number * per_matrix(*shape, size) for shape, number in groups.items())
+    return sum(number * per_matrix(out, in_, size) for (out, in_), number in groups.items())
 
 
-def _registered(method: str, out: int, in_: int, d: int | None) -> int:
+def _registered(method: str, out: int, in_: int, d: int) -> int:
     """Return the entries of a pattern that is not ours: what it is asked for, or what it gives if it is inexact."""
     from svft.patterns import PATTERNS, effective_pattern  # loaded already: it has this pattern
 
@@ -209,7 +210,7 @@ def _entries(function: Callable, n: int, k: int) -> int:
     return len(function(n, k, seed=0, U=basis, V=basis))
 
 
-def _sizes(method: str, groups: Counter) -> Sequence[int]:
+def _sizes(method: str, groups: Counter[tuple[int, int]]) -> Sequence[int]:
     """Return all sizes of a method on these matrices, ascending, as their counts are; budgets for the exact ones."""
     smaller_sides = [min(shape) for shape in groups]
     if METHODS[method].exact:  # from one entry per matrix to all of M, as svft.patterns.spread_budget
@@ -225,7 +226,8 @@ def _sizes(method: str, groups: Counter) -> Sequence[int]:
     return range(1, min(smaller_sides) + 1)  # LoRA and DoRA, likewise
 
 
-def _check_custom(indices: Indices | None, shapes: Shapes) -> None:
+def _checked(indices: Indices | None, shapes: Shapes) -> set[tuple[int, int]]:
+    """Return the distinct entries of the method custom."""
     if not indices:
         raise SizeError("The method custom needs custom_indices, the entries (i, j) that it trains.")
     smallest = min(min(shape) for shape in shapes)
@@ -234,11 +236,12 @@ def _check_custom(indices: Indices | None, shapes: Shapes) -> None:
             f"custom_indices has the entry {tuple(outside[0])}, but M of the smallest adapted matrix is "
             f"{smallest}×{smallest}."
         )
+    return set(indices)
 
 
 def _too_far(method: str, budget: int, counts: dict[int, int], tolerance: float) -> str:
     entry = METHODS[method]
-    letter = _LETTERS[entry.size_name]
+    letter = _LETTERS[entry.size_name or ""]
     named = [f"{count:,}" + ("" if entry.exact else f" ({letter} = {size:,})") for size, count in counts.items()]
     distance = f"more than {tolerance * 100:g}% from {budget:,}"
     if len(named) == 1:
