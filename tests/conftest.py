@@ -33,6 +33,11 @@ def pytest_xdist_make_scheduler(config, log):
     return _OneBrowser(config, log)
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One process more than there are cores: that of the browser mostly waits."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Begin with the slow tests, of which those in a browser take longest."""

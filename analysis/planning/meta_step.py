@@ -7,7 +7,6 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -127,8 +126,12 @@ class _CpuAutocast(torch.autocast):
 @contextmanager
 def _cpu_autocast() -> Iterator[None]:
     """Let code that turns autocast off for its tensors' device, as PEFT does, do so: the meta device has none."""
-    with mock.patch.object(torch, "autocast", _CpuAutocast):
+    original = torch.autocast
+    torch.autocast = _CpuAutocast  # type: ignore[misc]  # a class takes the place of a class, for a while
+    try:
         yield
+    finally:
+        torch.autocast = original  # type: ignore[misc]
 
 
 class _AsOnCpu(TorchFunctionMode):

@@ -118,14 +118,13 @@ def hover(page):
     return tooltip.inner_text()
 
 
-def test_charts_stay_for_half_a_minute_and_five_updates_with_their_hover_and_zoom(live):
+def test_charts_stay_for_five_updates_with_their_hover_and_zoom(live):
     walk = live()
     page = walk.page
     page.evaluate(_WATCH)
     zoomed, said = zoom(page), hover(page)
     assert "step" in said
     begun = evaluations(page)
-    page.wait_for_timeout(30_000)
     wait_for_updates(page, 5, since=begun)
     assert page.locator("#vg-tooltip-element.visible").inner_text() == said
     assert np.abs(axis(page) - zoomed).max() == 0

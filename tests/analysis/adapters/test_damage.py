@@ -197,7 +197,7 @@ def place(tmp_path_factory, sound) -> Path:
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_damaged_adapter_is_an_error_in_a_sentence_or_a_correct_view(sound, place, data):
     kind = data.draw(st.sampled_from(sorted(set(sound) - {"base"})))

@@ -13,7 +13,7 @@ import pytest
 from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 
-ROWS = 1000
+ROWS = 300
 
 
 def count(n):
