@@ -1,11 +1,11 @@
-"""The band of M, |j − i| ≤ d: how many entries it has, which d a number of entries means, and their order in files.
+"""Arithmetic of patterns: the band |j − i| ≤ d of M, its size and its order in files, and how a budget is shared.
 
 NumPy only, and beside both packages: `svft` stores and trains bands, and `analysis` opens files without loading torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import isqrt
 
 import numpy as np
@@ -29,6 +29,55 @@ def half_width(k: int, n: int) -> int | None:
 def nearest_half_width(n: int, k: int) -> int:
     """Return the half-width whose number of entries comes nearest to k (the smaller one of two)."""
     return int(np.argmin([abs(band_size(n, d) - k) for d in range(n)]))
+
+
+def share_entries(budget: int, sizes: Sequence[int]) -> list[int]:
+    """Share entries among matrices in proportion to their n, exactly: at least one and at most n² each.
+
+    Args:
+        budget: From one entry per matrix to the sum of n².
+        sizes: n of each matrix.
+    """
+    n = np.asarray(sizes, dtype=np.int64)
+    capacity = n * n
+    # Largest remainders on top of the floor; what a full matrix cannot take goes to the others.
+    shares = np.zeros(len(n), dtype=np.int64)
+    open_ = np.ones(len(n), dtype=bool)
+    while (left := budget - int(shares.sum())) > 0:
+        ideal = left * n * open_ / (n * open_).sum()
+        extra = np.floor(ideal).astype(np.int64)
+        order = np.argsort(-(ideal - extra) * open_, kind="stable")
+        extra[order[: left - int(extra.sum())]] += 1
+        shares = np.minimum(shares + extra * open_, capacity)
+        open_ = shares < capacity
+    # Every matrix keeps at least one entry, taken from the largest shares.
+    for empty in np.flatnonzero(shares == 0):
+        shares[np.argmax(shares)] -= 1
+        shares[empty] = 1
+    return shares.tolist()
+
+
+def plain_directions(n: int, k: int) -> int:
+    """Return the number of leading directions whose diagonal has k entries, at most n."""
+    return min(n, k)
+
+
+def band_directions(n: int, k: int) -> int:
+    """Return the number of leading directions for a band of about k entries.
+
+    It is n if a band beside the diagonal fits into k entries, else the r whose band of half-width 1 comes nearest.
+    """
+    return n if k >= band_size(n, 1) else max(1, round((k + 2) / 3))
+
+
+def square_directions(n: int, k: int) -> int:
+    """Return the side of the leading square whose number of entries comes nearest to k, at most n."""
+    side = isqrt(k)
+    return max(1, min(n, side + (k - side * side > (side + 1) ** 2 - k)))
+
+
+# Patterns of few entries are those of the leading directions: pattern -> (n, k) -> their number.
+LEADING: dict[str, Callable[[int, int], int]] = {"plain": plain_directions, "banded": band_directions}
 
 
 def diagonals(n: int, off_diag: int) -> Iterator[tuple[int, int, int, int]]:

@@ -43,12 +43,13 @@ class SvftConfig(PeftConfig):
     trained.
 
     Args:
-        pattern: Which entries of M are trained: "plain" (the diagonal), "banded", "random", "top_k", any other
-            registered pattern, or "custom" with `custom_indices`. On a weight that is not square, top_k falls back
+        pattern: Which entries of M are trained: "plain" (the diagonal), "banded", "random", "top_k",
+            "block" (the leading rank×rank square), any other registered pattern, or "custom" with `custom_indices`. On a weight that is not square, top_k falls back
             to random, since uᵢᵀvⱼ does not exist there.
         off_diag: Half-width d of the band. It sizes the other patterns too: k = n(2d+1) − d(d+1).
         budget: Trainable parameters of the whole adapter instead of `off_diag`, shared among the matrices in
-            proportion to n. Random and top_k meet it exactly, banded takes the nearest d.
+            proportion to n. Random and top_k meet it exactly, banded takes the nearest d. If a budget is too small
+            for all directions, plain, banded and block take the leading ones.
         rank: Restricts M to the leading `rank` singular directions. W stays whole.
         custom_indices: For pattern "custom": module name (or its ending) -> list of (i, j), the trained entries.
         overrides: Exceptions by module: regular expression (matched as in LoRA's `rank_pattern`) -> {"pattern": …,
@@ -141,7 +142,7 @@ class SvftConfig(PeftConfig):
                 )
         elif self.budget is None:
             _check_off_diag(self.pattern, self.off_diag, "off_diag or budget")
-        elif not PATTERNS[self.pattern].sized:
+        elif not PATTERNS[self.pattern].sized and PATTERNS[self.pattern].leading is None:
             raise SvftError(f"The {self.pattern} pattern has one size only: leave budget out.")
 
     def _check_custom(self) -> None:

@@ -29,7 +29,7 @@ from .features.mixed_batch import mixed_batch
 from .features.weighted import check_bases, check_request, fill, sum_config
 from .layer import CoefficientSpec, SvftLayer, layers_of
 from .linear import Linear
-from .patterns import PATTERNS, effective_pattern, nearest_off_diag, pattern_size, spread_budget
+from .patterns import PATTERNS, directions_within, effective_pattern, nearest_off_diag, pattern_size, spread_budget
 from .state.loading import basis_for_file, settled_state
 from .targets import TARGET_MODULES, TARGET_NAMES
 
@@ -273,12 +273,14 @@ def _plan(layers: dict[str, SvftLayer], config: SvftConfig) -> dict[str, _Plan]:
         override = (config.overrides or {}).get(get_pattern_key(tuple(config.overrides or ()), layer.module_name))
         chosen, off_diag = config.resolve(override)
         pattern = effective_pattern(chosen, (layer.out_features, layer.in_features))
+        rank = ranks[name]
         if config.budget is not None:
             entries = shares[name]
+            rank = directions_within(pattern, rank, entries)
         else:
             sized = PATTERNS[pattern].sized and off_diag is not None
-            entries = pattern_size(ranks[name], off_diag or 0) if sized else ranks[name]
-        plans[name] = _Plan(pattern, ranks[name], entries)
+            entries = pattern_size(rank, off_diag or 0) if sized else rank
+        plans[name] = _Plan(pattern, rank, entries)
     used = {get_pattern_key(tuple(config.overrides or ()), layer.module_name) for layer in layers.values()}
     if unused := sorted(set(config.overrides or ()) - used):
         raise SvftError(f"overrides name modules that are not adapted: {', '.join(unused)}.")

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from svft_bands import band_indices, band_size, nearest_half_width
+from svft_bands import (
+    band_directions,
+    band_indices,
+    band_size,
+    nearest_half_width,
+    plain_directions,
+    share_entries,
+    square_directions,
+)
 
 from .errors import SvftError
 
@@ -29,6 +37,8 @@ class Pattern:
         stored: Whether its indices are written to the adapter file. Patterns that follow from n and k are not.
         needs_square: Whether it exists only for square weights (out = in).
         description: One plain sentence for people.
+        leading: (n, k) -> number of leading directions to which a budget of k entries per matrix restricts it; None
+            if a budget leaves all of them open.
     """
 
     name: str
@@ -38,6 +48,7 @@ class Pattern:
     stored: bool
     needs_square: bool
     description: str
+    leading: Callable[[int, int], int] | None = None
 
 
 PATTERNS: dict[str, Pattern] = {}
@@ -51,11 +62,12 @@ def register_pattern(
     exact: bool = True,
     stored: bool = True,
     needs_square: bool = False,
+    leading: Callable[[int, int], int] | None = None,
 ) -> Callable[[Callable[..., torch.Tensor]], Callable[..., torch.Tensor]]:
     """Register a pattern function under `name`; see `Pattern` for the meaning of the flags."""
 
     def register(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        PATTERNS[name] = Pattern(name, function, sized, exact, stored, needs_square, description)
+        PATTERNS[name] = Pattern(name, function, sized, exact, stored, needs_square, description, leading)
         return function
 
     return register
@@ -84,28 +96,19 @@ def spread_budget(budget: int, sizes: Sequence[int]) -> list[int]:
     Raises:
         SvftError: If the budget is smaller than one entry per matrix, or larger than all matrices hold.
     """
-    n = np.asarray(sizes, dtype=np.int64)
-    capacity = n * n
-    if budget < len(n) or budget > capacity.sum():
+    capacity = sum(n * n for n in sizes)
+    if not len(sizes) <= budget <= capacity:
         raise SvftError(
-            f"budget={budget} does not fit {len(n)} adapted matrices: "
-            f"it must lie between {len(n)} (one entry per matrix) and {capacity.sum()} (every entry)."
+            f"budget={budget} does not fit {len(sizes)} adapted matrices: "
+            f"it must lie between {len(sizes)} (one entry per matrix) and {capacity} (every entry)."
         )
-    # Largest remainders on top of the floor; what a full matrix cannot take goes to the others.
-    shares = np.zeros(len(n), dtype=np.int64)
-    open_ = np.ones(len(n), dtype=bool)
-    while (left := budget - int(shares.sum())) > 0:
-        ideal = left * n * open_ / (n * open_).sum()
-        extra = np.floor(ideal).astype(np.int64)
-        order = np.argsort(-(ideal - extra) * open_, kind="stable")
-        extra[order[: left - int(extra.sum())]] += 1
-        shares = np.minimum(shares + extra * open_, capacity)
-        open_ = shares < capacity
-    # Every matrix keeps at least one entry, taken from the largest shares.
-    for empty in np.flatnonzero(shares == 0):
-        shares[np.argmax(shares)] -= 1
-        shares[empty] = 1
-    return shares.tolist()
+    return share_entries(budget, sizes)
+
+
+def directions_within(name: str, n: int, k: int) -> int:
+    """Return the number of leading directions that pattern `name` has on n directions with a budget of k entries."""
+    pattern = PATTERNS[name]
+    return n if pattern.leading is None else pattern.leading(n, k)
 
 
 def plain_indices(n: int, rank: int | None = None) -> torch.Tensor:
@@ -127,6 +130,7 @@ def banded_indices(n: int, off_diag: int, rank: int | None = None) -> torch.Tens
     sized=False,
     exact=False,
     stored=False,
+    leading=plain_directions,
 )
 def _plain(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
     return plain_indices(n)
@@ -137,9 +141,21 @@ def _plain(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> to
     "A band around the diagonal: neighbouring singular directions mix.",
     exact=False,
     stored=False,
+    leading=band_directions,
 )
 def _banded(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
     return banded_indices(n, nearest_off_diag(n, k))
+
+
+@register_pattern(
+    "block",
+    "The leading square: the first `rank` directions mix freely, as in LoRA-XS (arXiv 2405.17604).",
+    sized=False,
+    exact=False,
+    leading=square_directions,
+)
+def _block(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+    return torch.arange(n * n)
 
 
 @register_pattern("random", "Distinct entries drawn uniformly, with a seed.")

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.adapters.peft.config import is_harmless
 from analysis.common.errors import AdapterError
 from analysis.common.tensor_files import FLOATS, TensorFiles
-from svft_bands import band_indices, half_width
+from svft_bands import LEADING, band_indices, half_width
 
 _PEFT_PREFIX = "base_model.model."
 _LONGEST_SIDE = 2**24  # of a weight: beyond, a file is damaged
@@ -76,10 +76,11 @@ def matrix_sizes(files: TensorFiles, stem: str, config: dict[str, Any]) -> dict[
     if not stored:
         if pattern not in ("plain", "banded"):
             raise AdapterError(f"svft_indices is missing, which the pattern {pattern} needs: {where}.")
-        off_diag = half_width(k, _block(config, m))
+        r = _block(config, m, k)
+        off_diag = half_width(k, r)
         if off_diag is None or (pattern == "plain" and off_diag > 0):
             raise AdapterError(
-                f"{k} svft_coefficients do not fit the pattern {pattern} of {_block(config, m)} directions: {where}."
+                f"{k} svft_coefficients do not fit the pattern {pattern} of {r} directions: {where}."
             )
         label = "plain" if pattern == "plain" else f"banded d={off_diag}"
     elif pattern == "top_k" and shape[0] != shape[1]:
@@ -120,7 +121,7 @@ def read_matrix(
     if f"{stem}.svft_indices" in files.tensors:
         flat = files.read_numpy(f"{stem}.svft_indices").astype(np.int64)
     else:
-        flat = band_indices(m, int(size["off_diag"]), _block(config, m))
+        flat = band_indices(m, int(size["off_diag"]), _block(config, m, len(values)))
     _check_numbers(sigma, values, flat, where)
     return sigma, values, flat
 
@@ -151,9 +152,10 @@ def _chosen_pattern(config: dict, name: str) -> tuple[str | None, int | None]:
     return chosen["pattern"], chosen["off_diag"]
 
 
-def _block(config: dict, m: int) -> int:
-    """Return the size r of the leading block of M that holds Ω."""
-    return min(config.get("rank") or m, m)
+def _block(config: dict, m: int, k: int) -> int:
+    """Return the size r of the leading block of M that holds a pattern without stored indices, of k entries."""
+    r = min(config.get("rank") or m, m)
+    return LEADING[config["pattern"]](r, k) if config.get("budget") else r
 
 
 def _stem(files: TensorFiles, name: str) -> str:

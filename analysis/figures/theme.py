@@ -48,6 +48,7 @@ METHOD_COLORS: dict[str, str] = {
     "banded": "#D55E00",
     "random": "#009E73",
     "top_k": "#CC79A7",
+    "block": "#B8604D",
     "chosen": "#8A63D2",
 }
 # Of patterns that others register, in their order, over again if there are more.

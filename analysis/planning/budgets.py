@@ -11,8 +11,9 @@ import pandas as pd
 from analysis.common.errors import SizeError
 from analysis.models.architecture import Architecture
 from analysis.models.expert_counts import Stack
-from analysis.planning.sizing import Size, choose_size, count_parameters, size_label
+from analysis.planning.sizing import Size, choose_size, count_parameters, leading_entries, size_label
 from analysis.training.methods import METHODS, svft_patterns
+from svft_bands import share_entries
 
 Shape = tuple[int, int]
 
@@ -67,7 +68,7 @@ def budget_table(architecture: Architecture, kinds: Sequence[str] | None, budget
             rows.append(row | {"note": str(error)})
             continue
         rows.append(row | _row(architecture, able, method, chosen))
-    leading = ["method", "label", "size", "count", "share", "file_bytes", "rank", *of_kinds, "left_out", "note"]
+    leading = ["method", "label", "size", "budget", "count", "share", "file_bytes", "rank", *of_kinds, "left_out", "note"]
     return pd.DataFrame(rows).reindex(columns=leading)
 
 
@@ -90,6 +91,7 @@ def _row(architecture: Architecture, of_kinds: dict[str, list[Shape]], method: s
     return {
         "label": size_label(method, chosen.size, chosen.budget),
         "size": chosen.size,
+        "budget": chosen.budget,
         "count": chosen.count,
         "share": chosen.count / architecture.parameters,
         "file_bytes": file_bytes(method, linear, entries, chosen.size, fused),
@@ -106,10 +108,10 @@ def entries_of(method: str, shapes: Sequence[Shape], size: int | None, budget: i
     """
     if budget is None:
         return [count_parameters(method, [shape], size) for shape in shapes]
-    from svft.patterns import spread_budget
-
-    count_parameters(method, shapes, budget=budget)
-    return spread_budget(budget, [min(shape) for shape in shapes])
+    count_parameters(method, shapes, budget=budget)  # which refuses what does not fit
+    if METHODS[method].leading is not None:
+        return leading_entries(method, budget, shapes)
+    return share_entries(budget, [min(shape) for shape in shapes])
 
 
 def size_curves(architecture: Architecture, kinds: Sequence[str] | None) -> pd.DataFrame:
@@ -146,19 +148,21 @@ def size_curves(architecture: Architecture, kinds: Sequence[str] | None) -> pd.D
 def reachable_rank(method: str, shape: Shape, entries: int, size: int | None = None) -> float:
     """Return the largest rank that a method's update of one matrix can have.
 
-    For SVFT it is the structural rank of Ω, for LoRA and VeRA r. Of a drawn Ω it is the expected one, of a pattern
+    For SVFT it is the structural rank of Ω, for LoRA, VeRA and block r. Of a drawn Ω it is the expected one, of a pattern
     that depends on the weight (top_k) the bound min(k, n). DoRA and BOFT scale the rows of W, which has full rank.
 
     Args:
         method: A name in `METHODS`.
         shape: (out, in).
         entries: Trainable parameters of this matrix.
-        size: r, for LoRA and VeRA.
+        size: r, for LoRA, VeRA and block.
     """
     n = min(shape)
-    if method in ("plain", "banded", "dora", "boft"):
+    if (leading := METHODS[method].leading) is not None:
+        return leading(n, entries)
+    if method in ("dora", "boft"):
         return n
-    if method in ("lora", "vera"):
+    if method in ("lora", "vera", "block"):
         return min(_sized(method, size), n)
     from svft.patterns import effective_pattern
 

@@ -30,7 +30,7 @@ from analysis.training.methods import METHODS, svft_patterns
 from analysis.training.specification import TrainingSpec
 from svft.layer import CoefficientSpec
 from svft.linear import Linear
-from svft.patterns import PATTERNS, effective_pattern, nearest_off_diag
+from svft.patterns import PATTERNS, directions_within, effective_pattern, nearest_off_diag
 
 _FIRST_TASK = "bbc_headlines"  # a specification names a task; nothing here depends on it
 
@@ -186,10 +186,9 @@ def memory_rows(
     of_kinds = architecture.of_kinds(kinds)
     linear = [name for kind in of_kinds for name in architecture.kinds.get(kind, ())]
     fused = [name for kind in of_kinds for name in architecture.fused_kinds.get(kind, ())]
-    all_of_it = {"method": "full", "label": METHODS["full"].title, "size": None, "count": architecture.parameters}
+    all_of_it = {"method": "full", "label": METHODS["full"].title, "size": None, "budget": None, "count": architecture.parameters}
     for row in [*table[table["count"].notna()].to_dict("records"), *([all_of_it] if full else [])]:
         size = None if pd.isna(row["size"]) else int(row["size"])
-        exact = METHODS[row["method"]].exact and size is None
         head = {"method": row["method"], "label": row["label"]}
         try:
             memory = training_memory(
@@ -197,7 +196,7 @@ def memory_rows(
                 row["method"],
                 [*linear, *fused] if adapts_fused(row["method"]) else linear,
                 size=size,
-                budget=int(row["count"]) if exact else None,
+                budget=None if pd.isna(row["budget"]) else int(row["budget"]),
                 batch=batch,
                 length=length,
                 dtype=dtype,
@@ -261,14 +260,15 @@ def _insert_layers(model: nn.Module, method: str, entries: dict[str, int]) -> No
         shape = (layer.out_features, layer.in_features)
         n, dtype = min(shape), layer.get_base_weight().dtype
         pattern = PATTERNS.get(effective_pattern(method, shape))
-        off_diag = None if pattern is None or pattern.stored else nearest_off_diag(n, k)
+        rank = n if pattern is None else directions_within(pattern.name, n, k)
+        off_diag = None if pattern is None or pattern.stored else nearest_off_diag(rank, k)
         with torch.device("meta"):
-            layer.svft_shared_U, layer.svft_shared_V = (torch.empty(side, n, dtype=dtype) for side in shape)
+            layer.svft_shared_U, layer.svft_shared_V = (torch.empty(side, rank, dtype=dtype) for side in shape)
             layer.own_sigma, layer.own_signature = torch.empty(n), torch.empty(2, n, 2)
             layer.own_fingerprint, layer.basis_precision = torch.empty(33, dtype=torch.uint8), dtype
             indices, first = torch.empty(k, dtype=torch.int64), torch.empty(k)
             layer.init_adapter(
-                "default", CoefficientSpec(pattern.name if pattern else "custom", n, off_diag), indices, first, False
+                "default", CoefficientSpec(pattern.name if pattern else "custom", rank, off_diag), indices, first, False
             )
         model.set_submodule(name, layer)
 

@@ -15,11 +15,14 @@ from functools import lru_cache, partial
 
 from analysis.common.errors import SizeError
 from analysis.training.methods import METHODS
+from svft_bands import band_size, nearest_half_width, share_entries
 
 Shapes = Sequence[tuple[int, int]]
 Indices = Sequence[tuple[int, int]]
 
 _LETTERS = {"off_diag": "d", "r": "r", "block size": "b"}
+_SMALLEST_BAND = 4  # entries, of half-width 1 on two directions
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Size:
 
     Attributes:
         size: For `TrainingSpec.size`; None if the method has one size only, or meets `budget` exactly.
-        budget: For `TrainingSpec.budget`; None except for methods that meet any number exactly.
+        budget: For `TrainingSpec.budget`; None except for methods that meet any number exactly, and for plain and
+            banded on the leading directions alone.
         count: Trainable parameters, excluding the head.
     """
 
@@ -66,13 +70,13 @@ def count_parameters(
     if method == "custom":
         return len(_checked(custom_indices, shapes)) * len(shapes)
     if budget is not None:
-        possible = _sizes(method, Counter(shapes))
+        possible = _budgets(Counter(shapes))
         if budget not in possible:
             raise SizeError(
                 f"{METHODS[method].title} can have from {possible[0]:,} (one entry per matrix) to {possible[-1]:,} "
                 f"(every entry) parameters on these matrices, not {budget:,}."
             )
-        return budget
+        return budget if METHODS[method].exact else sum(leading_entries(method, budget, shapes))
     return _count(method, Counter(shapes), size if size is not None else METHODS[method].size or 0)
 
 
@@ -86,7 +90,8 @@ def choose_size(
 ) -> Size:
     """Return the size of a method whose parameters come nearest to `budget`; the smaller one if two do.
 
-    Methods of one size (plain, custom, head only, full fine-tuning) have it at any budget.
+    Methods of one size (custom, head only, full fine-tuning) have it at any budget; so has plain, unless the budget is
+    smaller than the diagonals. Below their smallest size plain and banded take the leading directions alone.
 
     Args:
         method: A name in `METHODS`.
@@ -100,6 +105,8 @@ def choose_size(
         SizeError: If the method has no size within `tolerance`; the sentence has the nearest counts.
     """
     entry = METHODS[method]
+    if entry.leading is not None and budget < smallest_whole(method, shapes):
+        return _leading_size(method, budget, shapes, tolerance)
     if entry.size_name is None:
         return Size(None, None, count_parameters(method, shapes, custom_indices=custom_indices, whole=whole))
     groups = Counter(shapes)
@@ -113,14 +120,48 @@ def choose_size(
     above = bisect_left(sizes, budget, key=count)
     neighbours = sizes[max(above - 1, 0) : above + 1]
     nearest = min(neighbours, key=lambda size: abs(count(size) - budget))
-    if method == "banded" and abs((plain := _count("plain", groups)) - budget) <= abs(count(nearest) - budget):
-        raise SizeError(
-            f"{entry.title} with d = 0, which is {METHODS['plain'].title} ({plain:,} parameters), comes nearest to "
-            f"{budget:,}; with d = 1 it has {count(1):,}."
-        )
     if abs(count(nearest) - budget) > tolerance * budget:
         raise SizeError(_too_far(method, budget, {size: count(size) for size in neighbours}, tolerance))
     return Size(None, nearest, nearest) if entry.exact else Size(nearest, None, count(nearest))
+
+
+def smallest_whole(method: str, shapes: Shapes) -> int:
+    """Return the parameters of plain, or of banded with d = 1, on all directions."""
+    return _count(method, Counter(shapes), 1)
+
+
+def leading_entries(method: str, budget: int, shapes: Shapes) -> list[int]:
+    """Return the entries of each matrix that plain or banded trains at a budget, which may leave leading ones only."""
+    entry, sizes = METHODS[method], [min(shape) for shape in shapes]
+    assert entry.leading is not None  # plain or banded
+    counts = []
+    for n, share in zip(sizes, share_entries(budget, sizes), strict=True):
+        r = entry.leading(n, share)
+        d = 0 if entry.size_name is None else nearest_half_width(r, share)
+        counts.append(band_size(r, d))
+    return counts
+
+
+def _leading_size(method: str, budget: int, shapes: Shapes, tolerance: float) -> Size:
+    """Return the size of plain or banded on the leading directions alone.
+
+    Its budget is its number of parameters, by which it is known, and shares among equal matrices come out even.
+    """
+    title = METHODS[method].title
+    least = len(shapes) if METHODS[method].size_name is None else _SMALLEST_BAND * len(shapes)
+    count = max(budget, least)
+    for _ in range(_ATTEMPTS):
+        if (again := sum(leading_entries(method, count, shapes))) == count:
+            break
+        count = again
+    else:
+        raise SizeError(f"{title} cannot share {budget:,} parameters among these matrices.")
+    if abs(count - budget) > tolerance * budget:
+        kind = "smallest" if count == least else "nearest"
+        raise SizeError(
+            f"{title}'s {kind} size has {count:,} parameters, more than {tolerance * 100:g}% from {budget:,}."
+        )
+    return Size(None, count, count)
 
 
 def budget_range(methods: Iterable[str], shapes: Shapes) -> tuple[int, int]:
@@ -154,10 +195,7 @@ def size_label(method: str, size: int | None = None, budget: int | None = None) 
 
 
 def _band(out: int, in_: int, d: int) -> int:
-    # As svft.patterns.pattern_size, which cannot be imported without torch; d is clipped to the matrix.
-    n = min(out, in_)
-    d = min(d, n - 1)
-    return n * (2 * d + 1) - d * (d + 1)
+    return band_size(min(out, in_), d)
 
 
 # Trainable parameters of one matrix (out, in) at a size, 0 for a method of one size.
@@ -168,6 +206,8 @@ _PER_MATRIX: dict[str, Callable[[int, int, int], int]] = {
     "random": _band,
     "top_k": _band,
     "chosen": _band,
+    # The leading r×r square (LoRA-XS, arXiv 2405.17604).
+    "block": lambda out, in_, r: min(out, in_, r) ** 2,
     # B (out, r) and A (r, in) (arXiv 2106.09685).
     "lora": lambda out, in_, r: r * (out + in_),
     # LoRA and the norm of each row of W (arXiv 2402.09353; PEFT keeps one for each output).
@@ -213,17 +253,22 @@ def _entries(function: Callable, n: int, k: int) -> int:
 def _sizes(method: str, groups: Counter[tuple[int, int]]) -> Sequence[int]:
     """Return all sizes of a method on these matrices, ascending, as their counts are; budgets for the exact ones."""
     smaller_sides = [min(shape) for shape in groups]
-    if METHODS[method].exact:  # from one entry per matrix to all of M, as svft.patterns.spread_budget
-        return range(groups.total(), sum(number * min(shape) ** 2 for shape, number in groups.items()) + 1)
+    if METHODS[method].exact:
+        return _budgets(groups)
     if METHODS[method].size_name == "off_diag":  # d = 0 is plain
         return range(1, max(smaller_sides))
     if method == "boft":
         # A block of one entry has no skew-symmetric part: it would count, and rotate nothing.
         common = math.gcd(*(in_ for _, in_ in groups))
         return [b for b in range(2, common + 1) if common % b == 0]
-    if method == "vera":  # PEFT takes any r; beyond the largest smaller side no update has more rank to give
+    if method in ("vera", "block"):  # PEFT takes any r; beyond the largest smaller side no update has more to give
         return range(1, max(smaller_sides) + 1)
     return range(1, min(smaller_sides) + 1)  # LoRA and DoRA, likewise
+
+
+def _budgets(groups: Counter[tuple[int, int]]) -> range:
+    """Return the budgets that patterns can share: from one entry per matrix to all of M."""
+    return range(groups.total(), sum(number * min(shape) ** 2 for shape, number in groups.items()) + 1)
 
 
 def _checked(indices: Indices | None, shapes: Shapes) -> set[tuple[int, int]]:

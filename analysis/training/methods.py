@@ -16,6 +16,7 @@ from analysis.common.compat import keep_boft_from_compiling
 from analysis.common.errors import UserError
 from analysis.models.heads import HEADS, is_head
 from analysis.models.refusals import refusals
+from svft_bands import LEADING
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -57,6 +58,8 @@ class Method:
             head. None for full fine-tuning, which needs none.
         head_learning_rate: Of the head, if a specification names none.
         exact: Whether it can have any number of parameters: a specification may then name a `budget`.
+        leading: (n, k) -> number of leading directions that a `budget` of k entries per matrix leaves to it; None if
+            a budget restricts it in no such way.
         from_data: Whether its pattern is chosen from training examples before it is built
             (`analysis.training.choosing`).
         rate_exponent: How the learning rate falls with the size (`training.specification.scaled_rate`). With one rate
@@ -71,8 +74,14 @@ class Method:
     config: Callable[[str, Options, Sequence[str]], PeftConfig] | None
     head_learning_rate: float = 6e-3
     exact: bool = False
+    leading: Callable[[int, int], int] | None = None
     from_data: bool = False
     rate_exponent: float = 0.0
+
+    @property
+    def takes_budget(self) -> bool:
+        """Whether a specification may name a `budget`."""
+        return self.exact or self.leading is not None
 
     def build(
         self, base: PreTrainedModel, options: Options, target_modules: Sequence[str]
@@ -106,6 +115,12 @@ class Method:
 def count_budget(model: nn.Module) -> int:
     """Return the number of trainable parameters of `model` without its head."""
     return sum(p.numel() for name, p in model.named_parameters() if p.requires_grad and not is_head(name))
+
+
+def _block(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
+    import svft
+
+    return svft.SvftConfig(pattern="block", rank=_size(options), target_modules=list(target_modules))
 
 
 def _svft(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
@@ -188,7 +203,17 @@ def _pattern(name: str, *, sized: bool = True, exact: bool = True) -> Method:
     size_name, size = ("off_diag", 2) if sized else (None, None)
     # At d = 0 every pattern trains about n entries per matrix, for which plain's rate was found.
     exponent = 1.0 if sized else 0.0
-    return Method(name, f"SVFT {name}", 5e-2, size_name, size, _svft, exact=sized and exact, rate_exponent=exponent)
+    return Method(
+        name,
+        f"SVFT {name}",
+        5e-2,
+        size_name,
+        size,
+        _svft,
+        exact=sized and exact,
+        leading=LEADING.get(name),
+        rate_exponent=exponent,
+    )
 
 
 class Methods(MutableMapping[str, Method]):
@@ -235,6 +260,7 @@ METHODS = Methods(
         _pattern("banded", exact=False),
         _pattern("random"),
         _pattern("top_k"),
+        Method("block", "SVFT block", 5e-2, "r", 20, _block, rate_exponent=1.0),
         Method("chosen", "SVFT chosen", 5e-2, "off_diag", 2, _chosen, exact=True, from_data=True, rate_exponent=1.0),
         Method("custom", "My pattern", 5e-2, None, None, _svft, rate_exponent=1.0),
         Method("lora", "LoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
@@ -250,4 +276,4 @@ METHODS = Methods(
 
 def svft_patterns() -> tuple[str, ...]:
     """Return the methods that are SVFT with one pattern or another, in order."""
-    return tuple(name for name, method in METHODS.items() if method.config in (_svft, _chosen))
+    return tuple(name for name, method in METHODS.items() if method.config in (_svft, _block, _chosen))

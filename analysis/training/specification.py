@@ -28,8 +28,9 @@ class TrainingSpec:
         task: A name in `analysis.training.tasks.TASKS`.
         method: A name in `analysis.training.methods.METHODS`.
         size: The method's size (off_diag, or rank); None takes the method's own.
-        budget: Instead of a size, the exact number of entries of M in the whole adapter, for the methods that meet
-            any number (random, top_k).
+        budget: Instead of a size, the number of entries of M in the whole adapter: exact for random, top_k, chosen and
+            plain; banded takes the nearest. A budget too small for all directions leaves plain and banded the leading
+            ones.
         custom_indices: For the method custom: the trained entries (i, j) of M, the same ones in every matrix.
         base: Hub id or local path of the base model; None takes the task's own.
         target_modules: Names, or ends of names, of the linear layers to adapt; None takes all inside the blocks.
@@ -74,10 +75,10 @@ class TrainingSpec:
         least = 0 if method.size_name == "off_diag" else 1
         if self.size is not None and self.size < least:
             raise UserError(f"size={self.size!r} must be at least {least} for {method.title}.")
-        if self.budget is not None and (self.size is not None or not method.exact):
+        if self.budget is not None and (self.size is not None or not method.takes_budget):
             raise UserError(
-                f"budget={self.budget} is only for methods that can have any number of parameters "
-                f"({', '.join(name for name, m in METHODS.items() if m.exact)}), and without a size."
+                f"budget={self.budget} is only for methods whose size follows from a budget "
+                f"({', '.join(name for name, m in METHODS.items() if m.takes_budget)}), and without a size."
             )
         if (self.custom_indices is not None) != (self.method == "custom"):
             raise UserError("The method custom needs custom_indices, and no other method takes them.")

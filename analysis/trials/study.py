@@ -64,7 +64,8 @@ class Study:
 
     Attributes:
         task: A name in `analysis.training.tasks.TASKS`, or of a person's own data.
-        methods: Names in `training.methods.METHODS`: those of one size once per seed, the others at each budget.
+        methods: Names in `training.methods.METHODS`: those of one size once per seed (plain too, if the budgets are
+            no smaller than its diagonals), the others at each budget.
         budgets: Numbers of trainable parameters, excluding the head. Each method gets the size that comes nearest.
         sizes: Method -> sizes that it is tried at instead.
         seeds: Each is one more trial of everything.
@@ -197,7 +198,8 @@ class Study:
 
     def _sizes(self, method: str, shapes: Shapes, left_out: list[LeftOut]) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield (fields of the specification, trainable parameters) for each size of a method."""
-        if METHODS[method].size_name is None:
+        entry = METHODS[method]
+        if entry.size_name is None and not (entry.leading and self.budgets):
             indices = self.custom_indices if method == "custom" else None
             whole = base_parameters(self.base) if method == "full" else None
             count = count_parameters(method, shapes, custom_indices=indices, whole=whole)
@@ -206,13 +208,14 @@ class Study:
             for size in self.sizes[method]:
                 yield {"size": size}, count_parameters(method, shapes, size=size)
         else:
+            sizes = []
             for budget in self.budgets:
                 try:
-                    nearest = choose_size(method, budget, shapes)
+                    sizes.append(choose_size(method, budget, shapes))
                 except SizeError as error:
                     left_out.append(LeftOut(method, budget, str(error)))
-                else:
-                    yield {"size": nearest.size, "budget": nearest.budget}, nearest.count
+            for size in dict.fromkeys(sizes):  # plain has its whole diagonal at every larger budget
+                yield {"size": size.size, "budget": size.budget}, size.count
 
     def with_more_seeds(self, more: int) -> Study:
         """Return the study extended by `more` seeds after its last."""

@@ -19,6 +19,7 @@ from torch import nn
 from ..config import PEFT_TYPE, SvftConfig
 from ..errors import SvftError
 from ..layer import SvftLayer, layers_of
+from ..patterns import directions_within
 from ..state.loading import stem_of
 
 
@@ -86,7 +87,7 @@ def hotswap_adapter(
         )
     present = {stem: layer for stem, layer in stems.items() if stem in found}
     for stem, layer in present.items():
-        _refuse_other_indices(layer, adapter_name, config.rank, stem, state)
+        _refuse_other_indices(layer, adapter_name, config, stem, state)
     set_peft_model_state_dict(model, state, adapter_name)
     with torch.no_grad():
         for stem, layer in stems.items():
@@ -97,14 +98,17 @@ def hotswap_adapter(
 
 
 def _refuse_other_indices(
-    layer: SvftLayer, adapter_name: str, rank: int | None, stem: str, state: dict[str, torch.Tensor]
+    layer: SvftLayer, adapter_name: str, config: SvftConfig, stem: str, state: dict[str, torch.Tensor]
 ) -> None:
-    n = min(layer.out_features, layer.in_features)
+    n, k = min(layer.out_features, layer.in_features), len(state[f"{stem}.svft_coefficients"])
+    rank = min(config.rank or n, n)
+    if config.budget is not None:
+        rank = directions_within(config.pattern, rank, k)
     own = layer.svft_indices[adapter_name] if adapter_name in layer.svft_indices else None  # noqa: SIM401
     indices = state.get(f"{stem}.svft_indices")
     same = (
-        len(state[f"{stem}.svft_coefficients"]) == len(layer.svft_coefficients[adapter_name])
-        and min(rank or n, n) == layer.spec[adapter_name].rank
+        k == len(layer.svft_coefficients[adapter_name])
+        and rank == layer.spec[adapter_name].rank
         and (torch.equal(own.cpu(), indices.cpu()) if own is not None and indices is not None else own is indices)
     )
     if not same:

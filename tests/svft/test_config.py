@@ -24,11 +24,10 @@ def test_importing_svft_registers_the_method_with_peft():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"pattern": "diagonal"}, "allowed are plain, banded, random, top_k, custom"),
+        ({"pattern": "diagonal"}, "allowed are plain, banded, block, random, top_k, custom"),
         ({"pattern": "banded"}, "needs a size: give off_diag or budget"),
         ({"pattern": "random", "off_diag": 2, "budget": 100}, "give one of them"),
         ({"pattern": "plain", "off_diag": 2}, "leave off_diag out, or choose banded, random, top_k"),
-        ({"pattern": "plain", "budget": 100}, "leave budget out"),
         ({"pattern": "banded", "off_diag": -1}, "off_diag=-1 must be an integer of at least 0"),
         ({"pattern": "banded", "off_diag": 1.5}, "off_diag=1.5 must be an integer"),
         ({"pattern": "random", "budget": 0}, "budget=0 must be a positive integer"),

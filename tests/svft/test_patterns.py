@@ -7,12 +7,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 
 import svft
+from analysis.adapters import open_adapter
 from svft.patterns import (
     PATTERNS,
     banded_indices,
+    directions_within,
     effective_pattern,
     nearest_off_diag,
     pattern_size,
@@ -107,6 +109,49 @@ def test_a_budget_is_spread_exactly_and_in_proportion_to_n(sizes, data):
 def test_a_budget_that_cannot_be_met_is_refused_with_its_limits(budget):
     with pytest.raises(ValueError, match=r"between 3 \(one entry per matrix\) and 77 \(every entry\)"):
         spread_budget(budget, [4, 5, 6])
+
+
+@given(st.sampled_from(["plain", "banded", "block"]), st.integers(1, 40), st.data())
+def test_a_small_budget_leaves_the_number_of_leading_directions_that_comes_nearest(name, n, data):
+    k = data.draw(st.integers(1, n * n))
+    entries = {"plain": lambda r: r, "banded": lambda r: pattern_size(r, min(1, r - 1)), "block": lambda r: r * r}[name]
+    r = directions_within(name, n, k)
+    if name == "banded" and k >= pattern_size(n, 1):
+        assert r == n
+    else:
+        assert abs(entries(r) - k) == min(abs(entries(side) - k) for side in range(1, n + 1))
+    assert directions_within(name, n, len(draw(name, r, k))) == r  # as a file's reader finds it again
+    assert directions_within("random", n, k) == n
+
+
+@pytest.mark.parametrize(
+    ("pattern", "budget", "entries"),
+    [("plain", 30, 30), ("banded", 12 * 7, 12 * 7), ("banded", 12 * 8, 12 * 7), ("block", 12 * 10, 12 * 9)],
+)
+def test_patterns_of_few_entries_train_the_leading_directions(pattern, budget, entries, tmp_path):
+    model = get_peft_model(make_model(), svft.SvftConfig(pattern=pattern, budget=budget, init_weights=False))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == entries
+    for layer in svft_layers(model).values():
+        rows, cols = layer.coefficient_positions("default")
+        r = layer.spec["default"].rank
+        assert max(rows.max(), cols.max()) == r - 1 <= 2
+        delta = layer.get_delta_weight("default")
+        assert torch.linalg.matrix_rank(delta, atol=1e-5) <= r
+    model.save_pretrained(tmp_path)
+    adapter = open_adapter(tmp_path)
+    for module, layer in svft_layers(model).items():
+        matrix = adapter.matrix(module.removeprefix("base_model.model."))
+        rows, cols = layer.coefficient_positions("default")
+        assert [matrix.rows.tolist(), matrix.cols.tolist()] == [rows.tolist(), cols.tolist()]
+    loaded = PeftModel.from_pretrained(make_model(), tmp_path)
+    for layer, other in zip(svft_layers(model).values(), svft_layers(loaded).values(), strict=True):
+        assert torch.allclose(layer.get_delta_weight("default"), other.get_delta_weight("default"), atol=1e-6)
+
+
+def test_a_block_takes_the_leading_square_and_without_a_rank_every_entry():
+    for options, r in (({"rank": 3}, 3), ({}, 16)):
+        model = get_peft_model(make_model(), svft.SvftConfig(pattern="block", **options))
+        assert all(len(layer.svft_coefficients["default"]) == r * r for layer in svft_layers(model).values())
 
 
 @pytest.mark.parametrize("pattern", ["random", "top_k", "banded"])

@@ -41,7 +41,7 @@ def legal_sizes(method, shapes):
         return range(1, largest)
     if method == "boft":
         return [b for b in range(2, 25) if all(in_ % b == 0 for _, in_ in shapes)]
-    if method == "vera":
+    if method in ("vera", "block"):
         return range(1, largest + 1)
     return range(1, smallest + 1)
 
@@ -67,8 +67,8 @@ def built(draw):
         n = min(map(min, shapes))
         pairs = st.tuples(st.integers(0, n - 1), st.integers(0, n - 1))
         options["custom_indices"] = tuple(draw(st.lists(pairs, min_size=1, max_size=20, unique=True)))
-    elif METHODS[method].exact and draw(st.booleans()):
-        legal = legal_sizes(method, shapes)
+    elif METHODS[method].takes_budget and draw(st.booleans()):
+        legal = legal_sizes("random", shapes)
         options["budget"] = draw(st.integers(legal[0], legal[-1]))
     elif method == "boft":
         options["size"] = draw(st.sampled_from(legal_sizes(method, shapes)))
@@ -135,13 +135,11 @@ def test_custom_entries_outside_the_smallest_matrix_are_refused():
 @given(st.sampled_from(SIZED), shapes_lists, st.integers(1, 6000), st.sampled_from([0.02, 0.1, 0.5]))
 @settings(max_examples=500)
 def test_the_chosen_size_is_the_nearest_or_there_is_none_within_the_tolerance(method, shapes, budget, tolerance):
+    assume(method != "banded" or budget >= count_parameters("banded", shapes, 1))  # below, leading directions alone
     counts = {size: count(method, shapes, size) for size in legal_sizes(method, shapes)}
     nearest = min(counts.values(), key=lambda number: abs(number - budget), default=None)
-    plain = count_parameters("plain", shapes)
     if nearest is None:
         reason = "no room" if method == "banded" else "no divisor"
-    elif method == "banded" and abs(plain - budget) <= abs(nearest - budget):
-        reason = f"d = 0, which is SVFT plain ({plain:,} parameters)"
     elif abs(nearest - budget) > tolerance * budget:
         reason = f"{nearest:,}"
     else:
@@ -163,7 +161,44 @@ def test_random_and_top_k_meet_every_budget_that_fits_exactly(shapes, budget):
         assert (chosen.size, chosen.budget, chosen.count) == (None, budget, budget)
 
 
-@given(st.sampled_from([("plain", 13_824), ("head_only", 0), ("full", 99)]), st.integers(1, 10**9))
+@given(st.integers(1, 12), st.integers(2, 24), st.integers(1, 1500))
+def test_below_its_smallest_size_banded_has_a_band_of_leading_directions(matrices, n, budget):
+    shapes = [(n, n + 3)] * matrices
+    assume(budget < count_parameters("banded", shapes, 1))
+    counts = [matrices * (3 * r - 2) for r in range(2, n + 1)]
+    nearest = min(abs(number - budget) for number in counts)
+    try:
+        chosen = choose_size("banded", budget, shapes)
+    except SizeError as error:
+        assert re.search(r"SVFT banded's \w+ size has", str(error))
+        assert nearest > 0.1 * budget
+    else:  # at least as near as with one r for all: they may differ by one
+        assert abs(chosen.count - budget) <= nearest
+        assert count_parameters("banded", shapes, budget=chosen.budget) == chosen.count
+
+
+@given(shapes_lists, st.data())
+def test_below_its_diagonals_plain_meets_any_budget_and_above_them_it_has_them_all(shapes, data):
+    whole = count_parameters("plain", shapes)
+    budget = data.draw(st.integers(len(shapes), 2 * whole))
+    chosen = choose_size("plain", budget, shapes)
+    assert chosen.count == min(budget, whole)
+    assert chosen.budget == (budget if budget < whole else None)
+    assert count_parameters("plain", shapes, budget=chosen.budget) == chosen.count
+
+
+@given(shapes_lists, st.data())
+def test_a_band_of_unequal_matrices_has_as_many_entries_as_it_is_said_to_have(shapes, data):
+    budget = data.draw(st.integers(1, count_parameters("banded", shapes, 1)))
+    try:
+        chosen = choose_size("banded", budget, shapes)
+    except SizeError:
+        return
+    assert count_parameters("banded", shapes, chosen.size, chosen.budget) == chosen.count
+    assert abs(chosen.count - budget) <= 0.1 * budget
+
+
+@given(st.sampled_from([("head_only", 0), ("full", 99)]), st.integers(1, 10**9))
 def test_methods_of_one_size_take_part_at_any_budget(method, budget):
     name, count = method
     chosen = choose_size(name, budget, DEFAULT_SHAPES, whole=99)
@@ -185,11 +220,11 @@ def test_methods_of_one_size_take_part_at_any_budget(method, budget):
             "SVFT banded's largest size has 5,308,416 (d = 383) parameters, more than 10% from 10,000,000.",
         ),
         ("random", 30, "SVFT random's smallest size has 36 parameters, more than 10% from 30."),
+        ("banded", 100, "SVFT banded's smallest size has 144 parameters, more than 10% from 100."),
         (
-            "banded",
-            14_000,
-            "SVFT banded with d = 0, which is SVFT plain (13,824 parameters), comes nearest to 14,000; "
-            "with d = 1 it has 41,400.",
+            "block",
+            100,
+            "SVFT block's nearest sizes have 36 (r = 1) and 144 (r = 2) parameters, more than 10% from 100.",
         ),
     ],
 )
@@ -244,6 +279,8 @@ def test_the_range_goes_from_the_fewest_to_the_most_that_any_method_can_have(met
         ("banded", {"size": 2}, "SVFT banded d=2"),
         ("random", {"size": 2}, "SVFT random d=2"),
         ("random", {"budget": 41_472}, "SVFT random, 41,472 entries"),
+        ("plain", {"budget": 1_382}, "SVFT plain, 1,382 entries"),
+        ("block", {"size": 6}, "SVFT block r=6"),
         ("plain", {}, "SVFT plain"),
         ("head_only", {}, "head only"),
     ],
