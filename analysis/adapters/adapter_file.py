@@ -79,9 +79,7 @@ def matrix_sizes(files: TensorFiles, stem: str, config: dict[str, Any]) -> dict[
         r = _block(config, m, k)
         off_diag = half_width(k, r)
         if off_diag is None or (pattern == "plain" and off_diag > 0):
-            raise AdapterError(
-                f"{k} svft_coefficients do not fit the pattern {pattern} of {r} directions: {where}."
-            )
+            raise AdapterError(f"{k} svft_coefficients do not fit the pattern {pattern} of {r} directions: {where}.")
         label = "plain" if pattern == "plain" else f"banded d={off_diag}"
     elif pattern == "top_k" and shape[0] != shape[1]:
         pattern, label = "random", "top_k → random (not square)"

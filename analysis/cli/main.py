@@ -14,6 +14,7 @@ from analysis.models.packages import DEFAULT_BASE
 
 ANALYSIS = Path(__file__).parents[1]
 Wide = Annotated[bool, typer.Option("--wide", help="Print all columns, however wide the terminal is.")]
+SetApart = Annotated[bool, typer.Option("--set-apart", help="Train without the examples of the confirmation split.")]
 
 app = typer.Typer(
     cls=Commands,
@@ -44,6 +45,7 @@ def train(
     size: Annotated[
         int | None, typer.Option(help="off_diag d, rank r or block size. Default: the method's own.")
     ] = None,
+    budget: Annotated[int | None, typer.Option(help="Entries of M in the whole adapter, instead of a size.")] = None,
     base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
     target_modules: Annotated[
         list[str] | None, typer.Option(help="Linear layers to adapt, repeatable. Default: all in the blocks.")
@@ -55,6 +57,7 @@ def train(
     schedule: Annotated[str | None, typer.Option(help="linear (default), cosine or constant.")] = None,
     seed: Annotated[int | None, typer.Option(help="Default: 0.")] = None,
     examples: Annotated[int | None, typer.Option(help="Training examples. Default: the task's own.")] = None,
+    set_apart: SetApart = False,
 ) -> None:
     """Train one method on one task and write a PEFT adapter directory with a model card."""
     options = {name: value for name, value in locals().items() if name != "output" and value is not None}
@@ -140,8 +143,12 @@ def sweep(
             help="Learning rates at the smallest size (they fall with it). Default: five around the method's own."
         ),
     ] = "",
+    head_rates: Annotated[str, typer.Option(help="Learning rates of the head. Default: the method's own.")] = "",
+    budgets: Annotated[str, typer.Option(help="Trainable parameters, instead of sizes: 346,1382.")] = "",
     seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
     base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
+    set_apart: SetApart = False,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the study and its results.")] = None,
     workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one per core.")] = None,
     wide: Wide = False,
 ) -> None:
@@ -149,8 +156,20 @@ def sweep(
     from analysis.cli import trial as body
 
     names, sizes = body.parse_methods(methods)
-    chosen = body.sweep_study(task, names, sizes, numbers(rates), whole_numbers(seeds), base)
+    chosen = body.sweep_study(
+        task,
+        names,
+        sizes,
+        numbers(rates),
+        whole_numbers(seeds),
+        base,
+        budgets=whole_numbers(budgets),
+        head_rates=numbers(head_rates),
+        set_apart=set_apart,
+    )
     store, id = body.run_study(chosen, name=f"{task}, learning rates", workers=workers, scheduler=None)
+    if output is not None:
+        body.write(store, id, output)
     body.print_sweep(body.sweep_table(store, id), wide)
 
 

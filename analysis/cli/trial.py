@@ -40,6 +40,7 @@ _RESULTS = {
 _SWEEP_COLUMNS = {
     "method": Column("method"),
     "rate": Column("learning rate", "{:g}".format),
+    "head_rate": Column("head's rate", "{:g}".format, gives_way=2),
     "accuracy": Column("accuracy on validation", _PERCENT),
     "interval": Column("95% interval", gives_way=1),
     "best": Column("", text=True),
@@ -108,8 +109,7 @@ def finish(store: Store, id: str, output: Path | None, wide: bool = False) -> No
             console.print(f"{record.trial.label}, seed {record.trial.spec.seed}: {record.reason}")
     results = store.results(id)
     if output is not None:
-        output.write_text(export_study(store, id), encoding="utf-8")
-        console.print(f"written to {output}")
+        write(store, id, output)
     if results.empty:
         return
     table = results.groupby("label", sort=False).agg(
@@ -121,6 +121,12 @@ def finish(store: Store, id: str, output: Path | None, wide: bool = False) -> No
         rank=("rank", "mean"),
     )
     show(console, table.reset_index(), _RESULTS, wide=wide)
+
+
+def write(store: Store, id: str, output: Path) -> None:
+    """Write a study with its results to a file."""
+    output.write_text(export_study(store, id), encoding="utf-8")
+    Console().print(f"written to {output}")
 
 
 def parse_methods(text: str) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
@@ -146,6 +152,10 @@ def sweep_study(
     rates: tuple[float, ...],
     seeds: tuple[int, ...],
     base: str | None,
+    *,
+    budgets: tuple[int, ...] = (),
+    head_rates: tuple[float, ...] = (),
+    set_apart: bool = False,
 ) -> Study:
     """Return the study that tries each method at several learning rates, judged on the validation split.
 
@@ -156,10 +166,14 @@ def sweep_study(
         rates: Learning rates, () for `SWEEP` times each method's own.
         seeds: Of each rate.
         base: Base model, None for the task's own.
+        budgets: Trainable parameters; methods without sizes are then tried at these.
+        head_rates: Learning rates of the head, () for each method's own.
+        set_apart: As in `Study`.
     """
-    registered = [method for method in methods if method in METHODS]
-    sizes = {method: (METHODS[method].size,) for method in registered if METHODS[method].size_name} | sizes
-    own = Study(task, methods, sizes=sizes).resolved().learning_rates
+    if not budgets:
+        registered = [method for method in methods if method in METHODS]
+        sizes = {method: (METHODS[method].size,) for method in registered if METHODS[method].size_name} | sizes
+    own = Study(task, methods, budgets=budgets, sizes=sizes).resolved().learning_rates
     tried = {method: rates or tuple(float(f"{own[method][0] * share:.2g}") for share in SWEEP) for method in methods}
     return Study(
         task,
@@ -167,9 +181,13 @@ def sweep_study(
         sizes=sizes,
         seeds=seeds,
         learning_rates=tried,
+        # head only has one rate, which is the head's
+        head_learning_rates={method: head_rates for method in methods if head_rates and METHODS[method].learning_rate},
+        budgets=budgets,
         base=base,
         evaluate_every=Study.steps,  # only the end matters
         final_split="validation",
+        set_apart=set_apart,
     )
 
 
@@ -178,22 +196,24 @@ def sweep_table(store: Store, id: str) -> pd.DataFrame:
 
     Columns:
         method: Method and size for people.
-        rate, seeds: What was tried.
+        rate, head_rate, seeds: What was tried.
         accuracy: On the whole validation split, mean over the seeds.
         low, high: 95% Wilson interval of the examples of all seeds together.
-        best: Whether no other rate of the method was better.
+        best: Whether no other rates of the method were better.
     """
     results = store.results(id)
     specs = {record.number: record.trial.spec for record in store.trials(id)}
     tried = [specs[number] for number in results["trial"]]
     results["rate"] = [spec.head_learning_rate if spec.method == "head_only" else spec.learning_rate for spec in tried]
+    results["head_rate"] = [spec.head_learning_rate for spec in tried]
     results["method"] = [size_label(spec.method, spec.size, spec.budget) for spec in tried]
     rows = []
-    for (method, rate), group in results.groupby(["method", "rate"], sort=False):
+    for (method, rate, head_rate), group in results.groupby(["method", "rate", "head_rate"], sort=False):
         examples = len(group["predicted"].iloc[0]) * len(group)
         accuracy = group["accuracy"].mean()
-        rows.append((method, rate, len(group), accuracy, *wilson_interval(round(accuracy * examples), examples)))
-    table = pd.DataFrame(rows, columns=["method", "rate", "seeds", "accuracy", "low", "high"])
+        interval = wilson_interval(round(accuracy * examples), examples)
+        rows.append((method, rate, head_rate, len(group), accuracy, *interval))
+    table = pd.DataFrame(rows, columns=["method", "rate", "head_rate", "seeds", "accuracy", "low", "high"])
     table["best"] = table["accuracy"] == table.groupby("method")["accuracy"].transform("max")
     return table
 

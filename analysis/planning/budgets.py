@@ -68,7 +68,19 @@ def budget_table(architecture: Architecture, kinds: Sequence[str] | None, budget
             rows.append(row | {"note": str(error)})
             continue
         rows.append(row | _row(architecture, able, method, chosen))
-    leading = ["method", "label", "size", "budget", "count", "share", "file_bytes", "rank", *of_kinds, "left_out", "note"]
+    leading = [
+        "method",
+        "label",
+        "size",
+        "budget",
+        "count",
+        "share",
+        "file_bytes",
+        "rank",
+        *of_kinds,
+        "left_out",
+        "note",
+    ]
     return pd.DataFrame(rows).reindex(columns=leading)
 
 

@@ -186,7 +186,13 @@ def memory_rows(
     of_kinds = architecture.of_kinds(kinds)
     linear = [name for kind in of_kinds for name in architecture.kinds.get(kind, ())]
     fused = [name for kind in of_kinds for name in architecture.fused_kinds.get(kind, ())]
-    all_of_it = {"method": "full", "label": METHODS["full"].title, "size": None, "budget": None, "count": architecture.parameters}
+    all_of_it = {
+        "method": "full",
+        "label": METHODS["full"].title,
+        "size": None,
+        "budget": None,
+        "count": architecture.parameters,
+    }
     for row in [*table[table["count"].notna()].to_dict("records"), *([all_of_it] if full else [])]:
         size = None if pd.isna(row["size"]) else int(row["size"])
         head = {"method": row["method"], "label": row["label"]}
@@ -268,7 +274,11 @@ def _insert_layers(model: nn.Module, method: str, entries: dict[str, int]) -> No
             layer.own_fingerprint, layer.basis_precision = torch.empty(33, dtype=torch.uint8), dtype
             indices, first = torch.empty(k, dtype=torch.int64), torch.empty(k)
             layer.init_adapter(
-                "default", CoefficientSpec(pattern.name if pattern else "custom", rank, off_diag), indices, first, False
+                "default",
+                CoefficientSpec(pattern.name if pattern else "custom", rank, off_diag),
+                indices,
+                first,
+                False,
             )
         model.set_submodule(name, layer)
 

@@ -100,7 +100,7 @@ class TrainingSession:
         task = get_task(spec.task)
         self.losses: list[float] = []
         self.encode = load_encoder(spec.base)
-        self._examples = choose_examples(spec, task.load().train)
+        self._examples = choose_examples(spec)
         restored = torch.load(io.BytesIO(state), weights_only=True) if state is not None else None
         options = spec.options
         with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
@@ -229,13 +229,14 @@ def train(
     return session.finish()
 
 
-def choose_examples(spec: TrainingSpec, train_split: Examples) -> Examples:
-    """Return the training examples of a resolved specification: a draw from the train split by its seed.
+def choose_examples(spec: TrainingSpec) -> Examples:
+    """Return the training examples of a resolved specification: a draw from its train split by its seed.
 
     With equal seeds a smaller number is a part of a larger one, and all methods see the same examples.
     """
-    chosen = np.random.default_rng(spec.seed).permutation(len(train_split))[: spec.examples]
-    return Examples([train_split.inputs[i] for i in chosen], train_split.labels[chosen])
+    train = train_split(spec)
+    chosen = np.random.default_rng(spec.seed).permutation(len(train))[: spec.examples]
+    return Examples([train.inputs[i] for i in chosen], train.labels[chosen])
 
 
 def _batches(spec: TrainingSpec, examples: int, start: int) -> Iterator[np.ndarray]:

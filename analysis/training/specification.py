@@ -10,7 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from analysis.common.errors import UserError
 from analysis.models.shapes import block_shapes
 from analysis.training.methods import METHODS, Options
-from analysis.training.tasks import Task, get_task
+from analysis.training.tasks import Examples, Task, get_task
 
 # Share of the learning rate left at a share `t` of the steps after warm-up.
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -41,6 +41,7 @@ class TrainingSpec:
         schedule: A name in `SCHEDULES`, after a warm-up over the first tenth of the steps.
         seed: Of the choice of training examples, the head, the order of batches, dropout and the pattern.
         examples: Training examples, drawn from the train split; None takes the task's own number.
+        set_apart: Whether they are drawn from the train split without the confirmation split.
     """
 
     task: str
@@ -57,6 +58,7 @@ class TrainingSpec:
     schedule: str = "linear"
     seed: int = 0
     examples: int | None = None
+    set_apart: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -95,7 +97,7 @@ class TrainingSpec:
             UserError: If the task has fewer examples.
         """
         method, task = METHODS[self.method], get_task(self.task)
-        if self.examples is not None and self.examples > (available := len(task.load().train)):
+        if self.examples is not None and self.examples > (available := len(train_split(self))):
             raise UserError(f"examples={self.examples} is more than the train split of {self.task} has: {available}.")
         sized = replace(
             self,
@@ -155,6 +157,9 @@ class TrainingSpec:
             value = getattr(self, field.name)
             if value is not None and (field.default is MISSING or value != field.default):
                 option = f"--{field.name.replace('_', '-')}"
+                if value is True:
+                    words.append(option)
+                    continue
                 for single in value if isinstance(value, tuple) else (value,):
                     words += [option, shlex.quote(str(single))]
         return " ".join(words)
@@ -170,6 +175,16 @@ class TrainingSpec:
         if unknown:
             raise UserError(f"A training specification has no field {', '.join(sorted(unknown))}.")
         return cls(**values)
+
+
+def train_split(spec: TrainingSpec) -> Examples:
+    """Return the examples from which a specification draws.
+
+    Raises:
+        TaskError: If there is no such task here.
+    """
+    splits = get_task(spec.task).load()
+    return splits.set_apart if spec.set_apart else splits.train
 
 
 def own_learning_rate(method: str, task: Task) -> float:

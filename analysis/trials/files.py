@@ -160,7 +160,15 @@ def _recovery() -> pd.DataFrame:
 
 def command(study: Study, file: str = "study.json") -> str:
     """Return the `svft trial` command that runs a study again: from `file` if options cannot say all of it."""
-    expressed = replace(study, learning_rates={}, custom_indices=None, final_split="test", threads=1)
+    expressed = replace(
+        study,
+        learning_rates={},
+        head_learning_rates={},
+        custom_indices=None,
+        final_split="test",
+        set_apart=False,
+        threads=1,
+    )
     if expressed.resolved() != study.resolved():
         return f"svft trial --study {shlex.quote(file)}"
     options = {

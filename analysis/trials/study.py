@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import product
 from typing import Any
 
 from analysis.common.errors import SizeError, UserError
@@ -20,7 +21,7 @@ from analysis.training.methods import METHODS
 from analysis.training.specification import TrainingSpec, own_learning_rate
 from analysis.training.tasks import get_task
 
-FINAL_SPLITS = ("test", "validation")
+FINAL_SPLITS = ("test", "validation", "confirmation")
 LARGEST_LINK = 2**20  # bytes unpacked
 MOST_TRIALS = 1000  # of a study: one comes from a link, and is planned as soon as that is opened
 
@@ -71,6 +72,7 @@ class Study:
         seeds: Each is one more trial of everything.
         learning_rates: Method -> rates that it is tried at instead of its own, each at its smallest size
             (`TrainingSpec.at_rate`); for head only, the head's.
+        head_learning_rates: Method -> rates of the head that it is tried at instead of its own, with each of its rates.
         base: Hub id or local path; None takes the task's own.
         target_modules: As in `TrainingSpec`.
         steps: As in `TrainingSpec`.
@@ -78,7 +80,10 @@ class Study:
         examples: As in `TrainingSpec`.
         custom_indices: Of the method custom.
         evaluate_every: Steps between two evaluations.
-        final_split: "test", or "validation" if rates are chosen by the result.
+        final_split: "test", or "validation" if rates are chosen by the result, or "confirmation" once, for what was
+            planned in advance.
+        set_apart: Whether trials train without the examples of the confirmation split; they must if they are judged
+            on it.
         threads: Of torch, in each trial: with another number, the last digits of a result differ.
     """
 
@@ -88,6 +93,7 @@ class Study:
     sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     learning_rates: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    head_learning_rates: dict[str, tuple[float, ...]] = field(default_factory=dict)
     base: str | None = None
     target_modules: tuple[str, ...] | None = None
     steps: int = 100
@@ -97,19 +103,21 @@ class Study:
     evaluate_every: int = 10
     final_split: str = "test"
     threads: int = 1
+    set_apart: bool = False
 
     def __post_init__(self) -> None:
         for name in ("methods", "budgets", "seeds", "target_modules"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        for name in ("sizes", "learning_rates"):
+        for name in ("sizes", "learning_rates", "head_learning_rates"):
             object.__setattr__(self, name, {key: tuple(value) for key, value in getattr(self, name).items()})
         if self.custom_indices is not None:
             object.__setattr__(self, "custom_indices", tuple((int(i), int(j)) for i, j in self.custom_indices))
             if outside := [pair for pair in self.custom_indices if min(pair) < 0]:
                 raise UserError(f"custom_indices has the entry {outside[0]}: rows and columns are counted from 0.")
         self._check_types()
-        unknown = [method for method in (*self.methods, *self.sizes, *self.learning_rates) if method not in METHODS]
+        named = (*self.methods, *self.sizes, *self.learning_rates, *self.head_learning_rates)
+        unknown = [method for method in named if method not in METHODS]
         if unknown:
             raise UserError(f"There is no method {unknown[0]!r}; the methods are {', '.join(METHODS)}.")
         if not self.methods or not self.seeds:
@@ -120,6 +128,8 @@ class Study:
                 raise UserError(f"{name}={value!r} must be greater than 0.")
         if self.final_split not in FINAL_SPLITS:
             raise UserError(f"final_split={self.final_split!r} must be one of {', '.join(FINAL_SPLITS)}.")
+        if self.final_split == "confirmation" and not self.set_apart:
+            raise UserError("A study that is judged on the confirmation split trains without it: set set_apart.")
         sized = [method for method in self.methods if METHODS[method].size_name and method not in self.sizes]
         if sized and not self.budgets:
             raise UserError(f"{', '.join(METHODS[method].title for method in sized)}: name a budget, or a size.")
@@ -130,7 +140,8 @@ class Study:
         whole = [*self.budgets, *self.seeds, *(size for sizes in self.sizes.values() for size in sizes)]
         whole += [self.steps, self.batch_size, self.evaluate_every, self.threads]
         whole += [] if self.examples is None else [self.examples]
-        rates = [rate for rates in self.learning_rates.values() for rate in rates]
+        by_method = (*self.learning_rates.values(), *self.head_learning_rates.values())
+        rates = [rate for rates in by_method for rate in rates]
         for values, kind, what in (
             (names, str, "a name"),
             (whole, int, "a whole number"),
@@ -146,13 +157,14 @@ class Study:
             TaskError: If there is no such task here.
         """
         task = get_task(self.task)
+        split = task.load().set_apart if self.set_apart else task.load().train
         rates = {
             method: self.learning_rates.get(method) or (own_learning_rate(method, task),) for method in self.methods
         }
         return replace(
             self,
             base=self.base or task.base,
-            examples=self.examples or min(task.examples, len(task.load().train)),
+            examples=self.examples or min(task.examples, len(split)),
             learning_rates=rates,
         )
 
@@ -169,7 +181,8 @@ class Study:
         left_out: list[LeftOut] = []
         sizes = max(len(study.budgets), *map(len, study.sizes.values()), 1)
         rates = max(map(len, study.learning_rates.values()))
-        if (most := len(study.methods) * len(study.seeds) * sizes * rates) > MOST_TRIALS:
+        head_rates = max(map(len, study.head_learning_rates.values()), default=1)
+        if (most := len(study.methods) * len(study.seeds) * sizes * rates * head_rates) > MOST_TRIALS:
             raise UserError(
                 f"A study can have up to {MOST_TRIALS:,} trials, not {most:,}: take fewer seeds or budgets."
             )
@@ -183,18 +196,25 @@ class Study:
                     steps=study.steps,
                     batch_size=study.batch_size,
                     examples=study.examples,
+                    set_apart=study.set_apart,
                     **options,
                 )
-                for rate in study.learning_rates[method]:
-                    spec = unrated.at_rate(rate).resolved()
+                for rate, head_rate in study._rates(method):
+                    spec = replace(unrated, head_learning_rate=head_rate).at_rate(rate).resolved()
                     label = size_label(method, spec.size, spec.budget)
                     if len(study.learning_rates[method]) > 1:
                         label = f"{label}, rate {spec.learning_rate or spec.head_learning_rate:g}"
+                    if len(study.head_learning_rates.get(method, ())) > 1:
+                        label = f"{label}, head {spec.head_learning_rate:g}"
                     trials.append(Trial(spec, label, parameters))
         if not trials:
             raise UserError("No method comes near the budget: choose another budget, or more methods.")
         seeds = [[replace(trial, spec=replace(trial.spec, seed=seed)) for trial in trials] for seed in study.seeds]
         return [trial for of_seed in seeds for trial in of_seed], left_out
+
+    def _rates(self, method: str) -> Iterator[tuple[float, float | None]]:
+        """Yield (rate, head rate) of each trial of a resolved study at one size; None takes the method's own."""
+        return product(self.learning_rates[method], self.head_learning_rates.get(method, (None,)))
 
     def _sizes(self, method: str, shapes: Shapes, left_out: list[LeftOut]) -> Iterator[tuple[dict[str, Any], int]]:
         """Yield (fields of the specification, trainable parameters) for each size of a method."""

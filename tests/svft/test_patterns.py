@@ -114,7 +114,9 @@ def test_a_budget_that_cannot_be_met_is_refused_with_its_limits(budget):
 @given(st.sampled_from(["plain", "banded", "block"]), st.integers(1, 40), st.data())
 def test_a_small_budget_leaves_the_number_of_leading_directions_that_comes_nearest(name, n, data):
     k = data.draw(st.integers(1, n * n))
-    entries = {"plain": lambda r: r, "banded": lambda r: pattern_size(r, min(1, r - 1)), "block": lambda r: r * r}[name]
+    entries = {"plain": lambda r: r, "banded": lambda r: pattern_size(r, min(1, r - 1)), "block": lambda r: r * r}[
+        name
+    ]
     r = directions_within(name, n, k)
     if name == "banded" and k >= pattern_size(n, 1):
         assert r == n

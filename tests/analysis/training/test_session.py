@@ -15,7 +15,7 @@ from analysis.running.inference import predict_logits
 from analysis.training.methods import METHODS, count_budget
 from analysis.training.session import TrainingSession, choose_examples, train
 from analysis.training.specification import TrainingSpec
-from analysis.training.tasks import get_task
+from analysis.training.tasks import TASKS, get_task, sort_key
 
 TEXTS = ["Rate rise fears shake markets", "Wenger rules out new keeper"]
 
@@ -90,11 +90,20 @@ def test_another_seed_gives_another_result(spec, trained):
 
 
 def test_all_methods_of_a_seed_see_the_same_examples_and_a_smaller_number_is_a_part(spec):
-    split = get_task(spec.task).load().train
-    few = choose_examples(replace(spec, method="lora", examples=10), split)
-    many = choose_examples(replace(spec, examples=30), split)
+    few = choose_examples(replace(spec, method="lora", examples=10))
+    many = choose_examples(replace(spec, examples=30))
     assert few.inputs == many.inputs[:10]
     assert np.array_equal(few.labels, many.labels[:10])
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_what_is_set_apart_is_never_trained_on(task):
+    splits = get_task(task).load()
+    spec = TrainingSpec(task, "plain", examples=len(splits.set_apart), set_apart=True).resolved()
+    drawn = {sort_key(example) for example in choose_examples(spec).inputs}
+    assert len(splits.confirmation) == get_task(task).n_confirmation > 0
+    assert drawn.isdisjoint(map(sort_key, splits.confirmation.inputs))
+    assert drawn.isdisjoint(map(sort_key, [*splits.validation.inputs, *splits.test.inputs]))
 
 
 # ---- watching and stopping
