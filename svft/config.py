@@ -43,9 +43,9 @@ class SvftConfig(PeftConfig):
     trained.
 
     Args:
-        pattern: Which entries of M are trained: "plain" (the diagonal), "banded", "random", "top_k",
-            "block" (the leading rank×rank square), any other registered pattern, or "custom" with `custom_indices`. On a weight that is not square, top_k falls back
-            to random, since uᵢᵀvⱼ does not exist there.
+        pattern: Which entries of M are trained: "plain" (the diagonal), "banded", "block" (the leading rank×rank
+            square), "random", "top_k", any other registered pattern, or "custom" with `custom_indices`. On a weight
+            that is not square, top_k falls back to random, since uᵢᵀvⱼ does not exist there.
         off_diag: Half-width d of the band. It sizes the other patterns too: k = n(2d+1) − d(d+1).
         budget: Trainable parameters of the whole adapter instead of `off_diag`, shared among the matrices in
             proportion to n. Random and top_k meet it exactly, banded takes the nearest d. If a budget is too small

@@ -170,7 +170,7 @@ def sweep(
     store, id = body.run_study(chosen, name=f"{task}, learning rates", workers=workers, scheduler=None)
     if output is not None:
         body.write(store, id, output)
-    body.print_sweep(body.sweep_table(store, id), wide)
+    body.print_sweep(store, id, wide)
 
 
 @app.command()

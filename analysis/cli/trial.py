@@ -103,10 +103,7 @@ def read_study_file(path: Path) -> StudyFile:
 
 def finish(store: Store, id: str, output: Path | None, wide: bool = False) -> None:
     """Print the results of a study by method and size, and write its file if one is asked for."""
-    console = Console()
-    for record in store.trials(id):
-        if record.state == "failed":
-            console.print(f"{record.trial.label}, seed {record.trial.spec.seed}: {record.reason}")
+    _print_failures(store, id)
     results = store.results(id)
     if output is not None:
         write(store, id, output)
@@ -120,7 +117,13 @@ def finish(store: Store, id: str, output: Path | None, wide: bool = False) -> No
         highest=("accuracy", "max"),
         rank=("rank", "mean"),
     )
-    show(console, table.reset_index(), _RESULTS, wide=wide)
+    show(Console(), table.reset_index(), _RESULTS, wide=wide)
+
+
+def _print_failures(store: Store, id: str) -> None:
+    for record in store.trials(id):
+        if record.state == "failed":
+            Console().print(f"{record.trial.label}, seed {record.trial.spec.seed}: {record.reason}")
 
 
 def write(store: Store, id: str, output: Path) -> None:
@@ -218,8 +221,10 @@ def sweep_table(store: Store, id: str) -> pd.DataFrame:
     return table
 
 
-def print_sweep(table: pd.DataFrame, wide: bool = False) -> None:
-    """Print a sweep, the best rate of each method marked."""
+def print_sweep(store: Store, id: str, wide: bool = False) -> None:
+    """Print a sweep, the best rates of each method marked, and the trials that failed."""
+    _print_failures(store, id)
+    table = sweep_table(store, id)
     interval = table["low"].map(_PERCENT) + " to " + table["high"].map(_PERCENT)
     best = table["best"].map({True: "best", False: ""})
     show(Console(), table.assign(interval=interval, best=best), _SWEEP_COLUMNS, wide=wide)

@@ -160,8 +160,9 @@ def size_curves(architecture: Architecture, kinds: Sequence[str] | None) -> pd.D
 def reachable_rank(method: str, shape: Shape, entries: int, size: int | None = None) -> float:
     """Return the largest rank that a method's update of one matrix can have.
 
-    For SVFT it is the structural rank of Ω, for LoRA, VeRA and block r. Of a drawn Ω it is the expected one, of a pattern
-    that depends on the weight (top_k) the bound min(k, n). DoRA and BOFT scale the rows of W, which has full rank.
+    For SVFT it is the structural rank of Ω, for LoRA, VeRA and block r. Of a drawn Ω it is the expected one, of a
+    pattern that depends on the weight (top_k) the bound min(k, n). DoRA and BOFT scale the rows of W, which has full
+    rank.
 
     Args:
         method: A name in `METHODS`.

@@ -24,7 +24,7 @@ from analysis.models.loading import Encoder, block_linears, load_base, load_enco
 from analysis.models.modules import choose_targets
 from analysis.training.choosing import choose_entries
 from analysis.training.methods import METHODS, count_budget
-from analysis.training.specification import SCHEDULES, TrainingSpec
+from analysis.training.specification import SCHEDULES, TrainingSpec, train_split
 from analysis.training.tasks import Examples, get_task
 
 WARMUP_RATIO = 0.1

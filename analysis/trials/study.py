@@ -72,7 +72,8 @@ class Study:
         seeds: Each is one more trial of everything.
         learning_rates: Method -> rates that it is tried at instead of its own, each at its smallest size
             (`TrainingSpec.at_rate`); for head only, the head's.
-        head_learning_rates: Method -> rates of the head that it is tried at instead of its own, with each of its rates.
+        head_learning_rates: Method -> rates of the head that it is tried at instead of its own, with each of its
+            rates.
         base: Hub id or local path; None takes the task's own.
         target_modules: As in `TrainingSpec`.
         steps: As in `TrainingSpec`.

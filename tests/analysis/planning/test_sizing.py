@@ -169,8 +169,7 @@ def test_below_its_smallest_size_banded_has_a_band_of_leading_directions(matrice
     nearest = min(abs(number - budget) for number in counts)
     try:
         chosen = choose_size("banded", budget, shapes)
-    except SizeError as error:
-        assert re.search(r"SVFT banded's \w+ size has", str(error))
+    except SizeError:
         assert nearest > 0.1 * budget
     else:  # at least as near as with one r for all: they may differ by one
         assert abs(chosen.count - budget) <= nearest
