@@ -52,8 +52,8 @@ def test_it_is_an_allowed_value_and_a_method_with_a_rate_and_a_size(toy):
 
 
 def test_it_stands_after_our_patterns_and_before_the_other_methods(toy):
-    assert list(METHODS)[:7] == ["plain", "banded", "random", "top_k", "chosen", toy, "custom"]
-    assert svft_patterns() == ("plain", "banded", "random", "top_k", "chosen", toy, "custom")
+    assert list(METHODS)[:8] == ["plain", "banded", "random", "top_k", "block", "chosen", toy, "custom"]
+    assert svft_patterns() == ("plain", "banded", "random", "top_k", "block", "chosen", toy, "custom")
 
 
 def test_it_goes_when_it_is_taken_out(toy):
