@@ -16,7 +16,7 @@ from typing import Any
 from analysis.common.errors import SizeError, UserError
 from analysis.measures.overview import base_parameters
 from analysis.models.shapes import block_shapes
-from analysis.planning.sizing import Shapes, choose_size, count_parameters, size_label
+from analysis.planning.sizing import Shapes, Size, choose_size, count_parameters, size_label
 from analysis.training.methods import METHODS
 from analysis.training.specification import TrainingSpec, own_learning_rate
 from analysis.training.tasks import get_task
@@ -229,14 +229,14 @@ class Study:
             for size in self.sizes[method]:
                 yield {"size": size}, count_parameters(method, shapes, size=size)
         else:
-            sizes = []
+            nearest: dict[Size, None] = {}  # plain has its whole diagonal at every larger budget
             for budget in self.budgets:
                 try:
-                    sizes.append(choose_size(method, budget, shapes))
+                    nearest[choose_size(method, budget, shapes)] = None
                 except SizeError as error:
                     left_out.append(LeftOut(method, budget, str(error)))
-            for size in dict.fromkeys(sizes):  # plain has its whole diagonal at every larger budget
-                yield {"size": size.size, "budget": size.budget}, size.count
+            for chosen in nearest:
+                yield {"size": chosen.size, "budget": chosen.budget}, chosen.count
 
     def with_more_seeds(self, more: int) -> Study:
         """Return the study extended by `more` seeds after its last."""
