@@ -33,7 +33,7 @@ def test_the_estimate_is_what_is_measured_on_the_default_base(method):
         options_for(TrainingSpec("bbc_headlines", method).resolved(), base, block_linears(base)),
         block_linears(base),
     )
-    for batch, length in SHAPES:
+    for batch, length in SHAPES[:1] if method == "boft" else SHAPES:  # whose steps take ten times the others'
         measured = peak_bytes(contestant(method, model, batch, length, "float32"))
         estimate = training_memory(architecture, method, list(architecture.shapes), batch=batch, length=length)
         assert estimate.peak == pytest.approx(measured, rel=0.02)
