@@ -12,7 +12,7 @@ from analysis.adapters.recognise import Recognised
 from analysis.common.errors import AdapterError
 from analysis.common.tensor_files import EPS, FLOATS, TensorInfo
 from analysis.models.base_weights import BaseWeights
-from analysis.models.experts import usual_name
+from analysis.models.experts import Slot, usual_name
 from analysis.models.modules import inside_block
 from analysis.models.tensor_names import TensorNames
 
@@ -43,17 +43,22 @@ class FineTuned:
         tensors, names = self.files.tensors, self.after.names
         self.classes = [names.model_class] if names.model_class else []
         fused = {slot.key for experts in self.after.experts.values() for slot in experts.slots().values()}
-        self._slots = {
-            usual_name(parameter.removesuffix(".weight")): self.after.slot(parameter.removesuffix(".weight"))
-            for parameter, key in names.parameters.items()
-            if _is_matrix(parameter, tensors[key], names)
-        }
+        self._slots: dict[str, Slot] = {}
+        for parameter, stored in names.parameters.items():
+            if not _is_matrix(parameter, tensors[stored], names):
+                continue
+            module = parameter.removesuffix(".weight")
+            if (slot := self.after.slot(module)) is not None:
+                self._slots[usual_name(module)] = slot
+            else:
+                reason = "Its files hold more than one weight of that name."
+                self.left_out.append(LeftOut(module, reason, math.prod(tensors[stored].shape)))
         self.names = list(self._slots)
         for experts in self.after.experts.values():
             self._slots |= experts.slots()
         for key, info in tensors.items():
-            if key not in fused and (reason := _why_left_out(key, info)):
-                self.left_out.append(LeftOut(key.removesuffix(".weight"), reason, math.prod(info.shape)))
+            if key not in fused and (why := _why_left_out(key, info)):
+                self.left_out.append(LeftOut(key.removesuffix(".weight"), why, math.prod(info.shape)))
         if not self._slots:
             raise AdapterError(
                 f"{recognised.path} holds no weight matrices inside blocks, so there is nothing to compare."
@@ -92,7 +97,8 @@ class FineTuned:
 
     def _shape(self, module: str) -> tuple[int, int]:
         slot = self._slots[module]
-        return slot.shape(self.files.tensors[slot.key].shape)
+        out, in_ = slot.shape(self.files.tensors[slot.key].shape)
+        return out, in_
 
 
 def changed_parts(adapter: ProjectedAdapter) -> pd.DataFrame:
@@ -109,6 +115,7 @@ def changed_parts(adapter: ProjectedAdapter) -> pd.DataFrame:
         new: Number of parameters that the base does not have, such as those of a head; their energy is not known.
     """
     checkpoint, weights = adapter.source, adapter.weights
+    assert isinstance(checkpoint, FineTuned)
     rows = {part: [0.0, 0, 0] for part in ("matrices", "embeddings", "norms and biases", "other")}
     matrices = checkpoint.matrix_keys
     for key, info in checkpoint.files.tensors.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -32,7 +33,7 @@ _COLUMNS = {
 }
 
 
-def convert(path: Path, to: str, output: Path, *, as_json: bool, wide: bool = False, **options: object) -> None:
+def convert(path: Path, to: str, output: Path, *, as_json: bool, wide: bool = False, **options: Any) -> None:
     """Convert `path`, and print one row per matrix.
 
     Args:

@@ -99,7 +99,7 @@ def _print(adapter: Adapter, table: pd.DataFrame, left_out: list[LeftOut], wide:
     console, summary = Console(), facts(adapter)
     lines = {
         "adapter": adapter.path.name,
-        "method": summary["method"] + (", projected into the singular basis" if summary["projected"] else ""),
+        "method": f"{summary['method']}{', projected into the singular basis' if summary['projected'] else ''}",
         "base": summary["base"] or "not named",
         "task": summary["task"] or "not named",
         "trained": f"{summary['trained']:,} in {summary['matrices']} matrices, and {summary['head']:,} in the head",
@@ -147,16 +147,17 @@ def _write_figures(adapter: Adapter, table: pd.DataFrame, html: Path) -> None:
     if not table.empty:
         most = table["update_norm"].idxmax()
         matrix = adapter.matrix(table.at[most, "name"])
-        bounds, look = rank_bounds(matrix), {"pattern": matrix.pattern, "theme": LIGHT}
+        bounds = rank_bounds(matrix)
         figures = [
             layer_map(table, theme=LIGHT, selected=matrix.name),
             coefficient_wall(wall(adapter), signed=is_plain(adapter), theme=LIGHT, selected=matrix.name),
-            spectrum(spectrum_table(matrix), **look),
+            spectrum(spectrum_table(matrix), pattern=matrix.pattern, theme=LIGHT),
             cumulative_energy(
                 energy_table(matrix),
                 structural_rank=int(bounds["structural_rank"]),
                 lora_rank=float(bounds["lora_rank"]),
-                **look,
+                pattern=matrix.pattern,
+                theme=LIGHT,
             ),
         ]
         sentence += f" Spectrum and energy are those of the largest update: {matrix.label}."

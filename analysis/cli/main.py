@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -113,7 +113,7 @@ def trial(
         raise UserError("Name a task (--task), or a study file (--study).")
     else:
         names, sizes = body.parse_methods(methods)
-        given = {
+        given: dict[str, Any] = {
             "steps": steps,
             "batch_size": batch_size,
             "examples": examples,
@@ -126,7 +126,7 @@ def trial(
             budgets=whole_numbers(budgets),
             sizes=sizes,
             seeds=whole_numbers(seeds),
-            target_modules=target_modules and tuple(target_modules),
+            target_modules=tuple(target_modules) if target_modules else None,
             **{key: value for key, value in given.items() if value is not None},
         )
     store, id = body.run_study(chosen, name=f"{chosen.task}, command line", workers=workers, scheduler=scheduler)

@@ -31,6 +31,7 @@ def pretrain_digits(output: Path, epochs: int = EPOCHS) -> float:
         Its accuracy on all other digits, upright.
     """
     scikit_learn = package_directory("sklearn")
+    assert scikit_learn is not None  # it is required
     output.mkdir(parents=True, exist_ok=True)
     # What transformers' image processors read: (pixel · rescale_factor − mean) / std, here from −1 to 1.
     normalisation = {"rescale_factor": 1 / MAX_PIXEL, "image_mean": [0.5], "image_std": [0.5]}
@@ -54,7 +55,7 @@ def pretrain_digits(output: Path, epochs: int = EPOCHS) -> float:
 @torch.inference_mode()
 def upright_accuracy(model: nn.Module, encode: Encoder, images: np.ndarray, digits: np.ndarray) -> float:
     """Return the share of images (n, 8, 8) whose digit, (n,), the model's own head names."""
-    return float((model(**encode(images)).logits.argmax(dim=1).numpy() == digits).mean())
+    return float((model(**encode(list(images))).logits.argmax(dim=1).numpy() == digits).mean())
 
 
 def _config() -> ViTConfig:

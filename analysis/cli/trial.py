@@ -175,7 +175,8 @@ def sweep_study(
     """
     if not budgets:
         registered = [method for method in methods if method in METHODS]
-        sizes = {method: (METHODS[method].size,) for method in registered if METHODS[method].size_name} | sizes
+        own_sizes = {method: (size,) for method in registered if (size := METHODS[method].size) is not None}
+        sizes = own_sizes | sizes
     own = Study(task, methods, budgets=budgets, sizes=sizes).resolved().learning_rates
     tried = {method: rates or tuple(float(f"{own[method][0] * share:.2g}") for share in SWEEP) for method in methods}
     return Study(

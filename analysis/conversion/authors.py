@@ -75,7 +75,7 @@ def authors_steps(path: str | Path, base: str, output: str | Path) -> Steps:
     )
     others = _trained_beside(checkpoint, rest, base_model)
     modules = _modules_to_save(others, base_model)
-    matrices = None if modules is None else {}
+    matrices: dict[str, SvftMatrix] | None = None if modules is None else {}
     for name, key in adapted.items():
         weight = weight_matrix(base_model.model.get_submodule(name))
         layer = read_layer(checkpoint, key, limit=max(weight.shape))
@@ -98,7 +98,7 @@ def authors_steps(path: str | Path, base: str, output: str | Path) -> Steps:
             "duplicates": layer.duplicates,
             "base_error": error,
         }
-    if matrices is None:
+    if matrices is None or modules is None:
         _write_model(base_model, checkpoint, adapted, others, output)
     else:
         head = _head(checkpoint, rest, modules, base_model)

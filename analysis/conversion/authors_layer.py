@@ -7,9 +7,9 @@ replaced by its rank-r approximation); or those, filled up with random vectors t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from analysis.common.errors import AdapterError
@@ -107,16 +107,16 @@ def read_layer(checkpoint: Checkpoint, name: str, limit: int | None = None) -> A
         AdapterError: If it is incomplete, damaged or contradicts itself.
     """
     where = f"The layer state of {name} in {checkpoint.path}"
-    shapes = {part: checkpoint.shapes.get(name + MARK + part) for part in ("u", "v", "s_pre", "s", "gate")}
-    for part, shape in shapes.items():
-        if shape is None:
+    parts = ("u", "v", "s_pre", "s", "gate")
+    for part in parts:
+        if name + MARK + part not in checkpoint.shapes:
             raise AdapterError(f"{where} has no {part}; save the whole state of the model.")
-    u, v, s_pre, s, gate = shapes.values()
+    u, v, s_pre, s, gate = (checkpoint.shapes[name + MARK + part] for part in parts)
     if len(u) != 2 or len(v) != 2 or u[1] != v[0] or not 1 <= u[1] <= max(u[0], v[1]):
         raise AdapterError(f"{where} has u {u} and v {v}, which do not multiply; u is (out, n), v (n, in).")
     if limit is not None and max(*u, *v) > limit:
         raise AdapterError(f"{where} has u {u} and v {v}, which do not fit the base model.")
-    if len(s_pre) != 1 or len(s) != 1 or np.prod(gate) != 1 or not 1 <= s_pre[0] <= u[1] or s[0] < 1:
+    if len(s_pre) != 1 or len(s) != 1 or math.prod(gate) != 1 or not 1 <= s_pre[0] <= u[1] or s[0] < 1:
         raise AdapterError(f"{where} has s_pre {s_pre}, s {s} and gate {gate}: vectors, and one number.")
     if s[0] > 4 * u[1] ** 2:
         raise AdapterError(f"{where} has {s[0]:,} trained values for {u[1] ** 2:,} places.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -85,9 +86,10 @@ def load_base_model(
             part.label2id = {label: index for index, label in enumerate(labels)}
         model_class = type(outline.model)
         with quiet(), torch.random.fork_rng(devices=[]):
-            model, loaded = model_class.from_pretrained(
+            pair = model_class.from_pretrained(
                 resolve_base(base), config=part, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
             )
+            model, loaded = cast(tuple[PreTrainedModel, dict[str, Any]], pair)  # as output_loading_info asks
     except ArchitectureError as error:
         raise BaseModelError(f"The base model {base!r} cannot be loaded: {error}") from error
     except UserError:

@@ -14,6 +14,7 @@ from peft.utils.other import ModulesToSaveWrapper
 
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.paths import WEIGHTS_FILE
+from analysis.adapters.projected_adapter import ProjectedAdapter
 from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import dense_svd
 from analysis.conversion.base_model import BaseModel, load_base_model
@@ -78,13 +79,15 @@ class ProjectedSource:
 
     def factors(self, name: str, rank: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
         """Return B (out, r), A (r, in) float32, whose product is nearest to ΔW, and all singular values of ΔW."""
-        found = dense_svd(self.adapter.dense_update(name))
-        root = np.sqrt(found.values[:rank])
-        B, A = found.P[:, :rank] * root, (found.Q[:, :rank] * root).T
-        return torch.from_numpy(B).float(), torch.from_numpy(A).float(), found.values
+        update = self.adapter.dense_update(name)
+        assert update is not None  # a projected adapter has the update itself
+        svd = dense_svd(update)
+        root = np.sqrt(svd.values[:rank])
+        B, A = svd.P[:, :rank] * root, (svd.Q[:, :rank] * root).T
+        return torch.from_numpy(B).float(), torch.from_numpy(A).float(), svd.values
 
 
-def load_projected(adapter: Adapter, base: str | None = None) -> ProjectedSource:
+def load_projected(adapter: ProjectedAdapter, base: str | None = None) -> ProjectedSource:
     """Load the base of an adapter that `open_adapter` projects, and the modules that were trained whole beside it.
 
     Of a whole fine-tuned model only the matrices and the head are carried over: the rest has no place in an adapter.
@@ -93,6 +96,8 @@ def load_projected(adapter: Adapter, base: str | None = None) -> ProjectedSource
         AdapterError: If none of the matrices can be converted.
         BaseModelError: If the base cannot be loaded.
     """
+    base = base or adapter.base
+    assert base is not None  # it was projected into its weights
     path = Path(adapter.path)
     file = path / WEIGHTS_FILE if path.is_dir() else path
     whole = not file.is_file()
@@ -100,7 +105,7 @@ def load_projected(adapter: Adapter, base: str | None = None) -> ProjectedSource
     heads = {without_wrappers(name): checkpoint.shapes[name] for name in adapter.head if is_head(name)}
     names = {name: () for name in adapter.names if ".experts." not in name}
     base_model = load_base_model(
-        base or adapter.base,
+        base,
         names if whole else names | heads,
         also=heads,
         named=[*named_classes(adapter.config), adapter.weights.names.model_class or ""],
@@ -137,7 +142,8 @@ def _trained_whole(
     """Return the tensors of modules that were saved whole, by name in the model, and sentences on what is left out."""
     parameters = base.outline.parameters_of(adapter.head)
     state = base.model.state_dict()
-    head, by_module = {}, defaultdict(dict)
+    head: dict[str, torch.Tensor] = {}
+    by_module: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for name, parameter in parameters.items():
         if any(map(_is_saved_as_head, parameter.split("."))) if whole else parameter in state:
             by_module[_whole_module(parameter)][parameter] = name

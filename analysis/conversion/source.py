@@ -48,7 +48,8 @@ class Source:
     def layers(self) -> dict[str, SvftLayer]:
         """The adapted layers by module name, in the adapter's order."""
         model = self.model.get_base_model()
-        return {name: model.get_submodule(name) for name in self.adapter.names}
+        layers = ((name, model.get_submodule(name)) for name in self.adapter.names)
+        return {name: layer for name, layer in layers if isinstance(layer, SvftLayer)}
 
     @property
     def modules(self) -> dict[str, str]:
@@ -150,7 +151,7 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
         base,
         dict.fromkeys(adapter.names, ()) | shapes,
         named=named_classes(adapter.config),
-        labels=measured and measured.labels,
+        labels=None if measured is None else measured.labels,
         dtype=_dtype(adapter),
     )
     try:

@@ -34,7 +34,7 @@ def authors_state_steps(path: str | Path, output: str | Path, base: str | None =
     """
     source, output = load_source(path, base), Path(output)
     yield len(source.adapter.names)
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for name in source.adapter.names:
         tensors, error = _layer_state(source, name)
         state |= {f"{name}{MARK}{part}": tensor for part, tensor in tensors.items()}

@@ -17,6 +17,7 @@ from torch import nn
 
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.paths import WEIGHTS_FILE
+from analysis.adapters.projected_adapter import ProjectedAdapter
 from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import sparse, svd
 from analysis.conversion import Steps
@@ -42,7 +43,7 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
         UserError: If the base is not the adapter's.
     """
     adapter, output = open_adapter(path, base), Path(output)
-    source = load_projected(adapter, base) if adapter.projected else load_source(path, base)
+    source = load_projected(adapter, base) if isinstance(adapter, ProjectedAdapter) else load_source(path, base)
     largest = int(adapter.matrices.set_index("name").loc[list(source.modules), "n"].max())
     if not 1 <= rank <= largest:
         raise AdapterError(f"A LoRA of this adapter has a rank from 1 to {largest}, not {rank}.")

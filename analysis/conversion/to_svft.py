@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from analysis.adapters.opening import open_adapter
+from analysis.adapters.projected_adapter import ProjectedAdapter
 from analysis.common.errors import AdapterError
 from analysis.conversion import Steps
 from analysis.conversion.cards import write_card
@@ -19,6 +20,7 @@ from analysis.conversion.source import Source, load_source, loss, row
 from analysis.models.refusals import refusals
 from svft import SvftConfig
 from svft.features.card import tell_how_to_load
+from svft.layer import SvftLayer
 from svft.patterns import PATTERNS, pattern_size, spread_budget
 
 BEST = "best"  # no pattern of its own: the k largest |M_ij|, written as custom
@@ -61,13 +63,16 @@ def svft_steps(
     if pattern not in pattern_choices():
         raise AdapterError(f"There is no pattern {pattern!r} to convert to; choose {', '.join(pattern_choices())}.")
     adapter, output = open_adapter(path, base), Path(output)
-    source = load_projected(adapter, base) if adapter.projected else load_source(path, base, "source")
+    source = (
+        load_projected(adapter, base) if isinstance(adapter, ProjectedAdapter) else load_source(path, base, "source")
+    )
     yield len(adapter.names)
     with refusals():
         model = source.attach(_config(source, pattern, off_diag, budget, seed))
     lost, energy = 0.0, 0.0
     for name, module in source.modules.items():
         layer = model.get_base_model().get_submodule(module)
+        assert isinstance(layer, SvftLayer)
         M, whole = source.own_coefficients(name)
         rows, cols = layer.coefficient_positions("default")
         values = M[rows.cpu(), cols.cpu()]
@@ -93,11 +98,12 @@ def svft_steps(
 def _config(
     source: Source | ProjectedSource, pattern: str, off_diag: int | None, budget: int | None, seed: int
 ) -> SvftConfig:
-    size = {"pattern": pattern, "off_diag": off_diag, "budget": budget}
-    if pattern == BEST:
-        size = {"pattern": "custom", "custom_indices": _best_places(source, off_diag, budget)}
+    best = _best_places(source, off_diag, budget) if pattern == BEST else None
     return SvftConfig(
-        **size,
+        pattern="custom" if best else pattern,
+        custom_indices=best,
+        off_diag=None if best else off_diag,
+        budget=None if best else budget,
         seed=seed,
         target_modules=list(source.modules.values()),
         modules_to_save=source.modules_to_save,
@@ -111,9 +117,12 @@ def _best_places(source: Source | ProjectedSource, off_diag: int | None, budget:
     """Return the (i, j) of the largest |M_ij| of each matrix."""
     rows = source.adapter.matrices.set_index("name")
     n = rows.loc[list(source.modules), "n"].tolist()
-    if (off_diag is None) == (budget is None):
+    if budget is not None and off_diag is None:
+        sizes = spread_budget(budget, n)
+    elif off_diag is not None and budget is None:
+        sizes = [pattern_size(size, off_diag) for size in n]
+    else:
         raise AdapterError("The best entries need a size: give off_diag or a budget, one of them.")
-    sizes = spread_budget(budget, n) if budget is not None else [pattern_size(size, off_diag) for size in n]
     places = {}
     for (name, module), k in zip(source.modules.items(), sizes):
         M, _ = source.own_coefficients(name)

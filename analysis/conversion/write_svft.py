@@ -62,7 +62,8 @@ def write_svft(
         modules_to_save: Names of the modules that they belong to.
     """
     pattern, off_diag = common_pattern({name: matrix.entries for name, matrix in matrices.items()})
-    tensors, custom = {}, {}
+    tensors: dict[str, torch.Tensor] = {}
+    custom: dict[str, list] = {}
     for name, matrix in matrices.items():
         stem, n = f"{PREFIX}{name}.svft_", matrix.entries.n
         flat = stored_order(pattern, matrix.entries)

@@ -25,7 +25,9 @@ _FURTHER = (
 )
 
 
-def candidates(config: PreTrainedConfig, named: Iterable[str] = ()) -> Iterator[tuple[type, PreTrainedConfig]]:
+def candidates(
+    config: PreTrainedConfig, named: Iterable[str] = ()
+) -> Iterator[tuple[type[PreTrainedModel], PreTrainedConfig]]:
     """Yield the classes as which a model of a configuration can be loaded, the likeliest first, each with its config.
 
     The config is that of a part (the text half of a vision-language model) if the class is one of that part.
@@ -67,7 +69,7 @@ def task_of(model_class: type, config: PreTrainedConfig) -> str | None:
     return None
 
 
-def _resolve(found: Any, config: PreTrainedConfig) -> type | None:
+def _resolve(found: Any, config: PreTrainedConfig) -> type[PreTrainedModel] | None:
     """Return the class that `found`, itself a class or an auto class, stands for; None if it is of another config."""
     mapping = getattr(found, "_model_mapping", None)
     if mapping is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.image_processing_base import ImageProcessingMixin
+from transformers.models.auto.auto_factory import _BaseAutoModelClass
 from transformers.pytorch_utils import Conv1D
 
 from analysis.common.errors import BaseModelError
@@ -85,7 +86,7 @@ def build_from_config(config: PreTrainedConfig, dtype: torch.dtype = torch.float
     return build_empty(*_trained_as(config), dtype)
 
 
-def _trained_as(config: PreTrainedConfig) -> tuple[type, PreTrainedConfig]:
+def _trained_as(config: PreTrainedConfig) -> tuple[type[PreTrainedModel], PreTrainedConfig]:
     of = type(config)
     named = [
         model_class for model_class, _ in candidates(config) if model_class.__name__ in (config.architectures or ())
@@ -95,7 +96,7 @@ def _trained_as(config: PreTrainedConfig) -> tuple[type, PreTrainedConfig]:
         return named[0], config
     for mapping in (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING):
         if of in mapping and not config.sub_configs:
-            return mapping[of], config
+            return cast(type[PreTrainedModel], mapping[of]), config  # these have one class a family
     return next(candidates(config))
 
 
@@ -106,7 +107,9 @@ def linear_shapes(model: nn.Module) -> dict[str, tuple[int, int]]:
 
 def linear_shape(module: nn.Module) -> tuple[int, int]:
     """Return (out, in) of a linear layer; transformers' Conv1D stores its weight transposed."""
-    rows, columns = module.weight.shape
+    weight = module.weight
+    assert isinstance(weight, torch.Tensor)
+    rows, columns = weight.shape
     return (columns, rows) if isinstance(module, Conv1D) else (rows, columns)
 
 
@@ -122,7 +125,7 @@ def load_config(base: str) -> PreTrainedConfig:
         raise BaseModelError(_cannot_load(base)) from error
 
 
-def _classifier(config: PreTrainedConfig) -> type:
+def _classifier(config: PreTrainedConfig) -> type[_BaseAutoModelClass]:
     return AutoModelForImageClassification if _reads_images(config) else AutoModelForSequenceClassification
 
 

@@ -100,8 +100,8 @@ class ExpertLora:
         A_name, B_name, is_turned = self._factors[_fused_name(part)]
         A, B = _factor(self._files, A_name), _factor(self._files, B_name)
         r = len(A) // self._count
-        patterns = self._config.get("alpha_pattern") or {}
-        alpha = patterns.get(get_pattern_key(patterns, self.container), self._config.get("lora_alpha", 8))
+        patterns: dict[str, float] = self._config.get("alpha_pattern") or {}
+        alpha: float = patterns.get(get_pattern_key(list(patterns), self.container), self._config.get("lora_alpha", 8))
         scale = alpha / (math.sqrt(r) if self._config.get("use_rslora") else r)
         left, right = B[:, expert :: self._count], A[expert * r : (expert + 1) * r]
         if is_turned:

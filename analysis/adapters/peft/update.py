@@ -28,6 +28,7 @@ from analysis.models.modules import named_classes
 
 if TYPE_CHECKING:
     import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
     from torch import nn
 
     from analysis.adapters.projection import Update
@@ -82,16 +83,19 @@ class PeftAdapter:
                 raise AdapterError(f"{name} in {self.files.files[0]} is far larger than its weight {shape}.")
         if self.config["peft_type"] in ("LORA", "ADALORA"):
             self._check_factors(module, shape)
-        self._largest = tuple(map(max, self._largest, shape))
+        self._largest = (max(self._largest[0], shape[0]), max(self._largest[1], shape[1]))
 
     def update(self, module: str, weights: BaseWeights, weight: torch.Tensor | None = None) -> Update:
         """Return the update of one weight: factors for plain LoRA, else the merged weight minus the pristine one."""
         if module in self._experts:
-            _, expert, part = split_expert(module)
+            parts = split_expert(module)
+            assert parts is not None  # they are named as such
+            _, expert, part = parts
             return self._experts[module].update(expert, part)
         weight = (weights.weight(module) if weight is None else weight).float()
         self._check_copy(module, weight)
-        shape, transposed = tuple(weight.shape), weights.is_transposed(module)
+        out, in_ = weight.shape
+        transposed = weights.is_transposed(module)
         tensors = {name: self._read(name) for name in self._tensors[module]}
         for name in self._shared:  # filed under the model, or under any one of the modules
             part = name.rpartition(".")[2]
@@ -99,7 +103,7 @@ class PeftAdapter:
         with _as_sentence(module, self.files.files[0]):
             model, layer = self._build(module, weight, transposed=transposed)
             self._load(model, tensors)
-            return _update(layer, weight, self.kind, self._bound(layer, shape))
+            return _update(layer, weight, self.kind, self._bound(layer, (out, in_)))
 
     # -- details --
 
@@ -137,17 +141,18 @@ class PeftAdapter:
         if isinstance(size, int) and size > 0:
             yield f"{letter}={size}"
 
-    def _build(self, module: str, weight: torch.Tensor, *, transposed: bool) -> tuple[nn.Module, nn.Module]:
+    def _build(self, module: str, weight: torch.Tensor, *, transposed: bool) -> tuple[nn.Module, BaseTunerLayer]:
         """Return a model of this one layer with an adapter of the right shapes, and the adapted layer."""
         import torch
         from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftModel
+        from peft.tuners.tuners_utils import BaseTunerLayer
         from torch import nn
 
         from analysis.common.compat import keep_boft_from_compiling
 
         keep_boft_from_compiling()
-        shape = tuple(weight.shape)
-        fields = chosen_fields(self.config, shape, self._config_file)
+        out, in_ = weight.shape
+        fields = chosen_fields(self.config, (out, in_), self._config_file)
         if self.config["peft_type"] == "ADALORA":
             fields = _adalora_fields(fields, module)
         root = nn.Module()
@@ -157,11 +162,12 @@ class PeftAdapter:
             # What all modules share has the size of the largest; a layer of that size gives it here.
             _plant(root, "largest", _linear(torch.zeros(self._largest), transposed))
             targets.append("largest")
-        config = PEFT_TYPE_TO_CONFIG_MAPPING[self.config["peft_type"]](
-            target_modules=targets, inference_mode=True, **fields
-        )
+        fields = {"target_modules": targets, "inference_mode": True, **fields}
+        config = PEFT_TYPE_TO_CONFIG_MAPPING[self.config["peft_type"]](**fields)
         model = PeftModel(root, config, adapter_name=_ADAPTER)
-        return model, root.get_submodule(module)
+        layer = root.get_submodule(module)
+        assert isinstance(layer, BaseTunerLayer)
+        return model, layer
 
     def _load(self, model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
         from peft import set_peft_model_state_dict
@@ -170,7 +176,7 @@ class PeftAdapter:
         for name, tensor in tensors.items():
             full = name if name.startswith("base_model.") else ADAPTER_PREFIX + name
             own[full] = tensor.float() if tensor.is_floating_point() else tensor
-        result = set_peft_model_state_dict(model, own, adapter_name=_ADAPTER)
+        result: Any = set_peft_model_state_dict(model, own, adapter_name=_ADAPTER)
         unknown = [key for key in result.unexpected_keys if not set(SHARED) & set(key.split("."))]
         if unknown:
             raise AdapterError(f"PEFT knows no tensor {unknown[0]} of this kind of adapter")
@@ -182,16 +188,18 @@ class PeftAdapter:
         if missing:
             raise AdapterError(f"{missing[0].replace(f'.{_ADAPTER}', '')} is missing")
 
-    def _bound(self, layer: nn.Module, shape: tuple[int, int]) -> int:
-        rank = getattr(layer, "r", {}).get(_ADAPTER, 0) if self.kind in ("LoRA", "rsLoRA", "AdaLoRA", "VeRA") else 0
-        if self.kind in ("PiSSA", "OLoRA"):
-            rank = 2 * layer.r[_ADAPTER]  # the new factors, and the old ones taken out of the base
-        if self.kind == "LoHa":
-            rank = layer.r[_ADAPTER] ** 2
+    def _bound(self, layer: BaseTunerLayer, shape: tuple[int, int]) -> int:
+        r = getattr(layer, "r", {}).get(_ADAPTER, 0)
+        if self.kind in ("LoRA", "rsLoRA", "AdaLoRA", "VeRA"):
+            rank = r
+        elif self.kind in ("PiSSA", "OLoRA"):
+            rank = 2 * r  # the new factors, and the old ones taken out of the base
+        else:
+            rank = r**2 if self.kind == "LoHa" else 0
         return min(*shape, rank) if rank else min(shape)
 
 
-def _update(layer: nn.Module, weight: torch.Tensor, kind: str, bound: int) -> Update:
+def _update(layer: BaseTunerLayer, weight: torch.Tensor, kind: str, bound: int) -> Update:
     import torch
 
     from analysis.adapters.peft.layer_update import layer_update
