@@ -88,6 +88,9 @@ def trial(
     budgets: Annotated[str, typer.Option(help="Trainable parameters, excluding the head: 41472,331776.")] = "",
     seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
     study: Annotated[Path | None, typer.Option(help="A study file (JSON) instead of the options above.")] = None,
+    rates_from: Annotated[
+        Path | None, typer.Option(help="File of a sweep at a budget: its best rates, on the confirmation split.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Default: 100.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: 16.")] = None,
     examples: Annotated[int | None, typer.Option(help="Training examples. Default: the task's own.")] = None,
@@ -109,6 +112,10 @@ def trial(
 
     if study is not None:
         chosen = body.read_study_file(study).study
+    elif rates_from is not None:
+        from analysis.trials.confirmation import confirmation_study
+
+        chosen = confirmation_study(body.read_study_file(rates_from), whole_numbers(seeds))
     elif task is None:
         raise UserError("Name a task (--task), or a study file (--study).")
     else:

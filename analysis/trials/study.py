@@ -200,7 +200,7 @@ class Study:
                     set_apart=study.set_apart,
                     **options,
                 )
-                for rate, head_rate in study._rates(method):
+                for rate, head_rate in study.rates(method):
                     spec = replace(unrated, head_learning_rate=head_rate).at_rate(rate).resolved()
                     label = size_label(method, spec.size, spec.budget)
                     if len(study.learning_rates[method]) > 1:
@@ -213,7 +213,7 @@ class Study:
         seeds = [[replace(trial, spec=replace(trial.spec, seed=seed)) for trial in trials] for seed in study.seeds]
         return [trial for of_seed in seeds for trial in of_seed], left_out
 
-    def _rates(self, method: str) -> Iterator[tuple[float, float | None]]:
+    def rates(self, method: str) -> Iterator[tuple[float, float | None]]:
         """Yield (rate, head rate) of each trial of a resolved study at one size; None takes the method's own."""
         return product(self.learning_rates[method], self.head_learning_rates.get(method, (None,)))
 

@@ -1,0 +1,135 @@
+"""Studies of small budgets that were planned in advance: rates from a sweep, judged once on the confirmation split.
+
+A plan has two files: a sweep, judged on the validation split, and the study that runs at the best rates of each
+method. The rule, the comparisons and their level stand here, so that they can be committed before the study runs; the
+plan in words is in docs/budget-study.md. Light: no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+
+from analysis.common.errors import UserError
+from analysis.training.tasks import get_task
+from analysis.trials.files import DIRECTORY, StudyFile, read_study
+from analysis.trials.results import Answers
+from analysis.trials.study import Study
+
+BOUNDS = ("head_only", "full")
+PAPER_PATTERNS = ("plain", "banded", "random", "top_k")
+LEVEL = 0.01
+# Each against the other at the same budget: the claim, then whether patterns differ from chance at all.
+CLAIM = tuple(("chosen", pattern) for pattern in PAPER_PATTERNS)
+SECOND = tuple((pattern, "random") for pattern in ("plain", "banded", "top_k", "block"))
+
+
+def confirmation_study(sweep: StudyFile, seeds: Sequence[int]) -> Study:
+    """Return the study that runs each method of a sweep at its best rates, beside head only and full fine-tuning.
+
+    The best rates have the highest accuracy on the validation split, mean over the sweep's seeds; the first that were
+    tried if several do. They are written for the method's smallest size, as a study takes them.
+
+    Args:
+        sweep: Judged on the validation split, at one budget, with the confirmation split set apart.
+        seeds: Of the study.
+
+    Raises:
+        UserError: If it is not such a sweep, or is not complete.
+    """
+    study = sweep.study
+    if study.final_split != "validation" or not study.set_apart or len(study.budgets) != 1:
+        raise UserError(
+            "Rates are taken from a sweep at one budget, judged on the validation split with the confirmation split "
+            "set apart: svft sweep --budgets K --set-apart --output FILE."
+        )
+    if len(sweep.results) != len(study.plan()[0]):
+        raise UserError("This sweep is not complete: let it run to its end before rates are taken from it.")
+    rates: dict[str, tuple[float, ...]] = {}
+    head_rates: dict[str, tuple[float, ...]] = {}
+    methods = list(dict.fromkeys(sweep.results["method"]))  # without those that have no such size
+    for method in methods:
+        rate, head_rate = _best_rates(sweep, method)
+        rates[method] = (rate,)
+        if head_rate is not None:
+            head_rates[method] = (head_rate,)
+    return Study(
+        study.task,
+        tuple(dict.fromkeys((BOUNDS[0], *methods, BOUNDS[1]))),
+        budgets=study.budgets,
+        seeds=tuple(seeds),
+        learning_rates=rates,
+        head_learning_rates=head_rates,
+        base=study.base,
+        target_modules=study.target_modules,
+        steps=study.steps,
+        batch_size=study.batch_size,
+        examples=study.examples,
+        evaluate_every=study.evaluate_every,
+        final_split="confirmation",
+        threads=study.threads,
+        set_apart=True,
+    )
+
+
+def _best_rates(sweep: StudyFile, method: str) -> tuple[float, float | None]:
+    """Return the rate and the head's rate, None if the sweep tried no others than the method's own."""
+    study = sweep.study
+    accuracy = sweep.results[sweep.results["method"] == method].groupby("label", sort=False)["accuracy"].mean()
+    of_method = [trial for trial in replace(study, seeds=study.seeds[:1]).plan()[0] if trial.spec.method == method]
+    tried = list(study.rates(method))  # in the plan's order: one size, all rates
+    best = int(np.argmax([accuracy[trial.label] for trial in of_method]))
+    return tried[best]
+
+
+def comparisons(files: Iterable[StudyFile], pairs: Sequence[tuple[str, str]] = CLAIM) -> pd.DataFrame:
+    """Return each pair of methods in each study, paired by seed and example, with one correction over all of them.
+
+    Args:
+        files: Studies of one budget each.
+        pairs: (method, against) of each comparison.
+
+    Returns:
+        Rows ``task``, ``budget``, ``label``, ``reference``, ``seeds``, ``points`` (how much more accurate), ``low``,
+        ``high`` (95% interval over seeds and examples), ``p`` (two-sided, normal) and ``holm`` (Holm 1979, over all
+        rows): the difference is clear if ``holm`` is below `LEVEL`.
+    """
+    columns = ["task", "budget", "label", "reference", "seeds", "points", "low", "high", "p"]
+    rows = []
+    for file in files:
+        study, results = file.study, file.results
+        answers = Answers(results, getattr(get_task(study.task).load(), study.final_split).labels)
+        labels = results.drop_duplicates("method").set_index("method")["label"]
+        for method, other in pairs:
+            if method in labels and other in labels and (found := answers.difference(labels[method], labels[other])):
+                p = 2 * NormalDist().cdf(-abs(found.value) / found.error) if found.error else float(found.value == 0)
+                interval = (found.value, found.low, found.high)
+                rows.append((study.task, study.budgets[0], labels[method], labels[other], found.seeds, *interval, p))
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(holm=holm(table["p"].to_numpy(float)))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p values adjusted for their number (Holm 1979, "A simple sequentially rejective multiple test").
+
+    Args:
+        p: (n,).
+
+    Returns:
+        (n,), at most 1: the i-th smallest times n − i + 1, made monotone.
+    """
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted
+
+
+def budget_studies() -> list[StudyFile]:
+    """Return the studies of small budgets that come with this project, by task and ascending budget."""
+    paths = (DIRECTORY / "budgets").glob("*.json")
+    files = [read_study(path.read_bytes()) for path in paths if not path.name.startswith("sweep-")]
+    return sorted(files, key=lambda file: (file.study.task, file.study.budgets))
