@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -183,6 +184,7 @@ class Adapter:
     alone; `analysis.adapters.projected_adapter.ProjectedAdapter` is any other kind.
 
     Attributes:
+        projected: Whether its matrices are projections of another kind of update into the singular basis.
         path: Its directory.
         config: adapter_config.json; of a whole checkpoint config.json.
         base: Hub id or path of the base model, or None if the config names none.
@@ -198,6 +200,8 @@ class Adapter:
         left_out: What it trains beside its matrices and its head, and why that is not shown.
     """
 
+    projected: ClassVar[bool] = False
+
     path: Path
     config: dict
     base: str | None
@@ -209,11 +213,6 @@ class Adapter:
     files: TensorFiles | None = None
     revision: str | None = None
     left_out: tuple[LeftOut, ...] = ()
-
-    @property
-    def projected(self) -> bool:
-        """Whether its matrices are projections of another kind of update into the singular basis."""
-        return False
 
     @cached_property
     def names(self) -> list[str]:

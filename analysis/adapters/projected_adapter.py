@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
@@ -63,10 +63,7 @@ class ProjectedAdapter(Adapter):
     source: UpdateSource
     weights: BaseWeights
 
-    @property
-    def projected(self) -> bool:
-        """True: its matrices are projections."""
-        return True
+    projected: ClassVar[bool] = True
 
     def matrix(self, name: str) -> AdaptedMatrix:
         """Compute one adapted matrix; seconds for a large one whose decomposition is not cached yet.

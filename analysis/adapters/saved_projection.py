@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -31,10 +32,7 @@ _EPS = 2.0**-10  # of float16
 class SavedProjection(Adapter):
     """An adapter whose projected matrices are read from a file."""
 
-    @property
-    def projected(self) -> bool:
-        """True: its matrices are projections."""
-        return True
+    projected: ClassVar[bool] = True
 
     def matrix(self, name: str) -> AdaptedMatrix:
         """Read one adapted matrix, and nothing else of the file.

@@ -11,11 +11,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from analysis.common.errors import AdapterError
-from analysis.conversion import Steps, collect
+from analysis.conversion import Steps
 from analysis.conversion.authors_layer import MARK, AuthorsLayer, layer_names, read_layer
 from analysis.conversion.base_model import BaseModel, load_base_model, weight_matrix
 from analysis.conversion.checkpoint import Checkpoint, open_checkpoint
@@ -34,15 +33,16 @@ def is_authors_checkpoint(path: str | Path) -> bool:
         return False
 
 
-def convert_authors_checkpoint(path: str | Path, base: str, output: str | Path) -> pd.DataFrame:
-    """Convert a checkpoint of the authors' code to the directory `output`, and return one row per layer.
+def authors_steps(path: str | Path, base: str, output: str | Path) -> Steps:
+    """Convert a checkpoint of the authors' code to the directory `output`.
 
     Args:
         path: File or directory of the checkpoint.
         base: Id or path of the base model.
         output: Where to write an SVFT adapter or, if that is impossible (see this module), the whole model.
 
-    Columns:
+    Yields:
+        The number of layers, then for each a row:
         name: Module.
         out, in, n: Of its weight, n = min(out, in).
         kept: Number of singular directions that the layer keeps.
@@ -56,11 +56,6 @@ def convert_authors_checkpoint(path: str | Path, base: str, output: str | Path) 
         AdapterError: If the checkpoint is damaged, or belongs to another base.
         BaseModelError: If the base cannot be loaded.
     """
-    return collect(authors_steps(path, base, output))
-
-
-def authors_steps(path: str | Path, base: str, output: str | Path) -> Steps:
-    """Convert as `convert_authors_checkpoint` does, step by step: the number of layers, then a row for each."""
     output = Path(output)
     checkpoint = open_checkpoint(path)
     keys = layer_names(checkpoint)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
+from analysis.common.errors import UserError
 
 
 def _count(share: float, of: int) -> int:
@@ -25,7 +26,7 @@ def _count(share: float, of: int) -> int:
 
 def _check(met: bool, sentence: str) -> None:
     if not met:
-        raise ValueError(sentence)
+        raise UserError(sentence)
 
 
 def shuffled(matrix: AdaptedMatrix, seed: int = 0) -> np.ndarray:
@@ -124,7 +125,7 @@ class Edit:
         """Return the matrix with its values changed.
 
         Raises:
-            ValueError: If the options do not fit the operation.
+            UserError: If the options do not fit the operation.
         """
         if self.names is not None and matrix.name not in self.names:
             return matrix

@@ -13,7 +13,6 @@ from analysis.common.errors import ArchitectureError
 from analysis.common.settings import may_open
 from analysis.models.expert_counts import Stack, active_parameters, expert_kinds, fused_experts
 from analysis.models.naming import places
-from analysis.models.packages import DEFAULT_BASE
 
 Shape = tuple[int, int]
 
@@ -132,11 +131,6 @@ def read_architecture(text: str, name: str = "Your model") -> Architecture:
             'A model\'s config.json is expected: a JSON object with "model_type", such as "llama".'
         )
     return _build(str(values.get("_name_or_path") or name).rsplit("/", 1)[-1], json.dumps(values))
-
-
-def default_architecture() -> Architecture:
-    """Return the architecture of the base model that comes with this project."""
-    return open_architecture(DEFAULT_BASE)
 
 
 def _check_sizes(values: Mapping[str, Any]) -> None:

@@ -35,16 +35,7 @@ def memory_steps(
 def considered_steps(
     name: str, config: str, kinds: Sequence[str], budget: int, batch: int, length: int
 ) -> Iterator[Any]:
-    """Yield the number of rows, then the rows of `recommend.considered`.
-
-    Args:
-        name: What the model is called.
-        config: Its configuration as JSON.
-        kinds: The kinds of weights to adapt.
-        budget: Trainable parameters.
-        batch: Examples per step.
-        length: Tokens per example.
-    """
+    """Yield the number of rows, then the rows of `recommend.considered`; the arguments are those of `memory_steps`."""
     from analysis.models.architecture import read_architecture
     from analysis.planning.recommend import considered, considered_tables
 

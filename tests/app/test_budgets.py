@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from analysis.models.architecture import default_architecture
+from analysis.models.architecture import open_architecture
+from analysis.models.packages import DEFAULT_BASE
 from analysis.planning.memory_steps import memory_steps
 from app.views.budgets import advice, memory
 from svft.patterns import PATTERNS, register_pattern
@@ -21,7 +22,7 @@ OWN = "A configuration of your own"
 @pytest.fixture
 def budgets(race):
     """Open the tab. What is imported to build a model is there before the page's time runs."""
-    default_architecture()
+    open_architecture(DEFAULT_BASE)
     return lambda: race(tab="Budgets")
 
 

@@ -99,11 +99,6 @@ def text(name: str, label: str, default: str) -> str:
     )
 
 
-def set_value(name: str, value: Any) -> None:
-    """Move a control, from a callback."""
-    st.session_state[_key(name)] = value
-
-
 def _key(name: str) -> str:
     return f"learn-{name}"
 

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 import svft  # noqa: F401
 from analysis.adapters.opening import open_adapter
 from analysis.common.errors import AdapterError, UserError
-from analysis.conversion.authors import convert_authors_checkpoint, is_authors_checkpoint
+from analysis.conversion import collect
+from analysis.conversion.authors import authors_steps, is_authors_checkpoint
 from tests.analysis.conversion.conftest import AUTO, assert_same_logits
 from tests.analysis.conversion.layer_state import CASES, RANK, adapt, write_state
 from tests.svft.tiny import ARCHITECTURES, logits, make_inputs, make_model, svft_layers
@@ -40,7 +41,7 @@ def test_every_pattern_converts_to_equal_logits(architecture, pattern, truncated
     path = write_state(authors, tmp_path / "checkpoint" / "model.safetensors")
     assert is_authors_checkpoint(path)
     assert is_authors_checkpoint(path.parent)
-    table = convert_authors_checkpoint(path, bases[architecture], tmp_path / "converted")
+    table = collect(authors_steps(path, bases[architecture], tmp_path / "converted"))
     assert_same_logits(architecture, authors, load(architecture, bases[architecture], tmp_path / "converted"))
     assert set(table["basis"]) == {"not orthonormal" if filled else "truncated" if truncated else "whole"}
     assert (table["kept"] == (RANK if truncated else table["n"])).all()
@@ -56,7 +57,7 @@ def test_every_pattern_converts_to_equal_logits(architecture, pattern, truncated
 def test_the_update_is_that_of_the_formula(bases, tmp_path):
     authors = adapt(make_model(), "random", truncated=True)
     write_state(authors, tmp_path / "model.safetensors")
-    convert_authors_checkpoint(tmp_path, bases["bert"], tmp_path / "converted")
+    collect(authors_steps(tmp_path, bases["bert"], tmp_path / "converted"))
     adapter, base = open_adapter(tmp_path / "converted"), make_model()
     model = load("bert", bases["bert"], tmp_path / "converted")
     for name, layer in svft_layers(model.get_base_model()).items():
@@ -79,7 +80,7 @@ def test_a_pickle_with_a_wrapper_and_a_trained_head(bases, tmp_path):
     state = {f"module.{name}": tensor for name, tensor in authors.state_dict().items()}
     torch.save({"model": state, "optimizer": {"step": 3}}, tmp_path / "pytorch_model.bin")
     assert is_authors_checkpoint(tmp_path)
-    convert_authors_checkpoint(tmp_path, bases["bert"], tmp_path / "converted")
+    collect(authors_steps(tmp_path, bases["bert"], tmp_path / "converted"))
     assert_same_logits("bert", authors, load("bert", bases["bert"], tmp_path / "converted"))
     assert set(open_adapter(tmp_path / "converted").head) == {
         "base_model.model.classifier.weight", "base_model.model.classifier.bias",
@@ -94,7 +95,7 @@ def test_shards(bases, tmp_path):
         save_file(part, tmp_path / file)
     index = {name: file for file, part in halves.items() for name in part}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
-    convert_authors_checkpoint(tmp_path, bases["llama"], tmp_path / "converted")
+    collect(authors_steps(tmp_path, bases["llama"], tmp_path / "converted"))
     assert_same_logits("llama", authors, load("llama", bases["llama"], tmp_path / "converted"))
 
 
@@ -103,7 +104,7 @@ def test_a_trained_bias_goes_with_the_whole_model(bases, tmp_path):
     with torch.no_grad():
         authors.bert.encoder.layer[0].intermediate.dense.bias += 1
     write_state(authors, tmp_path / "model.safetensors")
-    convert_authors_checkpoint(tmp_path, bases["bert"], tmp_path / "converted")
+    collect(authors_steps(tmp_path, bases["bert"], tmp_path / "converted"))
     assert not (tmp_path / "converted" / "adapter_config.json").exists()
     assert_same_logits("bert", authors, load("bert", bases["bert"], tmp_path / "converted"))
 
@@ -112,14 +113,14 @@ def test_a_trained_bias_goes_with_the_whole_model(bases, tmp_path):
 def test_another_base_is_refused_by_name(truncated, bases, tmp_path):
     write_state(adapt(make_model(seed=1), "plain", truncated), tmp_path / "model.safetensors")
     with pytest.raises(AdapterError, match="was trained on another weight"):
-        convert_authors_checkpoint(tmp_path, bases["bert"], tmp_path / "converted")
+        collect(authors_steps(tmp_path, bases["bert"], tmp_path / "converted"))
     assert not (tmp_path / "converted").exists()
 
 
 def test_another_architecture_is_refused(bases, tmp_path):
     write_state(adapt(make_model("llama"), "plain"), tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="another architecture"):
-        convert_authors_checkpoint(tmp_path, bases["gpt2"], tmp_path / "converted")
+        collect(authors_steps(tmp_path, bases["gpt2"], tmp_path / "converted"))
 
 
 def test_half_precision_is_represented_as_what_it_is(bases, tmp_path):
@@ -132,7 +133,7 @@ def test_half_precision_is_represented_as_what_it_is(bases, tmp_path):
         if hasattr(module, "svft_layer"):
             module.svft_layer.u.data = module.svft_layer.u.data.bfloat16().float()
     save_file(state, tmp_path / "model.safetensors")
-    table = convert_authors_checkpoint(tmp_path, bases["bert"], tmp_path / "converted")
+    table = collect(authors_steps(tmp_path, bases["bert"], tmp_path / "converted"))
     assert set(table["basis"]) == {"not orthonormal"}
     assert_same_logits("bert", authors, load("bert", bases["bert"], tmp_path / "converted"))
 
@@ -176,5 +177,5 @@ def test_damage_is_a_sentence(part, value, sentence, bases, tmp_path):
         state[STEM + part] = value
     save_file(state, path)
     with pytest.raises(AdapterError, match=sentence):
-        convert_authors_checkpoint(tmp_path, bases["bert"], tmp_path / "converted")
+        collect(authors_steps(tmp_path, bases["bert"], tmp_path / "converted"))
     assert not (tmp_path / "converted").exists()

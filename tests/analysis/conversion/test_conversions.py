@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from analysis.adapters.opening import open_adapter
 from analysis.common.errors import AdapterError, UserError
 from analysis.conversion import collect
-from analysis.conversion.authors import convert_authors_checkpoint, is_authors_checkpoint
+from analysis.conversion.authors import authors_steps, is_authors_checkpoint
 from analysis.conversion.source import load_source
 from analysis.conversion.to_authors import authors_state_steps
 from analysis.conversion.to_lora import lora_steps
@@ -205,7 +205,7 @@ def test_a_wider_pattern_loses_nothing(pattern, trained, bases, tmp_path):
 def test_an_embedded_basis_is_left_for_the_base_own(bases, tmp_path):
     authors = adapt(make_model(), "random")  # its basis has other signs
     write_state(authors, tmp_path / "checkpoint" / "model.safetensors")
-    convert_authors_checkpoint(tmp_path / "checkpoint", bases["bert"], tmp_path / "svft")
+    collect(authors_steps(tmp_path / "checkpoint", bases["bert"], tmp_path / "svft"))
     table = collect(svft_steps(tmp_path / "svft", tmp_path / "full", "banded", off_diag=15))
     assert table["lost_share"].max() <= 1e-6
     assert_same_logits("bert", authors, load("bert", bases["bert"], tmp_path / "full"))
@@ -260,7 +260,7 @@ def test_there_and_back_again(trained, bases, tmp_path):
     model, directory = trained("bert", "banded")
     collect(authors_state_steps(directory, tmp_path / "authors"))
     assert is_authors_checkpoint(tmp_path / "authors")
-    convert_authors_checkpoint(tmp_path / "authors", bases["bert"], tmp_path / "back")
+    collect(authors_steps(tmp_path / "authors", bases["bert"], tmp_path / "back"))
     before, after = open_adapter(directory), open_adapter(tmp_path / "back")
     assert after.method == before.method == "SVFT banded d=2"
     for name in before.names:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.adapters.opening import open_adapter
+from analysis.common.errors import UserError
 from analysis.measures.edits import OPERATIONS, Edit, cards, layers, most_changed_layer
 from tests.analysis.synthetic import band, make_matrix, write_adapter
 
@@ -141,7 +142,7 @@ def test_an_edit_survives_its_json(operation, names):
     ],
 )
 def test_what_makes_no_edit_gets_a_sentence(operation, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         Edit(operation, options).apply(make_matrix())
 
 

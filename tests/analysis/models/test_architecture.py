@@ -11,7 +11,6 @@ from analysis.measures.overview import base_parameters
 from analysis.models.architecture import (
     MOST_BYTES,
     PRESETS,
-    default_architecture,
     open_architecture,
     read_architecture,
 )
@@ -50,7 +49,7 @@ def test_every_preset_can_be_built_and_has_kinds_for_people(preset):
 
 
 def test_the_default_base_is_what_its_files_say():
-    model = default_architecture()
+    model = open_architecture(DEFAULT_BASE)
     assert model.parameters == base_parameters(DEFAULT_BASE)
     assert len(model.shapes) == 36
 
@@ -111,4 +110,4 @@ def test_a_model_that_is_nowhere_is_refused_with_a_sentence():
 
 def test_kinds_that_a_model_lacks_are_named():
     with pytest.raises(ArchitectureError, match="no weights 'MLP gate'; it has query, key"):
-        default_architecture().of_kinds(["MLP gate"])
+        open_architecture(DEFAULT_BASE).of_kinds(["MLP gate"])

@@ -14,11 +14,11 @@ from scipy.sparse.csgraph import structural_rank
 
 from analysis.models.architecture import (
     Architecture,
-    default_architecture,
     open_architecture,
     read_architecture,
 )
 from analysis.models.loading import build_from_config, linear_shapes
+from analysis.models.packages import DEFAULT_BASE
 from analysis.planning.budgets import (
     budget_table,
     drawn_rank_share,
@@ -158,7 +158,7 @@ def test_ranks_that_follow_from_the_method(method, entries, size, rank):
 
 
 def test_the_table_has_each_method_nearest_to_the_budget_and_says_why_one_is_missing():
-    model = default_architecture()
+    model = open_architecture(DEFAULT_BASE)
     shapes = list(model.shapes.values())
     budget = count_parameters("lora", shapes, 8)
     table = budget_table(model, None, budget).set_index("method")
@@ -173,13 +173,13 @@ def test_the_table_has_each_method_nearest_to_the_budget_and_says_why_one_is_mis
 
 
 def test_only_the_chosen_kinds_are_counted():
-    table = budget_table(default_architecture(), ["query", "value"], 10_000).set_index("method")
+    table = budget_table(open_architecture(DEFAULT_BASE), ["query", "value"], 10_000).set_index("method")
     assert table.at["plain", "count"] == 2 * 6 * 384
     assert "key" not in table
 
 
 def test_curves_rise_with_the_size():
-    curves = size_curves(default_architecture(), None)
+    curves = size_curves(open_architecture(DEFAULT_BASE), None)
     assert set(curves["method"]) == set(planned_methods()) - {"boft"}
     for _, curve in curves.groupby("method"):
         assert curve["count"].is_monotonic_increasing

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from analysis.common.errors import ArchitectureError
-from analysis.models.architecture import config_from_values, default_architecture, open_architecture, read_architecture
+from analysis.models.architecture import config_from_values, open_architecture, read_architecture
 from analysis.models.loading import DEFAULT_BASE, block_linears, build_from_config, load_base
 from analysis.planning.benchmark import contestant
 from analysis.planning.budgets import budget_table
@@ -26,7 +26,7 @@ SHAPES = ((2, 24), (4, 64))
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "custom"])
 @pytest.mark.slow
 def test_the_estimate_is_what_is_measured_on_the_default_base(method):
-    architecture = default_architecture()
+    architecture = open_architecture(DEFAULT_BASE)
     base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
     model = METHODS[method].build(
         base,
