@@ -141,6 +141,7 @@ def too_short(path):
     change_coefficients(path, lambda values: values[:-1].copy())
 
 
+@pytest.mark.filterwarnings("ignore:The adapter's file does not fit")
 @pytest.mark.parametrize("page", ["start", "explore"])
 @pytest.mark.parametrize(
     "damage", [no_config, no_weights, truncated, not_json, other_method, nan, infinite, too_short]

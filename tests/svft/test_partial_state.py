@@ -68,6 +68,7 @@ def mean_of_what_is_trained(states):
     return {key: torch.stack([s[key] for s in states]).mean(0) for key in keys}
 
 
+@pytest.mark.filterwarnings("ignore:The checkpoint has neither fingerprint nor signature")
 @every_pattern
 @pytest.mark.parametrize("average", [mean_as_floats, weighted_in_steps, mean_in_their_types, mean_of_what_is_trained])
 def test_averaged_adapters_load(tmp_path, pattern, average):
@@ -127,6 +128,7 @@ def test_integers_that_a_type_cannot_hold_are_a_sentence(dtype):
 # -- missing tensors
 
 
+@pytest.mark.filterwarnings("ignore:The checkpoint has neither fingerprint nor signature")
 @every_pattern
 @pytest.mark.parametrize(
     "missing", ["coefficients", "sigma", "shape", "fingerprint", "signature", "indices", "fingerprint signature"]
@@ -160,6 +162,7 @@ def test_one_mark_is_enough_to_tell_another_base(left):
 # -- other shapes
 
 
+@pytest.mark.filterwarnings("ignore:The adapter's file does not fit")
 @every_pattern
 @pytest.mark.parametrize("embed_basis", [False, True])
 @pytest.mark.parametrize("size", [10, 18], ids=["other n", "n of the second the same"])

@@ -84,11 +84,11 @@ def test_what_changed_outside_the_matrices_is_a_share_of_all(tmp_path):
     for (name, before), after in zip(base.named_parameters(), tuned.parameters(), strict=True):
         part = "matrices" if name in inside else "embeddings" if "embeddings" in name and before.ndim == 2 else "other"
         part = "norms and biases" if before.ndim == 1 and part == "other" else part
-        energies[part] += float((after - before).double().square().sum())
+        energies[part] += (after - before).detach().double().square().sum().item()
     # Norms within the embeddings are counted with the embeddings: they belong to them.
     norms = [n for n in dict(base.named_parameters()) if "embeddings.LayerNorm" in n]
     moved = sum(
-        float((dict(tuned.named_parameters())[n] - dict(base.named_parameters())[n]).double().square().sum())
+        (dict(tuned.named_parameters())[n] - dict(base.named_parameters())[n]).detach().double().square().sum().item()
         for n in norms
     )
     energies["embeddings"] += moved
