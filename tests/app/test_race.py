@@ -30,10 +30,11 @@ def test_the_plan_is_filled_in_and_ready_to_start(race):
     assert not test.exception
     assert not test.error
     assert methods(test) == list(form.MAIN)
-    assert test.select_slider(key="plan-budget").value == 41_472
-    for says in ("13,824", "d=1 · 41,400", "r=1 · 41,472", "22,713,216"):
+    assert test.select_slider(key="plan-budget").value == 1_382  # 0.006% of the model
+    assert test.select_slider(key="plan-budget").options[0] == "36"  # one entry per matrix
+    for says in ("1,382 to 13,824", "1,332 to 41,400", "r=1 · 41,472", "22,713,216"):
         assert says in lanes(test)
-    assert "6 trials" in captions(test)
+    assert "11 trials" in captions(test)
     assert not test.button(key="start").disabled
 
 
@@ -57,11 +58,11 @@ def test_neither_the_page_nor_the_engine_needs_torch():
 
 def test_a_method_that_has_no_size_near_the_budget_says_why_and_the_others_go_on(race):
     test = race()
-    between = next(stop for stop in test.session_state["plan"].budgets if stop == 41_472) * 2**0.5
-    test.select_slider(key="plan-budget").set_value(round(between)).run()
+    test.multiselect(key="plan-more-budgets").set_value([])
+    test.select_slider(key="plan-budget").set_value(round(41_472 * 2**0.5)).run()
     assert "LoRA&#x27;s nearest sizes have 41,472 (r = 1) and 82,944 (r = 2) parameters" in lanes(test)
     assert "58,650" in lanes(test)
-    assert "4 trials" in captions(test)
+    assert "5 trials" in captions(test)
     assert not test.button(key="start").disabled
 
 
@@ -97,7 +98,7 @@ def test_settings_reach_the_study(race):
     start(test)
     study = the_study().study
     assert study.seeds == (0, 1, 2)
-    assert study.budgets == (41_472, 82_944)
+    assert study.budgets == (1_382, 82_944)
     assert (study.steps, study.batch_size, study.examples) == (20, 8, 32)
     assert len(study.target_modules) == 12
     assert all(name.endswith(("query", "value")) for name in study.target_modules)
@@ -213,7 +214,7 @@ def test_a_study_starts_with_its_bet_and_belongs_to_the_visitor(race):
     test.button_group(key="bet-margin").set_value("over 3 points").run()
     start(test)
     record = the_study()
-    assert record.bet == {"winner": "SVFT banded d=1", "margin": "over 3 points"}
+    assert record.bet == {"winner": "SVFT banded, 1,332 entries", "margin": "over 3 points"}
     assert record.owner == test.session_state["visitor"]
     assert test.query_params["study"] == record.id
     assert get_task("bbc_headlines").title in test.title[0].value
@@ -258,10 +259,10 @@ def test_a_server_that_trains_nothing_says_so_and_starts_nothing(race, monkeypat
 
 
 def test_the_steps_of_a_study_can_be_limited(race, monkeypatch):
-    monkeypatch.setenv("SVFT_MAX_STUDY_STEPS", "500")
+    monkeypatch.setenv("SVFT_MAX_STUDY_STEPS", "1000")
     test = race()
     assert test.button(key="start").disabled
-    assert "500 training steps in total, not 600" in test.error[0].value
+    assert "1,000 training steps in total, not 1,100" in test.error[0].value
     test.checkbox(key="plan-use-full").set_value(False).run()
     assert not test.button(key="start").disabled
     assert not test.error

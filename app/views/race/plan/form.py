@@ -20,7 +20,7 @@ from analysis.training.tasks import TASKS, get_task
 from analysis.trials.study import Study
 from app import trials
 
-MAIN = ("head_only", "plain", "banded", "random", "lora", "full")
+MAIN = ("head_only", "plain", "banded", "random", "chosen", "lora", "full")
 OWN = "own data"  # among the tasks, before a file was chosen
 SWEEP = (0.3, 1.0, 3.0)  # times a method's own learning rate
 
@@ -33,13 +33,15 @@ def more() -> tuple[str, ...]:
 def default_study(task: str) -> Study:
     """Return the study that a visitor finds filled in.
 
-    Its budget is that of LoRA's smallest size, at which the patterns of SVFT have sizes too.
+    Its budgets are a tenth of plain's diagonal, where patterns differ (0.006% of the default text model, the paper's
+    smallest budget), and that of LoRA's smallest size.
 
     Raises:
         TaskError: If the task is not here.
     """
     shapes = list(block_shapes(get_task(task).base).values())
-    return Study(task, MAIN, budgets=(count_parameters("lora", shapes, size=1),)).resolved()
+    small = count_parameters("plain", shapes) // 10
+    return Study(task, MAIN, budgets=(small, count_parameters("lora", shapes, size=1))).resolved()
 
 
 def begin() -> None:
@@ -153,7 +155,7 @@ def kinds(base: str) -> dict[str, list[str]]:
 
 
 def budget_stops(study: Study) -> list[int]:
-    """Return the budgets that can be chosen, evenly spaced on a log scale, four to each doubling.
+    """Return the budgets that can be chosen: the smallest, then evenly spaced on a log scale, four to each doubling.
 
     Among them are LoRA's at the ranks 1, 2, 4, 8, …
     """
@@ -161,7 +163,7 @@ def budget_stops(study: Study) -> list[int]:
     lowest, highest = budget_range(METHODS, shapes)
     one = count_parameters("lora", shapes, size=1)
     stops = {round(one * 2 ** (quarter / 4)) for quarter in range(-80, 81)}
-    return sorted({stop for stop in stops if lowest <= stop <= highest}.union(study.budgets))
+    return sorted({stop for stop in stops if lowest <= stop <= highest}.union(study.budgets, [lowest]))
 
 
 def _learning_rates(start: Study, methods: tuple[str, ...], sweeps: list[str]) -> dict[str, tuple[float, ...]]:
