@@ -181,6 +181,28 @@ def sweep(
 
 
 @app.command()
+def choose(
+    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
+    budget: Annotated[int, typer.Option(help="Entries of M in the whole adapter.")],
+    base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
+    target_modules: Annotated[
+        list[str] | None, typer.Option(help="Linear layers to adapt, repeatable. Default: all in the blocks.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the training examples and the head.")] = 0,
+    examples: Annotated[int | None, typer.Option(help="Training examples. Default: the task's own.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the entries, as SvftConfig takes them.")] = None,
+    wide: Wide = False,
+) -> None:
+    """Choose the entries of M from data, before training: those that the loss asks for first."""
+    from analysis.cli.choose import choose_to
+    from analysis.training.specification import TrainingSpec
+
+    targets = tuple(target_modules) if target_modules else None
+    spec = TrainingSpec(task, "chosen", budget=budget, base=base, target_modules=targets, seed=seed, examples=examples)
+    choose_to(spec, output, wide)
+
+
+@app.command()
 def results(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Study files (JSON). Default: those that ship with this project.")

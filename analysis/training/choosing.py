@@ -11,13 +11,35 @@ from torch import nn
 
 import svft
 from analysis.models.heads import is_head
-from analysis.models.loading import Encoder, linear_shape
+from analysis.models.loading import Encoder, block_linears, linear_shape, load_base, load_encoder
+from analysis.models.modules import choose_targets
 from analysis.training.methods import METHODS
-from analysis.training.specification import TrainingSpec
-from analysis.training.tasks import Examples
+from analysis.training.specification import TrainingSpec, choose_examples
+from analysis.training.tasks import Examples, get_task
 from svft.patterns import pattern_size
 
 HEAD_STEPS = 30  # of the head alone: the gradient through a random head says nothing about the task
+
+
+def choose_for(spec: TrainingSpec) -> svft.ChosenPattern:
+    """Choose the entries that a run of the method chosen trains, without training it.
+
+    Args:
+        spec: Of the method chosen.
+
+    Returns:
+        The same choice as `analysis.training.session.TrainingSession` makes.
+
+    Raises:
+        UserError: If it cannot be trained as specified.
+    """
+    spec = spec.resolved()
+    assert spec.base is not None  # written out in a resolved specification
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        base = load_base(spec.base, get_task(spec.task).labels)
+        targets = choose_targets(block_linears(base), spec.target_modules)
+        return choose_entries(base, spec, targets, choose_examples(spec), load_encoder(spec.base))
 
 
 def choose_entries(

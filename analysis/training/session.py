@@ -24,8 +24,8 @@ from analysis.models.loading import Encoder, block_linears, load_base, load_enco
 from analysis.models.modules import choose_targets
 from analysis.training.choosing import choose_entries
 from analysis.training.methods import METHODS, count_budget
-from analysis.training.specification import SCHEDULES, TrainingSpec, train_split
-from analysis.training.tasks import Examples, get_task
+from analysis.training.specification import SCHEDULES, TrainingSpec, choose_examples
+from analysis.training.tasks import get_task
 
 WARMUP_RATIO = 0.1
 WEIGHT_DECAY = 0.01
@@ -227,16 +227,6 @@ def train(
         if on_step:
             on_step(step)
     return session.finish()
-
-
-def choose_examples(spec: TrainingSpec) -> Examples:
-    """Return the training examples of a resolved specification: a draw from its train split by its seed.
-
-    With equal seeds a smaller number is a part of a larger one, and all methods see the same examples.
-    """
-    train = train_split(spec)
-    chosen = np.random.default_rng(spec.seed).permutation(len(train))[: spec.examples]
-    return Examples([train.inputs[i] for i in chosen], train.labels[chosen])
 
 
 def _batches(spec: TrainingSpec, examples: int, start: int) -> Iterator[np.ndarray]:

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 
+import numpy as np
+
 from analysis.common.errors import UserError
 from analysis.models.shapes import block_shapes
 from analysis.training.methods import METHODS, Options
@@ -185,6 +187,16 @@ def train_split(spec: TrainingSpec) -> Examples:
     """
     splits = get_task(spec.task).load()
     return splits.set_apart if spec.set_apart else splits.train
+
+
+def choose_examples(spec: TrainingSpec) -> Examples:
+    """Return the training examples of a resolved specification: a draw from its train split by its seed.
+
+    With equal seeds a smaller number is a part of a larger one, and all methods see the same examples.
+    """
+    train = train_split(spec)
+    chosen = np.random.default_rng(spec.seed).permutation(len(train))[: spec.examples]
+    return Examples([train.inputs[i] for i in chosen], train.labels[chosen])
 
 
 def own_learning_rate(method: str, task: Task) -> float:

@@ -1,19 +1,37 @@
+import json
 import re
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import svft
 from analysis.adapters import shipped
 from analysis.cli import app, compare, ship
 from analysis.common.errors import UserError
 from analysis.training.evaluation import read_evaluation
+from analysis.training.session import TrainingSession
+from analysis.training.specification import TrainingSpec
 
 TRAIN = ["train", "--task", "bbc_headlines", "--steps", "2", "--batch-size", "4", "--examples", "8"]
 
 
 def run(*words: str):
     return CliRunner().invoke(app, list(words))
+
+
+def test_choose_writes_the_entries_that_a_run_of_the_method_chosen_trains(tiny_base, tmp_path):
+    options = {"base": tiny_base, "budget": 12, "examples": 8}
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    result = run("choose", "--task", "bbc_headlines", *words, "--output", str(tmp_path / "entries.json"))
+    assert result.exit_code == 0, result.output
+    assert "12 entries in" in result.output
+    entries = json.loads((tmp_path / "entries.json").read_text())
+    config = svft.SvftConfig(pattern="custom", custom_indices=entries, target_modules=list(entries))
+    assert sum(map(len, config.custom_indices.values())) == 12
+    model = TrainingSession(TrainingSpec("bbc_headlines", "chosen", **options)).finish().model
+    trained = model.peft_config["default"].custom_indices
+    assert {name: list(map(list, pairs)) for name, pairs in trained.items()} == entries
 
 
 def test_help_lists_the_commands():

@@ -13,8 +13,8 @@ from analysis.models.heads import is_head
 from analysis.models.loading import DEFAULT_BASE, load_base
 from analysis.running.inference import predict_logits
 from analysis.training.methods import METHODS, count_budget
-from analysis.training.session import TrainingSession, choose_examples, train
-from analysis.training.specification import TrainingSpec
+from analysis.training.session import TrainingSession, train
+from analysis.training.specification import TrainingSpec, choose_examples
 from analysis.training.tasks import TASKS, get_task, sort_key
 
 TEXTS = ["Rate rise fears shake markets", "Wenger rules out new keeper"]
