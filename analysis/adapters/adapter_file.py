@@ -11,6 +11,7 @@ import numpy as np
 from analysis.adapters.peft.config import is_harmless
 from analysis.common.errors import AdapterError
 from analysis.common.tensor_files import FLOATS, TensorFiles
+from analysis.models.modules import without_wrappers
 from svft_bands import LEADING, band_indices, half_width
 
 _PEFT_PREFIX = "base_model.model."
@@ -46,7 +47,7 @@ def check_fields(config: dict[str, Any], file: Path) -> None:
 def module_stems(files: TensorFiles) -> dict[str, str]:
     """Return what the file calls each adapted module, by the module's name in the base model."""
     stems = {name.rsplit(".svft_", 1)[0] for name in files.tensors if ".svft_" in name}
-    return {stem.removeprefix(_PEFT_PREFIX): stem for stem in sorted(stems)}
+    return {without_wrappers(stem): stem for stem in sorted(stems)}
 
 
 def matrix_sizes(files: TensorFiles, stem: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def matrix_sizes(files: TensorFiles, stem: str, config: dict[str, Any]) -> dict[
     Raises:
         AdapterError: If the tensors of this matrix are incomplete, or contradict each other.
     """
-    name, keys = stem.removeprefix(_PEFT_PREFIX), files.tensors
+    name, keys = without_wrappers(stem), files.tensors
     where = _where(files, name)
     m, k, sides = (_length(files, f"{stem}.svft_{part}", where) for part in ("sigma", "coefficients", "shape"))
     if k < 1:
@@ -157,7 +158,8 @@ def _block(config: dict, m: int, k: int) -> int:
 
 
 def _stem(files: TensorFiles, name: str) -> str:
-    return name if f"{name}.svft_sigma" in files.tensors else _PEFT_PREFIX + name
+    usual = _PEFT_PREFIX + name
+    return usual if f"{usual}.svft_sigma" in files.tensors else module_stems(files)[name]
 
 
 def _where(files: TensorFiles, name: str) -> str:

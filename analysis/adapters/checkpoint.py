@@ -139,6 +139,7 @@ def _is_matrix(parameter: str, info: TensorInfo, names: TensorNames) -> bool:
     return (
         part == "weight"
         and len(info.shape) == 2
+        and 0 not in info.shape
         and (min(info.shape) > 1 or names.module_type(module) == "Linear")
         and info.dtype in FLOATS
         and inside_block(module)
@@ -148,7 +149,9 @@ def _is_matrix(parameter: str, info: TensorInfo, names: TensorNames) -> bool:
 
 
 def _why_left_out(key: str, info: TensorInfo) -> str | None:
-    """Say why a weight with several axes inside a block is not shown as matrices; None for anything else."""
+    """Say why a tensor inside a block is not shown as matrices though it may hold some; None for anything else."""
+    if 0 in info.shape:
+        return f"It is empty (shape {info.shape}): DeepSpeed ZeRO-3 saves tensors so if they are not gathered first."
     if len(info.shape) < 3 or not inside_block(key) or min(info.shape) < 1:
         return None
     if key.endswith(".weight"):

@@ -97,6 +97,8 @@ def _open_projected(recognised: Recognised, base: str | None) -> Adapter:
             "trained": trained,
         }
     _require_one(sizes, left_out)
+    if not sizes:
+        raise AdapterError(f"{recognised.files.files[0]} adapts no module, so there is nothing to show.")
     return ProjectedAdapter(
         path=recognised.path,
         config=recognised.config,

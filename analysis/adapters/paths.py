@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from analysis.common.errors import AdapterError
-from analysis.common.tensor_files import PICKLES, model_files
+from analysis.common.tensor_files import PICKLES, model_files, weight_files
 
 CONFIG_FILE, MODEL_CONFIG, PROJECTION_CONFIG = "adapter_config.json", "config.json", "projection.json"
 CONFIGS = (CONFIG_FILE, PROJECTION_CONFIG, MODEL_CONFIG)  # an adapter beside a model counts first
@@ -60,10 +60,11 @@ def locate_weights(path: Path, config: Path) -> list[Path]:
     if config.name == MODEL_CONFIG:
         return model_files(config.parent)
     names = (PROJECTION_FILE,) if config.name == PROJECTION_CONFIG else _ADAPTER_FILES
-    for name in names:
-        if (config.parent / name).is_file():
-            return [config.parent / name]
-    raise AdapterError(f"{config.parent} has no {names[0]}; copy the whole directory.")
+    if files := weight_files(config.parent, names):
+        return files
+    others = sorted(file.name for file in config.parent.glob("*.safetensors"))
+    hint = f"give the file itself if it is {others[0]}" if others else "copy the whole directory"
+    raise AdapterError(f"{config.parent} has no {names[0]}; {hint}.")
 
 
 def reopening_path(path: Path, config: Path) -> Path:

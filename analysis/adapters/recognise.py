@@ -42,6 +42,10 @@ KINDS = tuple(dict.fromkeys(kind for _, kind in _MARKS.values()))
 _STARTS = {"pissa": "PiSSA", "olora": "OLoRA"}  # values of init_lora_weights that change the base
 AUTHORS = "authors' layers"
 _AUTHORS = ".svft_layer."  # layer state of the paper's authors
+_MLX = (
+    "{} belongs to an mlx-lm adapter, whose factors are named and scaled otherwise than PEFT's; fuse it with "
+    "mlx_lm.fuse, or convert it to a PEFT adapter."
+)
 _HEAD_ONLY = ("dummy-target-modules", ["dummy-target-modules"])
 
 
@@ -103,6 +107,8 @@ def recognise(path: str | Path) -> Recognised:
     path = Path(path).expanduser()
     file = locate_config(path)
     config = read_json(file)
+    if file.name == CONFIG_FILE:
+        _refuse_other_types(file, config)
     files = TensorFiles(locate_weights(path, file))
     own = reopening_path(path, file)
     return Recognised(own, _kind(file, config, files), config, files, _evaluation(file.parent))
@@ -113,20 +119,41 @@ def _kind(file: Path, config: dict[str, Any], files: TensorFiles) -> str:
         return "projection"
     if file.name == CONFIG_FILE:
         return _kind_of_adapter(file, config, files)
-    return AUTHORS if any(_AUTHORS in name for name in files.tensors) else "full fine-tuning"
+    if any(_AUTHORS in name for name in files.tensors):
+        return AUTHORS
+    _refuse_empty(files, files.files[0])
+    if mark := next((mark for mark in _MARKS if mark in _parts(files)), None):
+        raise AdapterError(
+            f"{files.files[0]} holds a whole model with an adapter that is not merged ({mark}): merge it, or save the "
+            "adapter by itself with PEFT's save_pretrained."
+        )
+    return "full fine-tuning"
+
+
+def _parts(files: TensorFiles) -> set[str]:
+    return {part for name in files.tensors for part in name.split(".")}
+
+
+def _refuse_other_types(file: Path, config: dict[str, Any]) -> None:
+    """Raise an AdapterError if an adapter's config says that it is of a type that is not read here."""
+    claimed = config.get("peft_type")
+    if claimed is None and ("lora_parameters" in config or "fine_tune_type" in config):
+        raise AdapterError(_MLX.format(file))
+    if claimed is not None and claimed not in [peft_type for peft_type, _ in _MARKS.values()]:
+        raise AdapterError(
+            f"{file} has the peft_type {claimed!r}, which is not read here; the kinds are {', '.join(KINDS)}, and "
+            "whole checkpoints."
+        )
 
 
 def _kind_of_adapter(file: Path, config: dict[str, Any], files: TensorFiles) -> str:
     claimed, weights = config.get("peft_type"), files.files[0]
-    if claimed is None and ("lora_parameters" in config or "fine_tune_type" in config):
-        raise AdapterError(
-            f"{file} is the config of an mlx-lm adapter, whose factors are named and scaled otherwise than "
-            "PEFT's; fuse it with mlx_lm.fuse, or convert it to a PEFT adapter."
-        )
     if claimed == "SVFT":
         check_fields(config, file)
     _refuse_empty(files, weights)
-    parts = {part for name in files.tensors for part in name.split(".")}
+    parts = _parts(files)
+    if {"lora_a", "lora_b"} <= parts:
+        raise AdapterError(_MLX.format(weights))
     found = next((found for mark, found in _MARKS.items() if mark in parts), None)
     if found is None:
         if claimed == "SVFT":
@@ -138,6 +165,8 @@ def _kind_of_adapter(file: Path, config: dict[str, Any], files: TensorFiles) -> 
             f"the kinds are {', '.join(KINDS)}, and whole checkpoints."
         )
     peft_type, kind = found
+    if claimed is None:
+        raise AdapterError(f"{weights} holds {kind} tensors, but {file} has no peft_type: save the adapter again.")
     if claimed != peft_type:
         raise AdapterError(
             f"{weights} holds {kind} tensors, but {CONFIG_FILE} has the peft_type {claimed!r}: "

@@ -16,6 +16,8 @@ BYTES = {
     "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8, "C64": 8,
 }  # fmt: skip
 
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object of bounded size.
@@ -26,7 +28,7 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > max_header():
             raise AdapterError(f"{file} is larger than SVFT_MAX_HEADER_MB allows; it is not a config.")
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))  # some editors put a mark in front
     except AdapterError:
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -52,12 +54,17 @@ def read_header(file: Path) -> dict[str, tuple[str, tuple[int, ...], int, int]]:
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
-            claimed = int.from_bytes(stream.read(8), "little")
+            first = stream.read(8)
+            if first == _POINTER[:8] and first + stream.read(len(_POINTER) - 8) == _POINTER:
+                raise AdapterError(f"{file} is a pointer of Git LFS, not the file itself: fetch it by `git lfs pull`.")
+            claimed = int.from_bytes(first, "little")
             if size < 8 or claimed > size - 8:
                 raise AdapterError(damaged.format("its header does not fit into it"))
             if claimed > max_header():
                 raise AdapterError(f"{file} has a header of {claimed:,} bytes, more than SVFT_MAX_HEADER_MB allows.")
             header = json.loads(stream.read(claimed))
+    except AdapterError:
+        raise
     except OSError as error:
         raise AdapterError(f"{file} cannot be read ({error.strerror}); copy the whole directory.") from error
     except (ValueError, RecursionError) as error:

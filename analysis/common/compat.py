@@ -20,6 +20,21 @@ def keep_boft_from_compiling() -> None:
     layer._FBD_CUDA = False  # type: ignore[assignment]  # PEFT's None, for "not tried yet", hides the type
 
 
+def refuses_lora(model: PreTrainedModel, module: str) -> str | None:
+    """Return why PEFT adds no LoRA to a module of this model, in a sentence; None if it does.
+
+    It refuses projections that a kernel of Mamba reads past the layer.
+    """
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import _check_lora_target_modules_mamba
+
+    try:
+        _check_lora_target_modules_mamba(LoraConfig(), model, module.rpartition(".")[2])
+    except ValueError:
+        return f"PEFT refuses LoRA there in models of the type {model.config.model_type}."
+    return None
+
+
 class LoadedNames:
     """What `from_pretrained` of transformers makes of the names of tensors in a checkpoint.
 

@@ -191,15 +191,26 @@ def model_files(directory: Path) -> list[Path]:
     Raises:
         AdapterError: If there are none, or the index names files elsewhere.
     """
-    for single, suffix in (("model.safetensors", ".safetensors"), ("pytorch_model.bin", ".bin")):
-        if (directory / single).is_file():
-            return [directory / single]
-        index = directory / f"{single}.index.json"
-        if index.is_file():
-            return _shards(index, suffix)
+    if files := weight_files(directory, ("model.safetensors", "pytorch_model.bin")):
+        return files
     raise AdapterError(
         f"{directory} has no model.safetensors and no pytorch_model.bin, single or sharded; copy the whole directory."
     )
+
+
+def weight_files(directory: Path, names: Iterable[str]) -> list[Path]:
+    """Return the first of the files in `directory` that have these names, or all its shards; none if there is none.
+
+    Raises:
+        AdapterError: If an index names files that are missing or elsewhere.
+    """
+    for name in names:
+        if (directory / name).is_file():
+            return [directory / name]
+        index = directory / f"{name}.index.json"
+        if index.is_file():
+            return _shards(index, Path(name).suffix)
+    return []
 
 
 def _shards(index: Path, suffix: str) -> list[Path]:
@@ -241,7 +252,7 @@ def _unpickle(file: Path) -> dict[str, torch.Tensor]:
         except Exception as error:  # a damaged pickle raises almost every type there is
             reason = error
     if content is None:
-        sentence = str(reason).strip().split("\n")[0]
+        sentence = str(reason).strip().split("\n")[0].split(". ")[0]  # torch goes on to advise running it
         raise AdapterError(
             f"{file} cannot be read as tensors alone ({sentence}), and nothing else in a pickle is ever run; "
             "save the model's state as safetensors."

@@ -102,6 +102,12 @@ def load_base_model(
         ) from error
     model.name_or_path = model.config._name_or_path = base
     new = frozenset(loaded["missing_keys"]) | {key for key, *_ in loaded["mismatched_keys"]}
+    drawn = [name for name, shape in shapes.items() if not shape and f"{outline.module_of(name)}.weight" in new]
+    if drawn:
+        raise BaseModelError(
+            f"transformers finds no weight for {drawn[0]} in the files of {base!r}, and would draw it at random: save "
+            "that base model again with save_pretrained."
+        )
     return BaseModel(base, model.eval(), task_of(model_class, part), new, outline)
 
 

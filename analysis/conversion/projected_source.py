@@ -5,20 +5,16 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from peft import PeftModel, get_peft_model
 from peft.utils.other import ModulesToSaveWrapper
 
-from analysis.adapters.adapter import Adapter
-from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.adapters.projected_adapter import ProjectedAdapter
 from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import dense_svd
 from analysis.conversion.base_model import BaseModel, load_base_model
-from analysis.conversion.checkpoint import Checkpoint, open_checkpoint
 from analysis.conversion.source import PREFIX
 from analysis.models.heads import HEADS, is_head
 from analysis.models.modules import named_classes, without_wrappers
@@ -39,7 +35,7 @@ class ProjectedSource:
         left_out: What was trained and cannot be converted, a sentence each.
     """
 
-    adapter: Adapter
+    adapter: ProjectedAdapter
     base: BaseModel
     modules: dict[str, str]
     head: dict[str, torch.Tensor]
@@ -98,11 +94,8 @@ def load_projected(adapter: ProjectedAdapter, base: str | None = None) -> Projec
     """
     base = base or adapter.base
     assert base is not None  # it was projected into its weights
-    path = Path(adapter.path)
-    file = path / WEIGHTS_FILE if path.is_dir() else path
-    whole = not file.is_file()
-    checkpoint = open_checkpoint(path if whole else file)
-    heads = {without_wrappers(name): checkpoint.shapes[name] for name in adapter.head if is_head(name)}
+    whole = adapter.kind == "full fine-tuning"
+    heads = {without_wrappers(name): shape for name, shape in adapter.head.items() if is_head(name)}
     names = {name: () for name in adapter.names if ".experts." not in name}
     base_model = load_base_model(
         base,
@@ -111,12 +104,12 @@ def load_projected(adapter: ProjectedAdapter, base: str | None = None) -> Projec
         named=[*named_classes(adapter.config), adapter.weights.names.model_class or ""],
     )
     modules, left_out = _convertible(adapter, base_model)
-    head, others = _trained_whole(adapter, checkpoint, base_model, set(modules.values()), whole)
+    head, others = _trained_whole(adapter, base_model, set(modules.values()), whole)
     left_out += [f"{one.name}: {one.reason}" for one in adapter.left_out] + others
     return ProjectedSource(adapter, base_model, modules, head, left_out)
 
 
-def _convertible(adapter: Adapter, base: BaseModel) -> tuple[dict[str, str], list[str]]:
+def _convertible(adapter: ProjectedAdapter, base: BaseModel) -> tuple[dict[str, str], list[str]]:
     """Return the matrices that are linear layers of the model, by name there, and a sentence on each other one."""
     modules, left_out = {}, []
     for name in adapter.names:
@@ -130,6 +123,11 @@ def _convertible(adapter: Adapter, base: BaseModel) -> tuple[dict[str, str], lis
         except SvftError as error:
             left_out.append(str(error))
             continue
+        try:
+            adapter.source.update(name, adapter.weights)
+        except AdapterError as error:  # damaged numbers
+            left_out.append(f"{name}: {error}")
+            continue
         modules[name] = own
     if not modules:
         raise AdapterError(f"No matrix of {adapter.path} can be converted. {left_out[0]}")
@@ -137,11 +135,11 @@ def _convertible(adapter: Adapter, base: BaseModel) -> tuple[dict[str, str], lis
 
 
 def _trained_whole(
-    adapter: Adapter, checkpoint: Checkpoint, base: BaseModel, adapted: set[str], whole: bool
+    adapter: ProjectedAdapter, base: BaseModel, adapted: set[str], whole: bool
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
     """Return the tensors of modules that were saved whole, by name in the model, and sentences on what is left out."""
     parameters = base.outline.parameters_of(adapter.head)
-    state = base.model.state_dict()
+    files, state = adapter.source.files, base.model.state_dict()
     head: dict[str, torch.Tensor] = {}
     by_module: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for name, parameter in parameters.items():
@@ -149,10 +147,10 @@ def _trained_whole(
             by_module[_whole_module(parameter)][parameter] = name
     for module, tensors in by_module.items():
         own = {key for key in state if key.startswith(f"{module}.")}
-        fits = all(state[key].shape == checkpoint.shapes[name] for key, name in tensors.items() if key in state)
+        fits = all(state[key].shape == adapter.head[name] for key, name in tensors.items() if key in state)
         free = not any(one == module or one.startswith(f"{module}.") for one in adapted)
         if own == set(tensors) and fits and free:
-            head |= {key: checkpoint.read(name) for key, name in tensors.items()}
+            head |= {key: files.read_any(name) for key, name in tensors.items()}
     rest = [name for name, parameter in parameters.items() if parameter not in head]
     if whole and rest:
         return head, [f"{len(rest)} tensors outside the matrices, which an adapter cannot hold (embeddings, norms, …)"]

@@ -13,10 +13,8 @@ from safetensors import SafetensorError
 
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.opening import open_adapter
-from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.common.errors import AdapterError
 from analysis.conversion.base_model import BaseModel, load_base_model
-from analysis.conversion.checkpoint import open_checkpoint
 from analysis.models.modules import named_classes
 from analysis.models.refusals import refusals
 from analysis.training.evaluation import read_evaluation
@@ -141,6 +139,11 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
     """
     adapter = open_adapter(path)
     base = base or adapter.base
+    if adapter.projected:
+        raise AdapterError(
+            f"{path} holds the projection of a few matrices, not the update itself: convert the adapter that it was "
+            "made from."
+        )
     if adapter.config.get("peft_type") != "SVFT" or not adapter.names:
         raise AdapterError(f"{path} is not an SVFT adapter with coefficients: there is no M to convert.")
     if base is None:
@@ -165,7 +168,8 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
 
 def _dtype(adapter: Adapter) -> torch.dtype:
     """Return the type of the weights that the adapter was trained on, as their fingerprint says."""
-    checkpoint = open_checkpoint(adapter.path / WEIGHTS_FILE)
-    marks = [checkpoint.read(name) for name in checkpoint.shapes if name.endswith(".svft_fingerprint")]
+    files = adapter.files
+    assert files is not None  # as every adapter with matrices has
+    marks = [files.read_any(name) for name in files.tensors if name.endswith(".svft_fingerprint")]
     codes = {int(mark[-1]) for mark in marks}
     return DTYPES[min(codes)] if codes and max(codes) < len(DTYPES) else torch.float32

@@ -18,11 +18,12 @@ from torch import nn
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.paths import WEIGHTS_FILE
 from analysis.adapters.projected_adapter import ProjectedAdapter
+from analysis.common.compat import refuses_lora
 from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import sparse, svd
 from analysis.conversion import Steps
+from analysis.conversion.base_model import BaseModel
 from analysis.conversion.cards import write_card
-from analysis.conversion.checkpoint import open_checkpoint
 from analysis.conversion.projected_source import ProjectedSource, load_projected
 from analysis.conversion.source import PREFIX, Source, load_source, loss, row
 
@@ -44,12 +45,13 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
     """
     adapter, output = open_adapter(path, base), Path(output)
     source = load_projected(adapter, base) if isinstance(adapter, ProjectedAdapter) else load_source(path, base)
-    largest = int(adapter.matrices.set_index("name").loc[list(source.modules), "n"].max())
+    modules, left_out = _taken_by_peft(source)
+    largest = int(adapter.matrices.set_index("name").loc[list(modules), "n"].max())
     if not 1 <= rank <= largest:
         raise AdapterError(f"A LoRA of this adapter has a rank from 1 to {largest}, not {rank}.")
-    yield len(source.modules)
+    yield len(modules)
     tensors, lost, energy = {}, 0.0, 0.0
-    for name, module in source.modules.items():
+    for name, module in modules.items():
         B, A, values = (
             source.factors(name, rank) if isinstance(source, ProjectedSource) else factors(source, name, rank)
         )
@@ -62,16 +64,16 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
     if isinstance(source, ProjectedSource):
         tensors |= {PREFIX + name: tensor for name, tensor in source.head.items()}
     else:
-        checkpoint = open_checkpoint(adapter.path / WEIGHTS_FILE)
-        tensors |= {name: checkpoint.read(name) for name in adapter.head}
+        assert adapter.files is not None  # as every adapter with matrices has
+        tensors |= {name: adapter.files.read_any(name) for name in adapter.head}
     config = LoraConfig(
         r=rank,
         lora_alpha=rank,  # their ratio is what PEFT multiplies BA by
-        target_modules=_targets(source),
+        target_modules=_targets(source.base, set(modules.values())),
         modules_to_save=source.modules_to_save,
         task_type=source.task_type,
         base_model_name_or_path=source.base.name,
-        fan_in_fan_out=any(map(source.base.outline.is_transposed, source.modules.values())),
+        fan_in_fan_out=any(map(source.base.outline.is_transposed, modules.values())),
         inference_mode=True,
     )
     output.mkdir(parents=True, exist_ok=True)
@@ -84,9 +86,19 @@ def lora_steps(path: str | Path, output: str | Path, rank: int, base: str | None
         source.base,
         f"The best approximation of rank {rank} of each update. Lost: {_ratio(lost, energy):.2%} of the energy "
         "‖ΔW‖² of the whole adapter.",
-        left_out=source.left_out,
+        left_out=left_out,
     )
-    return source.left_out
+    return left_out
+
+
+def _taken_by_peft(source: Source | ProjectedSource) -> tuple[dict[str, str], list[str]]:
+    """Return the modules to which PEFT adds a LoRA, by the adapter's name, and a sentence on all that is left out."""
+    refused = {name: refuses_lora(source.base.model, module) for name, module in source.modules.items()}
+    modules = {name: module for name, module in source.modules.items() if refused[name] is None}
+    left_out = [*source.left_out, *(f"{name}: {reason}" for name, reason in refused.items() if reason)]
+    if not modules:
+        raise AdapterError(f"No matrix of {source.adapter.path} can be a LoRA. {left_out[0]}")
+    return modules, left_out
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -111,9 +123,8 @@ def factors(source: Source, name: str, rank: int) -> tuple[torch.Tensor, torch.T
     return B, A, decomposition.values
 
 
-def _targets(source: Source | ProjectedSource) -> list[str]:
+def _targets(base: BaseModel, names: set[str]) -> list[str]:
     """Return the last parts of the modules' names, which is what servers expect, if they name no others as well."""
-    names = set(source.modules.values())
     ends = {name.rpartition(".")[2] for name in names}
-    named = {name for name in source.base.outline.modules if name.rpartition(".")[2] in ends}
+    named = {name for name in base.outline.modules if name.rpartition(".")[2] in ends}
     return sorted(ends) if named == names else sorted(names)

@@ -17,6 +17,9 @@ from analysis.models.tensor_names import TensorNames
 if TYPE_CHECKING:
     import torch
 
+# What GPTQ, AWQ and llm-compressor call a weight that is packed into integers.
+_PACKED = (".qweight", ".weight_packed")
+
 
 class BaseWeights:
     """The linear layers of a base model, by the names that adapters call them. It can be sent to another process.
@@ -121,6 +124,11 @@ class BaseWeights:
                 f"{module} is stored as {info.dtype} in the base model, so it is quantized and cannot be compared; "
                 "choose the same base model in float32, bfloat16 or float16."
             )
+        if 0 in shape:
+            raise AdapterError(
+                f"{module} is empty (shape {shape}) in the base model: DeepSpeed ZeRO-3 saves weights so if they are "
+                "not gathered first; choose a base model that was saved whole."
+            )
         if len(shape) != 2:
             raise AdapterError(
                 f"{module} has a weight of shape {shape} in the base model, which is not that of a linear layer: "
@@ -148,8 +156,9 @@ class BaseWeights:
     def _why_missing(self, module: str) -> str:
         """Say why the files have no weight for a module."""
         quantized = self.config.get("quantization_config")
-        if isinstance(quantized, dict):
-            how = str(quantized.get("quant_method", "an unnamed method"))
+        packed = any(key.endswith(_PACKED) for key in self.files.tensors)
+        if isinstance(quantized, dict) or packed:
+            how = str(quantized.get("quant_method", "an unnamed method")) if isinstance(quantized, dict) else "packed"
             return (
                 f"The base model in {self.directory} is quantized ({how}), so it holds no weight for {module} that "
                 "could be compared; choose the same base model in float32, bfloat16 or float16."
@@ -186,6 +195,8 @@ def locate_base(base: str | None, revision: str | None = None) -> Path:
         local = False
     if local and may_open(path):
         return path
+    if _is_adapter(path):
+        raise AdapterError(f"{base} is an adapter, not a base model: choose the model that it was trained on.")
     if cached := _in_hub_cache(base, revision):
         return cached
     if revision:
@@ -196,6 +207,13 @@ def locate_base(base: str | None, revision: str | None = None) -> Path:
     raise AdapterError(
         f"The base model {base!r} is not on this machine: choose the base model of this adapter, or download it first."
     )
+
+
+def _is_adapter(path: Path) -> bool:
+    try:
+        return may_open(path) and (path / "adapter_config.json").is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _in_hub_cache(base: str, revision: str | None) -> Path | None:

@@ -92,9 +92,14 @@ def module_name(module: str, family: str | None) -> str:
     return name
 
 
-def without_wrappers(name: str) -> str:
-    """Return the name of a module or parameter without the wrappers that training put around it, wherever they are."""
-    bare = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+def without_wrappers(name: str, keep: str = "") -> str:
+    """Return the name of a module or parameter without the wrappers that training put around it, wherever they are.
+
+    Args:
+        name: As a file has it.
+        keep: A wrapper that stays: between PEFT's adapters of several parameters, "base_layer" tells which is which.
+    """
+    bare = ".".join(part for part in name.split(".") if part not in _WRAPPERS or part == keep)
     while bare.startswith(_PEFT):
         bare = bare.removeprefix(_PEFT)
     return bare

@@ -102,6 +102,8 @@ FIELDS: dict[str, dict[str, Callable[[Any, int, int], bool]]] = {
     },
 }  # fmt: skip
 
+_SCALES = ("r", "init_r", "lora_alpha", "alpha")
+
 # What changes which update a file stands for, in a way that is not followed here.
 _REFUSED = {
     "layer_replication": "it repeats layers of the base",
@@ -142,6 +144,8 @@ def chosen_fields(config: dict, shape: tuple[int, int], where: str) -> dict[str,
             continue
         value = config[field]
         if value is None:
+            if field in _SCALES:
+                raise AdapterError(f"{where} has no {field} (null), so the size of the update is not known.")
             continue
         if not allowed(value, *shape):
             raise AdapterError(f"{where} has {field}={_short(value)}, which does not fit a weight of shape {shape}.")

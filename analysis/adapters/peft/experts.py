@@ -44,7 +44,7 @@ class ExpertLora:
     def __init__(
         self,
         container: str,
-        pairs: Iterable[list[str]],
+        pairs: Iterable[dict[str, str]],
         files: TensorFiles,
         config: dict[str, Any],
         weights: BaseWeights,
@@ -53,7 +53,7 @@ class ExpertLora:
 
         Args:
             container: Name of the module of experts.
-            pairs: Names of the tensors of each wrapper.
+            pairs: Tensors of each wrapper, by what PEFT calls them.
             files: The adapter's.
             config: The adapter's.
             weights: The base model's.
@@ -66,7 +66,7 @@ class ExpertLora:
         assert kept is not None  # the base keeps the experts of this module so
         self._fused, self._count = kept, kept.count
         self._factors: dict[str, tuple[str, str, bool]] = {}  # fused projection -> A, B, whether B·A is transposed
-        readings = [self._readings(names) for names in pairs]
+        readings = [self._readings(tensors) for tensors in pairs]
         for own in sorted(readings, key=len):  # what is clear first: it tells how the rest is meant
             left = [one for one in own if one[0] not in self._factors]
             known = {is_turned for _, _, is_turned in self._factors.values()} or self._by_version()
@@ -110,12 +110,11 @@ class ExpertLora:
         left = left if outputs is None else left[outputs]
         return Update(scale * left, right, min(r, left.shape[0], right.shape[1]))
 
-    def _readings(self, names: list[str]) -> list[tuple[str, str, str, bool]]:
+    def _readings(self, tensors: dict[str, str]) -> list[tuple[str, str, str, bool]]:
         """Return (fused projection, A, B, whether B·A is transposed) of every way that the shapes allow."""
-        by_part = {part: name for name in names for part in ("lora_A", "lora_B") if part in name.split(".")}
-        if set(by_part) != {"lora_A", "lora_B"} or len(names) != 2:
+        if set(tensors) != {"lora_A.weight", "lora_B.weight"}:
             raise AdapterError(f"The adapter of {self.container} must have lora_A and lora_B, and nothing else.")
-        A, B = by_part["lora_A"], by_part["lora_B"]
+        A, B = tensors["lora_A.weight"], tensors["lora_B.weight"]
         shapes = [self._files.tensors[name].shape for name in (A, B)]
         if any(len(shape) != 2 for shape in shapes):
             raise AdapterError(f"A factor of {self.container} is not a matrix, so the adapter's file is damaged.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from analysis.adapters.adapter import LeftOut
 from analysis.common.tensor_files import TensorFiles
+from analysis.models.modules import without_wrappers
 
 ADAPTER_PREFIX = "base_model.model."
 SHARED = ("vera_A", "vera_B", "randlora_A", "randlora_B")  # one for all modules
@@ -35,54 +36,71 @@ class SortedTensors:
     """The tensors of a file by what they belong to.
 
     Attributes:
-        modules: Adapted modules, by name in the base model -> names of the tensors of their adapters.
-        shared: Tensors that all modules share.
+        modules: Adapted modules, by name in the base model -> what PEFT calls each tensor of their adapters
+            ("lora_A.weight") -> its name in the file.
+        shared: Tensors that all modules share, likewise ("vera_A").
         copies: Adapted modules whose own weight is in the file as well -> its name.
         head: Shapes of what was trained whole: the task head, embeddings, biases, token deltas.
         left_out: Modules whose tensors do not say what their update is.
     """
 
-    modules: dict[str, list[str]] = field(default_factory=dict)
-    shared: list[str] = field(default_factory=list)
+    modules: dict[str, dict[str, str]] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
     head: dict[str, tuple[int, ...]] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
 
 
 def sort_tensors(files: TensorFiles, peft_type: str) -> SortedTensors:
-    """Sort the tensors of an adapter's file."""
+    """Sort the tensors of an adapter's file.
+
+    Names lose what trainers wrapped around the model, and the name of the adapter, which is in there if the state was
+    saved otherwise than by PEFT ("lora_A.default.weight").
+    """
     parts = PARTS[peft_type]
-    modules: dict[str, list[str]] = defaultdict(list)
-    found, others = SortedTensors(), []
-    for name in files.tensors:
-        pieces = name.removeprefix(ADAPTER_PREFIX).split(".")
-        place = next((place for place, piece in enumerate(pieces) if place and piece in parts), None)
-        if pieces[-1] in SHARED:
-            found.shared.append(name)
-        elif place is not None and pieces[place + 1 :] in ([], ["weight"], ["bias"]):
-            modules[".".join(pieces[:place])].append(name)
-        else:
-            others.append(name)
+    modules: dict[str, dict[str, str]] = defaultdict(dict)
     unknown: dict[str, str] = {}  # module -> the first tensor in it that is not understood
-    for name in others:
-        module, rest = _inside(name.removeprefix(ADAPTER_PREFIX), modules)
-        if module is None or rest in _BIASES:
+    found, others = SortedTensors(), {}
+    for name in files.tensors:
+        bare = without_wrappers(name, keep="base_layer")
+        pieces = bare.split(".")
+        place = next((place for place, piece in enumerate(pieces) if place and piece in parts), None)
+        if shared := next((piece for piece in pieces[-2:] if piece in SHARED), None):
+            found.shared[shared] = name
+        elif place is None:
+            others[bare] = name
+        else:
+            module, own = ".".join(pieces[:place]), _own_name(pieces[place:])
+            if own is None or own in modules[module]:
+                unknown.setdefault(module, name)
+            modules[module][own or ".".join(pieces[place:])] = name
+    for bare, name in others.items():
+        inside, rest = _inside(bare, modules)
+        if inside is None or rest in _BIASES:
             found.head[name] = files.tensors[name].shape
         elif rest in _COPIES:
-            found.copies[module] = name
+            found.copies[inside] = name
         else:
-            unknown.setdefault(module, name)
-            modules[module].append(name)
-    for module, names in modules.items():
+            unknown.setdefault(inside, name)
+            modules[inside][rest] = name
+    for module, tensors in modules.items():
+        names = list(tensors.values())
         if reason := _why_left_out(files, names, unknown.get(module), peft_type):
             trained = sum(math.prod(files.tensors[name].shape) for name in names)
             found.left_out.append(LeftOut(module, reason, trained))
         else:
-            found.modules[module] = names
+            found.modules[module] = tensors
     return found
 
 
-def _inside(name: str, modules: dict[str, list[str]]) -> tuple[str | None, str]:
+def _own_name(pieces: list[str]) -> str | None:
+    """Return what PEFT calls a tensor in an adapter's file, from a known part on; None if it is not one of PEFT's."""
+    part, *rest = pieces
+    end = rest[-1:] if rest[-1:] in (["weight"], ["bias"]) else []
+    return ".".join([part, *end]) if len(rest) - len(end) <= 1 else None
+
+
+def _inside(name: str, modules: dict[str, dict[str, str]]) -> tuple[str | None, str]:
     """Return the adapted module that a tensor lies in, and the rest of its name."""
     pieces = name.split(".")
     for end in range(len(pieces) - 1, 0, -1):
@@ -97,8 +115,8 @@ def _why_left_out(files: TensorFiles, names: list[str], unknown: str | None, pef
     file = files.files[0]
     if unknown is not None:
         return (
-            f"{file} has the tensor {unknown}, which is not part of an adapter of the type {peft_type}: what the "
-            "update is, depends on it in a way that is not known here."
+            f"{file} has the tensor {unknown}, which is not part of one adapter of the type {peft_type}: what the "
+            "update is depends on it in a way that is not known here."
         )
     empty = next((name for name in names if 0 in files.tensors[name].shape), None)
     if empty is not None:

@@ -56,11 +56,11 @@ class PeftAdapter:
         """Return the adapted modules, each projection of each expert by itself -> number of parameters trained."""
         found = {}
         experts: dict[str, list[str]] = defaultdict(list)  # container -> PEFT's wrappers of its parameters
-        for module, names in self._tensors.items():
+        for module, tensors in self._tensors.items():
             if container := expert_container(module, weights):
                 experts[container].append(module)
             else:
-                found[module] = self._trained(names)
+                found[module] = self._trained(tensors)
         for container, wrappers in experts.items():
             pairs = [self._tensors[wrapper] for wrapper in wrappers]
             try:
@@ -78,7 +78,7 @@ class PeftAdapter:
         chosen_fields(self.config, shape, self._config_file)
         if module in self._experts:
             return
-        for name in self._tensors[module]:
+        for name in self._tensors[module].values():
             if self.files.bytes_of(name) > 64 * 4 * max(shape) * max(shape):
                 raise AdapterError(f"{name} in {self.files.files[0]} is far larger than its weight {shape}.")
         if self.config["peft_type"] in ("LORA", "ADALORA"):
@@ -96,10 +96,10 @@ class PeftAdapter:
         self._check_copy(module, weight)
         out, in_ = weight.shape
         transposed = weights.is_transposed(module)
-        tensors = {name: self._read(name) for name in self._tensors[module]}
-        for name in self._shared:  # filed under the model, or under any one of the modules
-            part = name.rpartition(".")[2]
-            tensors |= dict.fromkeys((f"base_model.{part}", f"{ADAPTER_PREFIX}{module}.{part}"), self._read(name))
+        stem = f"{ADAPTER_PREFIX}{module}"
+        tensors = {f"{stem}.{own}": self._read(name) for own, name in self._tensors[module].items()}
+        for part, name in self._shared.items():  # filed under the model, or under any one of the modules
+            tensors |= dict.fromkeys((f"base_model.{part}", f"{stem}.{part}"), self._read(name))
         with _as_sentence(module, self.files.files[0]):
             model, layer = self._build(module, weight, transposed=transposed)
             self._load(model, tensors)
@@ -108,13 +108,14 @@ class PeftAdapter:
     # -- details --
 
     def _read(self, name: str) -> torch.Tensor:
-        return self.files.read_any(name) if name.endswith(FIXED) else self.files.read(name)
+        fixed = not set(FIXED).isdisjoint(name.split("."))
+        return self.files.read_any(name) if fixed else self.files.read(name)
 
     def _check_factors(self, module: str, shape: tuple[int, int]) -> None:
-        """Raise an AdapterError if the factors of LoRA are not those of a weight of this shape."""
+        """Raise an AdapterError if the factors of LoRA are not those of a weight of this shape, or of the config."""
         sides = {}
-        for name in self._tensors[module]:
-            part, stored = name.split(".")[-2], self.files.tensors[name].shape
+        for own, name in self._tensors[module].items():
+            part, stored = own.split(".")[0], self.files.tensors[name].shape
             if part in ("lora_A", "lora_B") and len(stored) == 2:
                 sides[part] = stored
         if len(sides) == 2 and (sides["lora_B"][0], sides["lora_A"][1]) != shape:
@@ -122,6 +123,19 @@ class PeftAdapter:
             raise AdapterError(
                 f"{module} is adapted as a weight of shape {adapted}, and is {shape} in the base model: choose the "
                 "base model that the adapter was trained on."
+            )
+        if self.config["peft_type"] == "LORA" and len(sides) == 2:
+            self._check_rank(module, sides["lora_A"][0])
+
+    def _check_rank(self, module: str, rank: int) -> None:
+        from peft.utils.other import get_pattern_key
+
+        pattern = self.config.get("rank_pattern") or {}
+        said = pattern.get(get_pattern_key(pattern, module), self.config.get("r", 8))
+        if said != rank:
+            raise AdapterError(
+                f"The factors of {module} have rank {rank}, and {self._config_file} says r={said}: one of the two "
+                "files belongs to another adapter, so the scale of the update is not known."
             )
 
     def _check_copy(self, module: str, weight: torch.Tensor) -> None:
@@ -132,8 +146,8 @@ class PeftAdapter:
                 "beside it is not all that changed."
             )
 
-    def _trained(self, names: list[str]) -> int:
-        return sum(math.prod(self.files.tensors[name].shape) for name in names if not name.endswith(FIXED))
+    def _trained(self, tensors: dict[str, str]) -> int:
+        return sum(math.prod(self.files.tensors[name].shape) for own, name in tensors.items() if own not in FIXED)
 
     def _size(self) -> Iterator[str]:
         field, letter = _SIZES.get(self.config["peft_type"], ("r", "r"))
@@ -172,10 +186,7 @@ class PeftAdapter:
     def _load(self, model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
         from peft import set_peft_model_state_dict
 
-        own = {}
-        for name, tensor in tensors.items():
-            full = name if name.startswith("base_model.") else ADAPTER_PREFIX + name
-            own[full] = tensor.float() if tensor.is_floating_point() else tensor
+        own = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
         result: Any = set_peft_model_state_dict(model, own, adapter_name=_ADAPTER)
         unknown = [key for key in result.unexpected_keys if not set(SHARED) & set(key.split("."))]
         if unknown:

@@ -247,7 +247,7 @@ def test_a_number_of_entries_that_fills_no_band_is_refused(tmp_path, pattern):
     ("config", "sentence"),
     [
         ({"peft_type": "OFT"}, "peft_type 'OFT'"),
-        ({"peft_type": None}, "peft_type None"),
+        ({"peft_type": None}, "has no peft_type"),
         ({"pattern": None}, "pattern must be a name"),
         ({"rank": 0}, "rank must be a positive integer"),
         ({"off_diag": "two"}, "off_diag must be an integer"),

@@ -11,55 +11,13 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
 from typer.testing import CliRunner
 
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.recognise import recognise
 from analysis.common.errors import AdapterError
 from tests.analysis.adapters.peft_models import KINDS, save_base
-
-ADAPTER = "adapter_model.safetensors"
-QUERY = "model.layers.0.self_attn.q_proj"
-
-
-def llama(**options) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-                num_key_value_heads=1, pad_token_id=0, **options,
-            )
-        ).eval()  # fmt: skip
-
-
-@pytest.fixture
-def lora(tmp_path):
-    """Return a function that writes a LoRA with its base, and then changes its tensors and its config."""
-
-    def write(change=None, config=None, targets=("q_proj", "v_proj"), model=llama, **options):
-        save_base(model(), tmp_path / "base")
-        with torch.random.fork_rng():
-            torch.manual_seed(1)
-            adapted = get_peft_model(model(), LoraConfig(r=2, lora_alpha=3, target_modules=list(targets), **options))
-        generator = torch.Generator().manual_seed(1)
-        for parameter in adapted.parameters():
-            if parameter.requires_grad:
-                parameter.data += torch.randn(parameter.shape, generator=generator)
-        adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
-        adapted.save_pretrained(str(tmp_path / "adapter"), save_embedding_layers=False)
-        if change is not None:
-            tensors = load_file(tmp_path / "adapter" / ADAPTER)
-            change(tensors)
-            save_file(tensors, tmp_path / "adapter" / ADAPTER)
-        if config is not None:
-            file = tmp_path / "adapter" / "adapter_config.json"
-            file.write_text(json.dumps(json.loads(file.read_text()) | config))
-        return tmp_path / "adapter"
-
-    return write
+from tests.analysis.adapters.written import ADAPTER, QUERY, llama
 
 
 def empty(tensors):
