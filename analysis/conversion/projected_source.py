@@ -17,6 +17,7 @@ from analysis.common.linear_algebra import dense_svd
 from analysis.conversion.base_model import BaseModel, load_base_model
 from analysis.conversion.source import PREFIX
 from analysis.models.heads import HEADS, is_head
+from analysis.models.loading import is_linear
 from analysis.models.modules import named_classes, without_wrappers
 from svft import SvftConfig
 from svft.errors import SvftError
@@ -118,6 +119,9 @@ def _convertible(adapter: ProjectedAdapter, base: BaseModel) -> tuple[dict[str, 
             left_out.append(f"{name}: It is part of a fused weight of the model, which PEFT adapts as a whole.")
             continue
         parent = base.model.get_submodule(own.rpartition(".")[0])
+        if not is_linear(base.model.get_submodule(own)):
+            left_out.append(f"{name}: It is not a linear layer, to whose output that of an adapter could be added.")
+            continue
         try:
             refuse_unsupported(own, base.model.get_submodule(own), parent, base.model)
         except SvftError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,7 +20,8 @@ PRESETS: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("architectures.json").read_text(encoding="utf-8")
 )
 MOST_BYTES = 2**20  # of a configuration
-_MOST_LAYERS, _MOST_SIZE = 512, 2**24  # beyond that no model is built, on paper either
+# Beyond these no model is built, on paper either: experts of some families are modules of their own, in every layer.
+_MOST_LAYERS, _MOST_EXPERTS, _MOST_MODULES, _MOST_SIZE = 512, 4096, 2**18, 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Architecture:
     Attributes:
         name: What people call it.
         config: The values of its configuration, as in its config.json.
-        parameters: Of the whole model; the head of a classifier is not counted.
+        parameters: Of the model that the configuration names, or of the bare one; a classifier's head is not counted.
         shapes: Full module name -> (out, in) of each linear layer inside the blocks, by layer, then kind.
         fused: Full parameter name -> (experts, out, in) of the fused weights of experts inside the blocks.
         active: Parameters that one token passes through; None if the configuration of its experts does not say.
@@ -134,24 +135,44 @@ def read_architecture(text: str, name: str = "Your model") -> Architecture:
 
 
 def _check_sizes(values: Mapping[str, Any]) -> None:
+    """Raise an ArchitectureError if a model of this configuration would take too long, or too much memory."""
+    layers = experts = 1
+    for key, value in _numbers(values):
+        counts = "size" not in key
+        of_experts = counts and "expert" in key
+        of_layers = counts and not of_experts and any(word in key for word in ("layer", "block", "depth"))
+        most = _MOST_EXPERTS if of_experts else _MOST_LAYERS if of_layers else _MOST_SIZE
+        if any(word in key for word in ("theta", "token", "max")):
+            continue
+        if abs(value) > most:
+            raise ArchitectureError(f"{key} = {value:g} is too large to be built: at most {most:,}.")
+        layers, experts = max(layers, value * of_layers), max(experts, value * of_experts)
+    if layers * experts > _MOST_MODULES:
+        raise ArchitectureError(
+            f"{experts:g} experts in {layers:g} layers are too many to be built: at most {_MOST_MODULES:,} together."
+        )
+
+
+def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Yield the whole numbers in a configuration, also those in lists and in the configurations of its parts."""
     for key, value in values.items():
         if isinstance(value, dict):
-            _check_sizes(value)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            counts = "size" not in key and any(word in key for word in ("layer", "block", "expert", "depth"))
-            most = _MOST_LAYERS if counts else _MOST_SIZE
-            if abs(value) > most and "theta" not in key and "token" not in key and "max" not in key:
-                raise ArchitectureError(f"{key} = {value:g} is too large to be built: at most {most:,}.")
+            yield from _numbers(value)
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, int) and not isinstance(one, bool):
+                yield key, one
 
 
 @lru_cache(maxsize=64)
 def _build(name: str, config: str) -> Architecture:
     from analysis.models.heads import is_head
-    from analysis.models.loading import build_from_config, linear_shapes
+    from analysis.models.loading import as_published, build_from_config, linear_shapes
 
     values = json.loads(config)
     try:
-        model = build_from_config(config_from_values(values))
+        configuration = config_from_values(values)
+        model = build_from_config(configuration)
+        published = as_published(configuration, model)
     except ArchitectureError:
         raise
     except Exception as error:  # a configuration may be wrong in any way
@@ -160,7 +181,7 @@ def _build(name: str, config: str) -> Architecture:
     shapes = linear_shapes(model)
     if not shapes:
         raise ArchitectureError(f"{name} has no linear layers inside blocks, so there is nothing to adapt.")
-    parameters = sum(p.numel() for key, p in model.named_parameters() if not is_head(key))
+    parameters = sum(p.numel() for key, p in published.named_parameters() if not is_head(key))
     fused = fused_experts(model)
     return Architecture(
         name,

@@ -86,11 +86,24 @@ def build_from_config(config: PreTrainedConfig, dtype: torch.dtype = torch.float
     return build_empty(*_trained_as(config), dtype)
 
 
-def _trained_as(config: PreTrainedConfig) -> tuple[type[PreTrainedModel], PreTrainedConfig]:
-    of = type(config)
-    named = [
+def as_published(config: PreTrainedConfig, built: PreTrainedModel) -> PreTrainedModel:
+    """Return the model that a configuration is the one of, whose parameters people know; `built` if that is it.
+
+    That is the class that it names, or the bare model if it names none: without what a task adds to it.
+    """
+    bare = MODEL_MAPPING.get(type(config), type(built))
+    model_class = next(iter([*_named(config), bare]))
+    return built if isinstance(model_class, tuple) or type(built) is model_class else build_empty(model_class, config)
+
+
+def _named(config: PreTrainedConfig) -> list[type[PreTrainedModel]]:
+    return [
         model_class for model_class, _ in candidates(config) if model_class.__name__ in (config.architectures or ())
     ]
+
+
+def _trained_as(config: PreTrainedConfig) -> tuple[type[PreTrainedModel], PreTrainedConfig]:
+    of, named = type(config), _named(config)
     encoder = {mapping[of] for mapping in (MODEL_MAPPING, MODEL_FOR_MASKED_LM_MAPPING) if of in mapping}
     if named and (named[0] not in encoder or config.sub_configs or config.is_encoder_decoder):
         return named[0], config
@@ -204,11 +217,24 @@ def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
 
 def block_linears(model: nn.Module) -> list[str]:
     """Return the names of the linear layers inside the model's blocks: 36 in the default base."""
-    return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, Conv1D)) and inside_block(name)
-    ]
+    return [name for name, module in model.named_modules() if inside_block(name) and is_linear(module)]
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a linear layer, to whose output that of an adapter can be added.
+
+    Llama 4's router inherits from nn.Linear and returns scores and logits. So a layer with a forward of its own is
+    asked, with a row of zeros.
+    """
+    if not isinstance(module, (nn.Linear, Conv1D)):
+        return False
+    if type(module).forward in (nn.Linear.forward, Conv1D.forward):
+        return True
+    try:
+        with torch.no_grad():
+            return isinstance(module(module.weight.new_zeros(1, linear_shape(module)[1])), torch.Tensor)
+    except Exception:  # a quantized or sharded layer takes no such row, and is refused for what it is
+        return True
 
 
 def _cannot_load(base: str) -> str:

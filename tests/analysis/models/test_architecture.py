@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+import transformers
 
 from analysis.common.errors import ArchitectureError, BaseModelError
 from analysis.measures.overview import base_parameters
 from analysis.models.architecture import (
     MOST_BYTES,
     PRESETS,
+    config_from_values,
     open_architecture,
     read_architecture,
 )
@@ -75,6 +78,12 @@ def test_a_configuration_is_pasted_or_read_from_a_file_or_a_directory(tmp_path):
         ),
         (json.dumps(TINY | {"num_hidden_layers": 10**9}), "num_hidden_layers = 1e\\+09 is too large"),
         ('{"model_type": "gpt2", "n_layer": 1000000}', "n_layer = 1e\\+06 is too large"),
+        ('{"model_type": "swin", "depths": [2, 1000000]}', "depths = 1e\\+06 is too large"),
+        ('{"model_type": "mixtral", "num_local_experts": 5000}', "num_local_experts = 5000 is too large"),
+        (
+            '{"model_type": "mixtral", "num_local_experts": 2048, "num_hidden_layers": 256}',
+            "2048 experts in 256 layers are too many",
+        ),
         (json.dumps(TINY | {"vocab_size": 10**12}), "vocab_size"),
         (json.dumps(TINY | {"hidden_size": "wide"}), "No model can be built"),
         (json.dumps(TINY | {"num_hidden_layers": 0}), "nothing to adapt"),
@@ -111,3 +120,36 @@ def test_a_model_that_is_nowhere_is_refused_with_a_sentence():
 def test_kinds_that_a_model_lacks_are_named():
     with pytest.raises(ArchitectureError, match="no weights 'MLP gate'; it has query, key"):
         open_architecture(DEFAULT_BASE).of_kinds(["MLP gate"])
+
+
+def test_a_layer_may_have_more_experts_than_a_model_has_layers():
+    values = TINY | {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 768,
+                     "num_experts_per_tok": 8, "moe_intermediate_size": 4, "head_dim": 8}  # fmt: skip
+    found = read_architecture(json.dumps(values))
+    assert sorted(shape[0] for shape in found.fused.values()) == [768] * 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "published"),
+    [
+        ({"model_type": "deberta-v2"}, "DebertaV2Model"),  # whose classifier has a pooler of its own
+        ({"model_type": "modernbert", "architectures": ["ModernBertForMaskedLM"]}, "ModernBertForMaskedLM"),
+        ({"model_type": "distilbert", "dim": 16, "hidden_dim": 40, "n_layers": 2, "n_heads": 2}, "DistilBertModel"),
+    ],
+)
+def test_parameters_are_those_of_the_published_model(changes, published):
+    values = {key: value for key, value in TINY.items() if key != "architectures"} | changes
+    found = read_architecture(json.dumps(values | {"pad_token_id": 0}))
+    config = config_from_values(values | {"pad_token_id": 0})
+    with torch.device("meta"):
+        model = getattr(transformers, published)(config)
+    assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_a_router_that_returns_more_than_a_product_is_not_adapted():
+    values = {"model_type": "llama4_text", "architectures": ["Llama4ForCausalLM"], "hidden_size": 16,
+              "intermediate_size": 24, "intermediate_size_mlp": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+              "num_key_value_heads": 1, "head_dim": 8, "num_local_experts": 3, "vocab_size": 50}  # fmt: skip
+    found = read_architecture(json.dumps(values))
+    assert not [name for name in found.shapes if "router" in name]
+    assert "model.layers.0.self_attn.q_proj" in found.shapes
