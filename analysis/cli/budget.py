@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
 
 import pandas as pd
 import typer
@@ -163,22 +169,39 @@ def _measure(
     console: Console, architecture: Architecture, kinds: list[str] | None, table: pd.DataFrame, step: Step
 ) -> tuple[pd.DataFrame, float]:
     """Return the memory of each method, and the seconds of all decompositions, with progress."""
-    with Progress(console=console, transient=True) as progress:
-        line = progress.add_task("memory of a step", total=int(table["count"].notna().sum()) + 2)
-        import torch
+    import torch
 
-        from analysis.planning.memory import MEMORY_TERMS, memory_rows
-        from analysis.planning.svd_speed import measure_svd_speed, svd_seconds
+    from analysis.planning.memory import MEMORY_TERMS, memory_rows
 
+    linear = [
+        shape for kind, group in architecture.of_kinds(kinds).items() for shape in group if kind in architecture.kinds
+    ]
+    # A thread that draws the bar would be there when the processes are forked.
+    with _side_by_side() as each, Progress(console=console, transient=True, auto_refresh=False) as progress:
+        line = progress.add_task("memory of a step", total=int(table["count"].notna().sum()) + 1)
+        seconds = each(_svd_seconds, [linear])  # runs beside the rows
         rows = []
-        for row in memory_rows(architecture, kinds, table, step.batch, step.length, getattr(torch, step.dtype)):
+        dtype = getattr(torch, step.dtype)
+        for row in memory_rows(architecture, kinds, table, step.batch, step.length, dtype, each=each):
             rows.append(row)
-            progress.update(line, advance=1, description=f"memory of {row['label']}")
-        progress.update(line, description="speed of decompositions")
-        linear = [shape for kind, group in architecture.of_kinds(kinds).items() for shape in group
-                  if kind in architecture.kinds]  # fmt: skip
-        seconds = svd_seconds(linear, measure_svd_speed())
-    return pd.DataFrame(rows).reindex(columns=["method", "label", *MEMORY_TERMS, "peak", "note"]), seconds
+            progress.update(line, advance=1, description=f"memory of {row['label']}", refresh=True)
+    return pd.DataFrame(rows).reindex(columns=["method", "label", *MEMORY_TERMS, "peak", "note"]), next(seconds)
+
+
+def _svd_seconds(shapes: list[tuple[int, int]]) -> float:
+    from analysis.planning.svd_speed import measure_svd_speed, svd_seconds
+
+    return svd_seconds(shapes, measure_svd_speed())
+
+
+@contextmanager
+def _side_by_side() -> Iterator[Callable[..., Iterator[Any]]]:
+    """Give a `map` over processes that share what is imported here; the ordinary one if this system has no fork."""
+    if sys.platform != "linux":
+        yield map
+        return
+    with ProcessPoolExecutor(min(4, os.cpu_count() or 1), mp_context=get_context("fork")) as pool:
+        yield pool.map
 
 
 def _advise(
@@ -187,9 +210,10 @@ def _advise(
     from analysis.trials.files import recovery_near
 
     shapes = [shape for group in architecture.of_kinds(kinds).values() for shape in group]
+    tables = considered_tables(architecture, kinds, budget)
+    with _side_by_side() as each:
+        rows = list(considered(architecture, tables, step.batch, step.length, each))
     with console.status("weighing the methods"):
-        tables = considered_tables(architecture, kinds, budget)
-        rows = list(considered(architecture, tables, step.batch, step.length))
         recovery = recovery_near(budget / count_parameters("lora", shapes, 1))
         return recommend(options_table(architecture, rows, recovery, available), available)
 

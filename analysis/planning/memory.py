@@ -8,9 +8,13 @@ Of blocks that repeat, a few are run through and the others follow exactly (`ana
 
 from __future__ import annotations
 
+import copy
+import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache, partial
+from typing import Any
 
 import pandas as pd
 import torch
@@ -118,29 +122,18 @@ def _training_memory(
     shortened: bool,
 ) -> TrainingMemory | None:
     """Return the memory of a step of all blocks, or of a few from which the others follow; None if they do not."""
-    config = config_from_values(architecture.config)
-    for token in ("pad_token_id", "decoder_start_token_id"):  # which a step may ask for
-        if getattr(config, token, None) is None:
-            setattr(config, token, 0)
-    model = build_from_config(config, dtype)
-    weights = distinct_bytes([*model.parameters(), *model.buffers()])
-    fused = [(model.get_submodule(name.rpartition(".")[0]), name) for name in targets if name in architecture.fused]
-    modules = {name: model.get_submodule(name) for name in targets if name not in architecture.fused}
-    run = longest_run(model) if shortened else None
-    if run is not None:
-        run.shorten()
-    elif shortened:
+    base = copy.deepcopy(_base(json.dumps(architecture.config), dtype, shortened))
+    if base is None:
         return None
-    names = {module: name for name, module in model.named_modules()}
-    entries = _entries(spec, modules)
-    base = _resident(model, run)
-    experts = [f"{names[module]}.{name.rpartition('.')[2]}" for module, name in fused if module in names]
-    kept = {name: names[module] for name, module in modules.items() if module in names}
-    entries = {kept[name]: k for name, k in entries.items() if name in kept}
-    adapted = _adapt(model, spec, entries, list(kept.values()), experts)
+    model, run = base.model, base.run
+    linear = {name: architecture.shapes[name] for name in targets if name not in architecture.fused}
+    entries = {base.names[name]: k for name, k in _entries(spec, linear).items() if name in base.names}
+    kept = [base.names[name] for name in linear if name in base.names]
+    experts = [base.names[name] for name in targets if name in architecture.fused and name in base.names]
+    adapted = _adapt(model, spec, entries, kept, experts)
     resident = _resident(adapted, run)
     try:
-        moment = meta_step(adapted, _inputs(adapted, config, batch, length), run)
+        moment = meta_step(adapted, _inputs(adapted, model.config, batch, length), run)
     except IndexError:  # it looks its blocks up by number
         if run is None:
             raise
@@ -148,9 +141,9 @@ def _training_memory(
     if moment is None:
         return None
     peak, gradients = moment
-    added = resident[0] - base[0]
+    added = resident[0] - base.resident
     return TrainingMemory(
-        weights=weights,
+        weights=base.weights,
         basis=resident[1],
         adapter=added - resident[1],
         optimizer=resident[2],
@@ -167,6 +160,7 @@ def memory_rows(
     length: int,
     dtype: torch.dtype,
     full: bool = True,
+    each: Callable[..., Iterator[Any]] = map,
 ) -> Iterator[dict[str, object]]:
     """Yield the memory of each method of a table, then of full fine-tuning if it is asked for.
 
@@ -178,6 +172,7 @@ def memory_rows(
         length: See there.
         dtype: See there.
         full: Whether full fine-tuning is among them.
+        each: Computes the rows: `map`, or the map of a pool of processes.
 
     Yields:
         ``method``, ``label``, the fields of `TrainingMemory` and ``peak`` in bytes; or a ``note`` in their place,
@@ -193,24 +188,75 @@ def memory_rows(
         "budget": None,
         "count": architecture.parameters,
     }
-    for row in [*table[table["count"].notna()].to_dict("records"), *([all_of_it] if full else [])]:
-        size = None if pd.isna(row["size"]) else int(row["size"])
-        head = {"method": row["method"], "label": row["label"]}
-        try:
-            memory = training_memory(
-                architecture,
-                row["method"],
-                [*linear, *fused] if adapts_fused(row["method"]) else linear,
-                size=size,
-                budget=None if pd.isna(row["budget"]) else int(row["budget"]),
-                batch=batch,
-                length=length,
-                dtype=dtype,
-            )
-        except ArchitectureError as error:
-            yield head | {"note": str(error)}
-        else:
-            yield head | asdict(memory) | {"peak": memory.peak, "note": ""}
+    rows = [*table[table["count"].notna()].to_dict("records"), *([all_of_it] if full else [])]
+    yield from each(partial(_memory_row, architecture, linear, fused, batch, length, dtype), rows)
+
+
+def _memory_row(
+    architecture: Architecture,
+    linear: list[str],
+    fused: list[str],
+    batch: int,
+    length: int,
+    dtype: torch.dtype,
+    row: dict[str, Any],
+) -> dict[str, object]:
+    head = {"method": row["method"], "label": row["label"]}
+    try:
+        memory = training_memory(
+            architecture,
+            row["method"],
+            [*linear, *fused] if adapts_fused(row["method"]) else linear,
+            size=None if pd.isna(row["size"]) else int(row["size"]),
+            budget=None if pd.isna(row["budget"]) else int(row["budget"]),
+            batch=batch,
+            length=length,
+            dtype=dtype,
+        )
+    except ArchitectureError as error:
+        return head | {"note": str(error)}
+    return head | asdict(memory) | {"peak": memory.peak, "note": ""}
+
+
+@dataclass(frozen=True)
+class _Base:
+    """A base model on the meta device, of which methods train copies.
+
+    Attributes:
+        model: With all blocks, or with a few of those that repeat.
+        run: Those that were taken out; None if none were.
+        names: Name of each module, and of each parameter, in the whole model -> in this one.
+        weights: Bytes of the whole model.
+        resident: The same by `_resident`.
+    """
+
+    model: PreTrainedModel
+    run: Run | None
+    names: dict[str, str]
+    weights: int
+    resident: int
+
+
+@lru_cache(maxsize=4)
+def _base(values: str, dtype: torch.dtype, shortened: bool) -> _Base | None:
+    """Return the model of a config.json; None if it shall be shortened and has no blocks that repeat often enough."""
+    config = config_from_values(json.loads(values))
+    for token in ("pad_token_id", "decoder_start_token_id"):  # which a step may ask for
+        if getattr(config, token, None) is None:
+            setattr(config, token, 0)
+    model = build_from_config(config, dtype)
+    weights = distinct_bytes([*model.parameters(), *model.buffers()])
+    before = dict(model.named_modules())
+    run = longest_run(model) if shortened else None
+    if shortened and run is None:
+        return None
+    if run is not None:
+        run.shorten()
+    after = {module: name for name, module in model.named_modules()}
+    names = {name: after[module] for name, module in before.items() if module in after}
+    for name, own in list(names.items()):
+        names |= {f"{name}.{key}": f"{own}.{key}" for key, _ in before[name].named_parameters(recurse=False)}
+    return _Base(model, run, names, weights, _resident(model, run)[0])
 
 
 def _adapt(
@@ -251,12 +297,11 @@ def _adapt(
     return nn.Module.to(adapted, "meta")
 
 
-def _entries(spec: TrainingSpec, modules: dict[str, nn.Module]) -> dict[str, int]:
+def _entries(spec: TrainingSpec, shapes: dict[str, tuple[int, int]]) -> dict[str, int]:
     """Return the entries of M in each module, as `SvftModel` spreads them over the whole model; none without M."""
     if spec.method not in svft_patterns():
         return {}
-    shapes = [linear_shape(module) for module in modules.values()]
-    return dict(zip(modules, entries_of(spec.method, shapes, spec.size, spec.budget), strict=True))
+    return dict(zip(shapes, entries_of(spec.method, list(shapes.values()), spec.size, spec.budget), strict=True))
 
 
 def _insert_layers(model: nn.Module, method: str, entries: dict[str, int]) -> None:

@@ -27,10 +27,11 @@ def meta_step(model: nn.Module, inputs: dict[str, torch.Tensor], run: Run | None
     """
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4)
-    for parameter in trained:  # the optimizer's state exists from here on
-        parameter.grad = torch.empty_like(parameter)
-    optimizer.step()
+    # AdamW updates one parameter after the other: the largest one decides how much it takes.
+    largest = max(trained, key=lambda parameter: parameter.nbytes)
+    optimizer = torch.optim.AdamW([largest], lr=1e-4)
+    largest.grad = torch.empty_like(largest)
+    optimizer.step()  # its state exists from here on
     optimizer.zero_grad()
     allocations = _Allocations()
     with marked(run, allocations.mark) if run is not None else nullcontext(), _cpu_autocast(), _AsOnCpu(), allocations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,11 @@ def considered_tables(
 
 
 def considered(
-    architecture: Architecture, tables: Sequence[tuple[list[str], pd.DataFrame]], batch: int, length: int
+    architecture: Architecture,
+    tables: Sequence[tuple[list[str], pd.DataFrame]],
+    batch: int,
+    length: int,
+    each: Callable[..., Iterator[Any]] = map,
 ) -> Iterator[dict[str, object]]:
     """Yield the memory of a step of every method that has a size, with weights in bfloat16.
 
@@ -57,6 +61,7 @@ def considered(
         tables: Of `considered_tables`.
         batch: Examples per step.
         length: Tokens per example.
+        each: As in `memory_rows`.
 
     Yields:
         Rows of `analysis.planning.memory.memory_rows` without full fine-tuning, with ``count`` and ``on``, the kinds
@@ -68,7 +73,7 @@ def considered(
 
     for number, (kinds, table) in enumerate(tables):
         counts = dict(zip(table["method"], table["count"]))
-        for row in memory_rows(architecture, kinds, table, batch, length, torch.bfloat16, full=False):
+        for row in memory_rows(architecture, kinds, table, batch, length, torch.bfloat16, full=False, each=each):
             yield row | {"count": counts[row["method"]], "on": " and ".join(kinds) if number else ""}
 
 

@@ -59,25 +59,24 @@ class Run:
 
 def longest_run(model: nn.Module) -> Run | None:
     """Return the run that takes out the most blocks, None if none takes out any."""
-    runs = [
-        run
-        for blocks in model.modules()
-        if isinstance(blocks, nn.ModuleList)
-        for period in range(1, _LONGEST_PERIOD + 1)
-        for run in _runs(model, blocks, period)
-    ]
+    runs: list[Run] = []
+    for blocks in model.modules():
+        if isinstance(blocks, nn.ModuleList) and len(blocks) > KEPT:
+            lists = _lists(model, len(blocks))
+            signatures = [(_signature(block), *(one[i] for one in lists)) for i, block in enumerate(blocks)]
+            moves = any(len(set(one)) > 1 for one in lists)
+            for period in range(1, _LONGEST_PERIOD + 1):
+                runs += _runs(blocks, period, signatures, moves)
     return max(runs, key=lambda run: run.further * run.period, default=None)
 
 
-def _runs(model: nn.Module, blocks: nn.ModuleList, period: int) -> Iterator[Run]:
-    lists = _lists(model, len(blocks))
-    signatures = [(_signature(block), *(one[i] for one in lists)) for i, block in enumerate(blocks)]
+def _runs(blocks: nn.ModuleList, period: int, signatures: list[tuple], moves: bool) -> Iterator[Run]:
     start = 0
     for end in range(period, len(blocks) + 1):
         if end < len(blocks) and signatures[end] == signatures[end - period]:
             continue
         # Lists of the configuration are looked up by a block's place, which moves for those behind the run.
-        moved = end < len(blocks) and any(len(set(one)) > 1 for one in lists)
+        moved = end < len(blocks) and moves
         if (number := (end - start) // period) > KEPT and not moved:
             yield Run(blocks, start, period, number)
         start = end - period + 1
