@@ -131,7 +131,7 @@ class PeftAdapter:
         from peft.utils.other import get_pattern_key
 
         pattern = self.config.get("rank_pattern") or {}
-        said = pattern.get(get_pattern_key(pattern, module), self.config.get("r", 8))
+        said = pattern.get(get_pattern_key(list(pattern), module), self.config.get("r", 8))
         if said != rank:
             raise AdapterError(
                 f"The factors of {module} have rank {rank}, and {self._config_file} says r={said}: one of the two "
