@@ -16,7 +16,16 @@ from analysis.adapters.paths import PROJECTION_FILE
 from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 from analysis.measures.edits import Edit
-from analysis.measures.steps import MATRIX_TABLES, comparison_steps, matrix_steps, overview_steps, summary_steps
+from analysis.measures.null import EntryNull, SpectralNull, is_kept
+from analysis.measures.steps import (
+    MATRIX_TABLES,
+    comparison_steps,
+    matrix_steps,
+    null_steps,
+    nulls,
+    overview_steps,
+    summary_steps,
+)
 from analysis.training.evaluation import Evaluation, read_evaluation
 
 QUICK = 512  # singular directions: up to here the spectrum of a matrix takes a fraction of a second
@@ -86,6 +95,32 @@ def spectral_tables(of: Adapter, name: str) -> tuple[dict[str, Any], Job | None]
         return {function.__name__: table(function, of, name) for function in MATRIX_TABLES}, None
     job = _matrix_job(str(of.path), _stamp(of.path), name)
     return dict(job.results), job
+
+
+def null(of: Adapter, name: str) -> Future:
+    """Return the future `analysis.measures.steps.nulls` of a matrix: what noise in place of its update shows.
+
+    What is not kept on disk yet is drawn in a process, one matrix after another for all visitors: the page first.
+    """
+    return _null(*key(of), name)
+
+
+def entry_null(of: Adapter, name: str) -> EntryNull | None:
+    """Return how concentrated noise is; None if that is not known, or not yet."""
+    return _drawn(of, name)[0]
+
+
+def spectral_null(of: Adapter, name: str) -> SpectralNull:
+    """Return what rank noise has and what it does to W; empty if that is not known, or not yet."""
+    return _drawn(of, name)[1]
+
+
+_UNKNOWN = (None, SpectralNull({}, None))
+
+
+def _drawn(of: Adapter, name: str) -> tuple[EntryNull | None, SpectralNull]:
+    future = null(of, name)
+    return future.result() if future.done() and not future.exception() else _UNKNOWN
 
 
 def restart_matrix(of: Adapter, name: str) -> None:
@@ -176,6 +211,31 @@ def _edited_adapter_table(
 @st.cache_resource(max_entries=64, show_spinner="Reading the adapter …")
 def _adapter_table(called: str, path: str, stamp: float, _function: Callable[[Adapter], Any]) -> Any:
     return _function(_adapter(path, stamp))
+
+
+_nulls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="null")
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _null(path: str, stamp: float, name: str) -> Future:
+    matrix = _matrix(path, stamp, name)
+    if not is_kept(matrix):
+        return _nulls.submit(_draw_null, path, name)
+    kept: Future = Future()
+    kept.set_result(nulls(matrix))
+    return kept
+
+
+def _draw_null(path: str, name: str) -> Any:
+    job = Job(null_steps, path, name)
+    job.wait(_LONGEST_NULL)
+    job.stop()
+    if not job.results:
+        raise UserError(job.error or "Drawing the random updates took too long.")
+    return job.results[0]
+
+
+_LONGEST_NULL = 600  # seconds
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

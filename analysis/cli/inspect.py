@@ -14,7 +14,8 @@ from rich.progress import Progress
 from analysis.adapters.adapter import Adapter, LeftOut
 from analysis.cli.tables import Column, show
 from analysis.common.errors import AdapterError
-from analysis.measures.summary import summarize_adapter, totals
+from analysis.measures.noise import Level
+from analysis.measures.summary import noise_words, summarize_adapter, totals
 
 _PERCENT, _ONE = "{:.1%}".format, "{:.1f}".format
 _MOST_LEFT_OUT = 10  # modules left out are named up to here
@@ -29,7 +30,7 @@ _COLUMNS = {
     "effective_rank": Column("effective", _ONE, gives_way=1),
     "numerical_rank": Column("numerical", "{:,}".format, gives_way=3),
     "off_diagonal_share": Column("off diagonal", _PERCENT),
-    "noise_off_diagonal_share": Column("in noise", _PERCENT),
+    "noise": Column("in noise"),
     "turned": Column("turned", "{:,}".format, gives_way=2),
 }
 
@@ -117,11 +118,13 @@ def _print(adapter: Adapter, table: pd.DataFrame, left_out: list[LeftOut], wide:
             console.print(f"          … and {len(left_out) - _MOST_LEFT_OUT} more; --json lists all", highlight=False)
     if table.empty:
         return
-    show(console, table.assign(shape=table["out"].astype(str) + "×" + table["in"].astype(str)), _COLUMNS, wide=wide)
+    shapes = table["out"].astype(str) + "×" + table["in"].astype(str)
+    show(console, table.assign(shape=shapes, noise=noise_words(table, "off_diagonal")), _COLUMNS, wide=wide)
     whole = totals(table)
+    noise = Level(*(whole[f"noise_off_diagonal_{end}"] for end in ("share", "low", "high")))
     console.print(
         f"Together ‖ΔW‖ / ‖W‖ = {whole['relative_norm']:.1%}; {whole['off_diagonal_share']:.1%} of M's energy is off "
-        f"the diagonal ({whole['noise_off_diagonal_share']:.1%} if it were noise on the same entries).",
+        f"the diagonal ({noise.words(_PERCENT)} if it were noise).",
         highlight=False,
         soft_wrap=True,
     )

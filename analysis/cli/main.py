@@ -371,7 +371,7 @@ def cache(
     files = cache_files()
     size = sum(file.stat().st_size for file in files)
     typer.echo(
-        f"{cache_directory()}: {len(files)} decompositions, {size / 1e6:,.0f} MB of at most "
+        f"{cache_directory()}: {len(files)} files, {size / 1e6:,.0f} MB of at most "
         f"{cache_limit() / 1e9:g} GB (SVFT_CACHE_LIMIT_GB). Clear it with: svft cache --clear"
     )
 

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.common.wording import percent
 from analysis.figures.theme import Theme, axis, fade, method_color, new_figure, set_layout
+from analysis.measures.noise import Level
 
 _FLOOR = 1e-5  # shares below are drawn here: a logarithmic axis has no zero
 _NAMES = {"banded": "banded", "random": "random", "top_k": "top_k", "best": "best possible"}
@@ -18,15 +20,17 @@ def coverage(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
     What to look for: how far a pattern lies above the dotted line of chance, and how far below the best possible.
 
     Args:
-        table: The table of `measures.coverage.coverage`: ``pattern``, ``k``, ``share``, ``low``, ``high``, ``chance``.
+        table: The table of `measures.coverage.coverage`: ``pattern``, ``k``, ``share``, ``low``, ``high``, ``chance``,
+            ``noise_low``, ``noise_high``.
         theme: Light or dark.
     """
     plain = table[table["pattern"] == "plain"].iloc[0]
     best = table[table["pattern"] == "best"]
     at = best.iloc[(best["k"] - plain["k"]).abs().argmin()]
+    noise = Level(plain["chance"], plain["noise_low"], plain["noise_high"])
     sentence = (
-        f"With {int(plain['k']):,} entries the diagonal covers {plain['share']:.2%} of this update, chance is "
-        f"{plain['chance']:.2%}, the best possible {at['share']:.1%}."
+        f"With {int(plain['k']):,} entries the diagonal covers {percent(plain['share'])} of this update, of noise "
+        f"{noise.words(percent)}; the best possible {int(at['k']):,} cover {percent(at['share'])}."
     )
     figure = new_figure(
         theme,

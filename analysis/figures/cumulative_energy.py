@@ -11,15 +11,21 @@ from analysis.figures.theme import LORA_COLOR, Theme, axis, fade, method_color, 
 
 
 def cumulative_energy(
-    curve: pd.DataFrame, *, structural_rank: int, lora_rank: float, pattern: str, theme: Theme
+    curve: pd.DataFrame,
+    noise: pd.DataFrame | None = None,
+    *,
+    structural_rank: int,
+    lora_rank: float,
+    pattern: str,
+    theme: Theme,
 ) -> go.Figure:
     """Draw the energy of ΔW held by its leading directions, and the bounds on their number.
 
     What to look for: how far right the curve keeps rising. A LoRA of equal parameters ends at its rank.
 
     Args:
-        curve: The table of `analysis.measures.spectrum.cumulative_energy`: ``directions``, ``energy_share``,
-            ``noise_share``.
+        curve: The table of `analysis.measures.spectrum.cumulative_energy`: ``directions``, ``energy_share``.
+        noise: The curve of `analysis.measures.null.spectral_null`; None if there is none (yet).
         structural_rank: The bound that the pattern sets on rank(ΔW).
         lora_rank: Rank of a LoRA with as many parameters, k/(out + in); it need not be whole. Both bounds are
             in `analysis.measures.ranks.rank_bounds`.
@@ -58,14 +64,19 @@ def cumulative_energy(
         line={"color": method_color(pattern), "width": 2.5},
         hovertemplate="%{x} directions hold %{y:.1%} of the energy<extra></extra>",
     )
-    figure.add_scatter(
-        name="noise on the same Ω",
-        x=directions[thin],
-        y=curve["noise_share"].to_numpy()[thin],
-        mode="lines",
-        line={"color": theme.text, "width": 1.5, "dash": "dot"},
-        hovertemplate="noise: %{x} directions hold %{y:.1%}<extra></extra>",
-    )
+    if noise is not None:
+        low, mid, high = (noise[column].to_numpy()[thin] for column in ("noise_low", "noise_mid", "noise_high"))
+        band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+        figure.add_scatter(x=directions[thin], y=low, **band)
+        figure.add_scatter(x=directions[thin], y=high, fill="tonexty", fillcolor=fade(theme.muted, 0.45), **band)
+        figure.add_scatter(
+            name="noise on the same Ω (95%)",
+            x=directions[thin],
+            y=mid,
+            mode="lines",
+            line={"color": theme.text, "width": 1.5, "dash": "dot"},
+            hovertemplate="noise: %{x} directions hold %{y:.1%}<extra></extra>",
+        )
     last = max(int(directions[-1]), structural_rank)
     figure.add_vrect(x0=0, x1=lora_rank, fillcolor=fade(LORA_COLOR, 0.35), line={"width": 0}, layer="below")
     figure.add_vline(x=lora_rank, line={"color": LORA_COLOR, "width": 2, "dash": "dash"})

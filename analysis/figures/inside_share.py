@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
+from analysis.common.wording import percent
+from analysis.figures.theme import Theme, axis, fade, method_color, new_figure, set_layout
+from analysis.measures.noise import Level
 
 
-def inside_share(share: float, *, shape: tuple[int, int], theme: Theme) -> go.Figure:
+def inside_share(inside: pd.Series, *, theme: Theme) -> go.Figure:
     """Draw the share of ‖ΔW‖² that M holds, and the rest that leaves the basis.
 
     What to look for: how much of the update M shows at all. All of it for a square weight.
 
     Args:
-        share: `AdaptedMatrix.inside_share`.
-        shape: (out, in) of the weight. Noise would have min/max of the two inside.
+        inside: `analysis.measures.coefficients.inside_basis`: ``share``, ``noise_share``, ``noise_low``,
+            ``noise_high``. Of a square weight, noise lies inside, too.
         theme: Light or dark.
     """
-    noise = min(shape) / max(shape)
-    inside = f"{share:.0%} of the update’s energy lies inside the basis, in M"
-    sentence = f"{inside}; noise would have {noise:.0%} there." if noise < 1 else f"{inside}: the weight is square."
+    share, noise = inside["share"], Level(*inside[["noise_share", "noise_low", "noise_high"]])
+    sentence = f"{percent(share)} of the update’s energy lies inside the basis, in M"
+    if noise.mean == 1:
+        sentence = f"{sentence}: the weight is square."
+    else:
+        compared = {"inside": "as it would", "above": "more than", "below": "less than"}[noise.place(share)]
+        sentence = f"{sentence}, {compared} in random directions ({noise.words(percent)})."
     figure = new_figure(
         theme,
         alt=f"Bar: {sentence}",
@@ -39,12 +46,13 @@ def inside_share(share: float, *, shape: tuple[int, int], theme: Theme) -> go.Fi
             marker={"color": color, "line": {"color": theme.muted, "width": 1}},
             hovertemplate=f"{name}: %{{x:.1%}}<extra></extra>",
         )
-    if noise < 1:
-        figure.add_vline(x=noise, line={"color": theme.text, "width": 2, "dash": "dot"})
-        left = noise > 0.7
+    if noise.mean < 1:
+        figure.add_vrect(x0=noise.low, x1=noise.high, fillcolor=fade(theme.muted, 0.6), line={"width": 0})
+        figure.add_vline(x=noise.mean, line={"color": theme.text, "width": 2, "dash": "dot"})
+        left = noise.mean > 0.7
         figure.add_annotation(
-            x=noise, y=0, yref="y", text="noise", showarrow=False, xanchor="right" if left else "left",
-            xshift=-5 if left else 5,
+            x=noise.low if left else noise.high, y=0, yref="y", text="noise", showarrow=False,
+            xanchor="right" if left else "left", xshift=-5 if left else 5,
         )  # fmt: skip
     set_layout(
         figure,

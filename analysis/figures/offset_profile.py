@@ -6,45 +6,31 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.cells import bin_width
+from analysis.common.wording import percent
 from analysis.figures.theme import Theme, axis, method_color, new_figure, number, set_layout
+from analysis.measures.noise import Level
 
-_BARS = 65  # at most; single diagonals of a scattered pattern hold a handful of entries
+BARS = 65  # at most; single diagonals of a scattered pattern hold a handful of entries
 
 
 def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
     """Draw the share of ‖M‖² on each diagonal j − i, against the same for noise.
 
-    What to look for: bars that rise above the marks, the share that noise on the same entries would have.
+    What to look for: bars that differ from the marks, the share that noise has, by more than their whiskers. Of many
+    bars some do by chance; the caption judges all together.
 
     Args:
-        profile: The table of `analysis.measures.coefficients.energy_by_offset`: ``offset``, ``share``,
-            ``noise_share``, ``noise_low``, ``noise_high``. Beyond 64 offsets neighbours share a bar, which adds
-            them up (then without the interval of noise).
+        profile: The table of `analysis.measures.coefficients.energy_by_offset`, of at most `BARS` rows.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
     """
-    profile = profile.sort_values("offset")
-    width = bin_width(int(np.ptp(profile["offset"])) + 1, _BARS)
-    # Bins lie symmetrically about the diagonal, offset 0.
-    middle = np.round(profile["offset"].to_numpy() / width).astype(int) * width
-    bars = profile.groupby(middle)[["share", "noise_share"]].sum()
-    excess = bars["share"] - bars["noise_share"]
-    top = excess.idxmax()
-    where = f"offset {number(top, '+d')}" if top else "the diagonal"
-    if width > 1:
-        where = f"offsets near {number(top, '+d')}" if top else "offsets near the diagonal"
-    if len(bars) == 1:
-        where = f"{where}, the only one trained,"
-    verb = "holds" if width == 1 else "hold"
-    reading = f"{where} {verb} {bars['share'][top]:.0%}, noise would hold {bars['noise_share'][top]:.0%}"
+    bars = profile.sort_values("offset").set_index("offset")
+    width = int(bars["width"].iloc[0])
+    reading = _reading(bars, width)
     figure = new_figure(
         theme,
-        alt=(
-            f"Bars of the share of M's energy by offset j − i, from {bars.index[0]} to {bars.index[-1]}. "
-            f"Furthest above noise: {reading}."
-        ),
-        caption=f"Look for bars above what noise on the same entries would hold: {reading}.",
+        alt=f"Bars of the share of M's energy by offset j − i, from {bars.index[0]} to {bars.index[-1]}. {reading}.",
+        caption=f"{reading}.",
         formula=r"\sum_{j-i=o} M_{ij}^2 \,/\, \lVert M \rVert_F^2",
         height=260,
     )
@@ -56,18 +42,20 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
         marker={"color": method_color(pattern), "line": {"width": 0}},
         hovertemplate="offset %{x}: %{y:.2%} of the energy<extra></extra>",
     )
-    interval = {}
-    if width == 1:
-        above, below = (np.abs(profile[edge] - profile["noise_share"]) for edge in ("noise_high", "noise_low"))
-        interval = {"type": "data", "array": above, "arrayminus": below, "width": 5, "thickness": 1.5}
+    above, below = (np.abs(bars[edge] - bars["noise_share"]) for edge in ("noise_high", "noise_low"))
     figure.add_scatter(
-        name="noise of equal k" + (" (95%)" if interval else ""),
+        name="noise (95% each)",
         x=bars.index,
         y=bars["noise_share"],
-        error_y=interval,
-        mode="markers" if interval else "lines",
-        line={"color": theme.text, "width": 1.5, "dash": "dot"},
-        marker={"color": theme.text, "size": 6, "symbol": "diamond"},
+        error_y={
+            "type": "data",
+            "array": above,
+            "arrayminus": below,
+            "width": 4 if width == 1 else 0,
+            "thickness": 1.5,
+        },
+        mode="markers",
+        marker={"color": theme.text, "size": 6 if width == 1 else 3, "symbol": "diamond"},
         hovertemplate="noise: %{y:.2%}<extra></extra>",
     )
     set_layout(
@@ -83,3 +71,20 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
         yaxis=axis(theme, "share of energy", tickformat=".0%", rangemode="tozero"),
     )
     return figure
+
+
+def _reading(bars: pd.DataFrame, width: int) -> str:
+    """Say which bar is furthest from noise, if any is that is not so by chance."""
+    count = int(bars["stands_out"].sum())
+    if not count:
+        return f"No bar stands out from noise, all {len(bars)} judged together"
+    far = (bars["share"] - bars["noise_share"]).abs()[bars["stands_out"]].idxmax()
+    bar = bars.loc[far]
+    where = "the diagonal" if far == 0 else f"offset {number(far, '+d')}"
+    if width > 1:
+        where = "offsets near the diagonal" if far == 0 else f"offsets near {number(far, '+d')}"
+    noise = Level(bar["noise_share"], bar["noise_low"], bar["noise_high"])
+    return (
+        f"{count} of {len(bars)} bars {'stands' if count == 1 else 'stand'} out from noise, furthest {where}: "
+        f"{percent(bar['share'])} of the energy, in noise {noise.words(percent)}"
+    )

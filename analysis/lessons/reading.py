@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.common.wording import percent
 from analysis.lessons.answers import Answer
+from analysis.measures.noise import Level
 from analysis.training.evaluation import Evaluation
 from analysis.training.methods import svft_patterns
 
@@ -22,10 +23,12 @@ def on_the_diagonal(shares: pd.DataFrame) -> str:
     row = shares.set_index("part").loc["on_diagonal"]
     if row["noise_share"] == 1:
         return "All of the energy is on the diagonal: there is nothing else in Ω."
-    inside = row["noise_low"] <= row["share"] <= row["noise_high"]
+    if not row["entries"]:
+        return "None of the energy is on the diagonal: Ω has no entry there."
+    noise = Level(row["noise_share"], row["noise_low"], row["noise_high"])
     return (
-        f"The diagonal holds {percent(row['share'])} of the energy; noise would put {percent(row['noise_low'])} to "
-        f"{percent(row['noise_high'])} there: {'no more than chance' if inside else 'that is not chance'}."
+        f"The diagonal holds {percent(row['share'])} of the energy; noise would put {noise.words(percent)} there: "
+        f"{'no more than chance' if noise.holds(row['share']) else 'that is not chance'}."
     )
 
 
@@ -59,20 +62,19 @@ def against_full(measured: Evaluation | None, summary: pd.DataFrame | None) -> s
     return " ".join(sentences)
 
 
-def concentration_outcome(few: pd.Series) -> str:
-    """Return which of `OUTCOMES` the table of `analysis.measures.coefficients.entries_for_energy` says."""
-    if few["fraction"] < few["noise_low"]:
-        return FEWER
-    return MORE if few["fraction"] > few["noise_high"] else AS_NOISE
+def concentration_outcome(fraction: float, noise: Level) -> str:
+    """Return which of `OUTCOMES` holds of the part of the entries that has 90% of the energy, and of noise."""
+    return {"below": FEWER, "above": MORE, "inside": AS_NOISE}[noise.place(fraction)]
 
 
-def check_concentration(given: str, few: pd.Series) -> Answer:
+def concentration_sentence(fraction: float, noise: Level) -> str:
+    """Say in which part of the entries 90% of the energy is, and in which that of noise."""
+    return f"90% of the energy is in {percent(fraction)} of the entries, for noise in {noise.words(percent)}"
+
+
+def check_concentration(given: str, fraction: float, noise: Level) -> Answer:
     """Return the reply to someone's reading of the curve of concentration."""
-    right = concentration_outcome(few)
-    sentence = (
-        f"90% of the energy is in {few['fraction']:.0%} of the entries, for noise in {few['noise_low']:.0%} to "
-        f"{few['noise_high']:.0%}"
-    )
+    right, sentence = concentration_outcome(fraction, noise), concentration_sentence(fraction, noise)
     if given == right:
         return Answer(True, f"Right: {sentence}.")
     return Answer(False, "Read the curve at 90%, and then the grey band at the same height.")

@@ -1,30 +1,23 @@
 """Tables of the coefficients M: its entries, and where their energy (sum of squares) lies.
 
-Chance levels. If the k trained entries were independent Gaussian noise, c of them would hold c/k of the energy on
-average, and their share would follow a Beta(c/2, (k−c)/2) distribution: that gives every `noise_share` and its central
-95% interval `noise_low` to `noise_high` in closed form. Sorted entries have no such form and are simulated, seeded.
+Every share stands beside its mean under noise, `noise_share`, and its 95% interval, `noise_low` to `noise_high`: see
+`measures.noise`. Sorted entries have no such law: `measures.null` draws it.
 
 The energy of a matrix whose entries are all zero is zero, and so are all its shares.
 
 Of a projection (an update of another kind, of which M is the part inside the thin basis) every share is one of the
-whole ‖ΔW‖_F², and noise is as free as the update was: on all out·in entries of ΔW. Only `concentration` and
-`entries_for_energy` speak of M alone.
+whole ‖ΔW‖_F². Only `concentration` and `entries_for_energy` speak of M alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import lru_cache
-
 import numpy as np
 import pandas as pd
-from scipy.special import betaincinv
 
-from analysis.adapters.adapter import AdaptedMatrix, Projection
-from analysis.common.linear_algebra import triangle
+from analysis.adapters.adapter import AdaptedMatrix
+from analysis.measures import noise
 
-INTERVAL = (0.025, 0.975)  # of all noise levels
+SHARE = 0.9  # of the energy: how few entries hold it?
 _FLOOR = 0.01  # of σ₁, under √(σ_i·σ_j) in relative values
 
 
@@ -54,18 +47,34 @@ def entries(matrix: AdaptedMatrix) -> pd.DataFrame:
     )
 
 
-def energy_by_offset(matrix: AdaptedMatrix) -> pd.DataFrame:
+def energy_by_offset(matrix: AdaptedMatrix, most: int | None = None) -> pd.DataFrame:
     """Return the energy of each diagonal that has trained entries, by increasing offset.
 
+    Args:
+        matrix: The adapted matrix.
+        most: If there are more diagonals, so many neighbours share a row that there are at most so many rows.
+
     Columns:
-        offset: j − i.
-        energy: Sum of squares of the diagonal's entries.
+        offset: j − i; the middle one of neighbours.
+        width: Number of diagonals that share a row.
+        energy: Sum of squares of their entries.
         share: Its part of the whole energy.
-        entries: Number of trained entries on it.
-        noise_share, noise_low, noise_high: The share that Gaussian noise would have, and its 95% interval.
+        entries: Number of trained entries on them.
+        noise_share, noise_low, noise_high: The share's mean and 95% interval under noise.
+        stands_out: Whether the share is not what noise does, at 5% for all rows together (Bonferroni): of random
+            updates, at most one in twenty has any such row. Far from its middle the Beta law of random directions is
+            too light (7% were found at low rank), so they are judged at half the level.
     """
-    offsets, group = np.unique(matrix.cols - matrix.rows, return_inverse=True)
-    return _energy(matrix, "offset", offsets, group)
+    offset = matrix.cols - matrix.rows
+    span = int(np.ptp(offset)) + 1
+    width = 1 if most is None or span <= most else -(-span // most)
+    offsets, group = np.unique(np.round(offset / width).astype(int) * width, return_inverse=True)
+    table = _energy(matrix, "offset", offsets, group)
+    table.insert(1, "width", width)
+    level = noise.LEVEL / 2 if matrix.projected else noise.LEVEL
+    surprise = noise.shares(matrix, group, len(offsets)).surprise(table["share"].to_numpy())
+    table["stands_out"] = (surprise * len(offsets) < level) & (matrix.energy > 0)
+    return table
 
 
 def energy_shares(matrix: AdaptedMatrix) -> pd.DataFrame:
@@ -88,88 +97,64 @@ def energy_shares(matrix: AdaptedMatrix) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
+def inside_basis(matrix: AdaptedMatrix) -> pd.Series:
+    """Return share, noise_share, noise_low and noise_high, as in `energy_by_offset`, of M in the whole ‖ΔW‖_F²."""
+    table = _energy(matrix, "part", np.array(["inside"]), np.zeros(matrix.k, np.int64))
+    return table.loc[0, ["share", "noise_share", "noise_low", "noise_high"]].astype(float)
+
+
 def _energy(matrix: AdaptedMatrix, column: str, labels: np.ndarray, group: np.ndarray) -> pd.DataFrame:
     """Return the energy table of a division of the entries: `group` (k,) is the place of each one's label."""
     energy = np.bincount(group, weights=matrix.values**2, minlength=len(labels))
-    count = np.bincount(group, minlength=len(labels))
-    free = matrix.shape[0] * matrix.shape[1] if matrix.projected else matrix.k
-    low, high = _noise_interval(count, free)
+    law = noise.shares(matrix, group, len(labels))
+    low, high = law.interval()
     return pd.DataFrame(
         {
             column: labels,
             "energy": energy,
             "share": energy / (matrix.energy or 1.0),
-            "entries": count,
-            "noise_share": count / free,
+            "entries": np.bincount(group, minlength=len(labels)),
+            "noise_share": law.mean,
             "noise_low": low,
             "noise_high": high,
         }
     )
 
 
-def _noise_interval(count: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95% interval of the share of energy that `count` of k Gaussian entries hold."""
-    distinct, place = np.unique(count, return_inverse=True)
-    inner = (distinct > 0) & (distinct < k)
-    levels = []
-    for quantile in INTERVAL:
-        level = np.where(distinct > 0, 1.0, 0.0)  # no entries hold nothing, all entries everything
-        level[inner] = betaincinv(distinct[inner] / 2, (k - distinct[inner]) / 2, quantile)
-        levels.append(level[place])
-    return levels[0], levels[1]
-
-
 def concentration(matrix: AdaptedMatrix) -> pd.DataFrame:
-    """Return how much of the energy the largest entries hold, beside the same for Gaussian noise of equal k.
+    """Return how much of the energy the largest entries hold; `measures.null.entry_null` has the same for noise.
 
     Columns:
         count: Number of largest entries taken, from 0 to k, at most 201 of them.
         fraction_of_entries: count / k.
         energy_share: Part of the energy that they hold.
-        noise_low, noise_mid, noise_high: The same for noise: 2.5% quantile, mean, 97.5% quantile.
     """
-    counts = _counts(matrix.k)
-    energy = np.sort(matrix.values**2)[::-1]
-    held = np.concatenate([[0.0], energy.cumsum()])
-    low, mid, high = _noise_concentration(matrix.k)
+    counts = sample_counts(matrix.k)
     return pd.DataFrame(
         {
             "count": counts,
             "fraction_of_entries": counts / matrix.k,
-            "energy_share": held[counts] / (held[-1] or 1.0),
-            "noise_low": low,
-            "noise_mid": mid,
-            "noise_high": high,
+            "energy_share": held_by_largest(matrix.values)[counts],
         }
     )
 
 
-def _counts(k: int) -> np.ndarray:
+def sample_counts(k: int) -> np.ndarray:
+    """Return the numbers of entries at which a curve over all k is given: at most 201, from 0 to k."""
     return np.unique(np.linspace(0, k, min(k, 200) + 1).round().astype(np.int64))
 
 
-def _noise_curves(k: int) -> Iterator[np.ndarray]:
-    """Yield seeded draws of the energy held by the 0, 1, … k largest of k Gaussian entries, each (k + 1,)."""
-    rng = np.random.default_rng(0)
-    for _ in range(int(np.clip(2_000_000 // k, 20, 400))):  # the more entries, the less they vary
-        held = np.concatenate([[0.0], np.sort(rng.standard_normal(k) ** 2)[::-1].cumsum()])
-        yield held / (held[-1] or 1.0)
+def held_by_largest(values: np.ndarray) -> np.ndarray:
+    """Return the part of the energy of `values` (k,) that the 0, 1, … k largest hold, (k + 1,); zeros if all are."""
+    held = np.concatenate([[0.0], np.sort(values**2)[::-1].cumsum()])
+    return held / (held[-1] or 1.0)
 
 
-@lru_cache(maxsize=64)
-def _noise_concentration(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return low, mean and high energy at `_counts`: matrices of one adapter mostly have the same k."""
-    draws = np.array([held[_counts(k)] for held in _noise_curves(k)])
-    low, high = np.quantile(draws, INTERVAL, axis=0)
-    return low, draws.mean(axis=0), high
-
-
-def entries_for_energy(matrix: AdaptedMatrix, share: float = 0.9) -> pd.Series:
-    """Return the smallest part of the entries that holds `share` of the energy, beside the same for noise.
+def entries_for_energy(matrix: AdaptedMatrix, share: float = SHARE) -> pd.Series:
+    """Return the smallest part of the entries that holds `share` of M's energy.
 
     Returns:
-        count, fraction (of k), and for noise the fraction's 2.5% quantile noise_low, mean noise_mid and 97.5%
-        quantile noise_high. For a zero update, count and fraction are zero.
+        count, and fraction (of k); zero for a zero update.
 
     Raises:
         ValueError: If `share` is not between 0 and 1.
@@ -178,46 +163,4 @@ def entries_for_energy(matrix: AdaptedMatrix, share: float = 0.9) -> pd.Series:
         raise ValueError(f"share={share!r} must lie between 0 and 1.")
     held = np.sort(matrix.values**2)[::-1].cumsum()
     count = int(np.searchsorted(held, share * held[-1])) + 1 if matrix.values.any() else 0
-    low, mid, high = _noise_fraction(matrix.k, share)
-    return pd.Series(
-        {
-            "count": count,
-            "fraction": count / matrix.k,
-            "noise_low": low,
-            "noise_mid": mid,
-            "noise_high": high,
-        }
-    )
-
-
-@lru_cache(maxsize=64)
-def _noise_fraction(k: int, share: float) -> tuple[float, float, float]:
-    fractions = [np.searchsorted(held, share) / k for held in _noise_curves(k)]
-    low, high = np.quantile(fractions, INTERVAL)
-    return float(low), float(np.mean(fractions)), float(high)
-
-
-def noise_like(matrix: AdaptedMatrix, seed: int = 0) -> AdaptedMatrix:
-    """Return `matrix` with its trained entries replaced by Gaussian noise of the same energy on the same Ω.
-
-    Any table of it is a chance level for the same table of `matrix`. Of a projection, ΔW is replaced by Gaussian noise
-    (out, in) of the same energy, inside the basis and outside.
-    """
-    rng = np.random.default_rng(seed)
-    if matrix.projection is not None:
-        return _free_noise_like(matrix, matrix.projection, rng)
-    noise = rng.standard_normal(matrix.k)
-    return replace(matrix, values=noise * (np.linalg.norm(matrix.values) / np.linalg.norm(noise)))
-
-
-def _free_noise_like(matrix: AdaptedMatrix, projection: Projection, rng: np.random.Generator) -> AdaptedMatrix:
-    noise = rng.standard_normal((max(matrix.shape), matrix.n))  # in coordinates of the whole space, the basis first
-    noise *= matrix.update_norm / np.linalg.norm(noise)
-    tall = matrix.shape[0] >= matrix.shape[1]
-    inside, rest = noise[: matrix.n], noise[matrix.n :]
-    outside = triangle(rest)
-    return replace(
-        matrix,
-        values=(inside if tall else inside.T).ravel(),
-        projection=replace(projection, outside=(outside if tall else outside.T) if len(rest) else None),
-    )
+    return pd.Series({"count": count, "fraction": count / matrix.k})

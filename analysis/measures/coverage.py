@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.adapters.adapter import AdaptedMatrix
+from analysis.measures.coefficients import energy_shares
 
 PATTERNS = ("plain", "banded", "random", "top_k", "best")
 _POINTS = 41
@@ -31,7 +32,8 @@ def coverage(matrix: AdaptedMatrix) -> pd.DataFrame:
         k: Number of entries.
         share: Share of ‖ΔW‖_F²; for random the expectation over Ω.
         low, high: For random, expectation ∓ 1.96 standard deviations over Ω, within [0, 1]; the share elsewhere.
-        chance: k/(out·in), the share that k entries hold on average if ΔW is Gaussian noise.
+        chance: k/(out·in), the share that k entries hold on average if ΔW is noise, see `measures.noise`.
+        noise_low, noise_high: For plain, the 95% interval of that share; NaN elsewhere.
     """
     n, total = matrix.m, matrix.energy or 1.0
     energy = np.zeros((n, n))
@@ -49,6 +51,9 @@ def coverage(matrix: AdaptedMatrix) -> pd.DataFrame:
     parts.append(_rows("best", sizes, _held(np.sort(energy, axis=None)[::-1], sizes) / total))
     table = pd.concat(parts, ignore_index=True)
     table["chance"] = table["k"] / (matrix.shape[0] * matrix.shape[1])
+    diagonal = energy_shares(matrix).set_index("part").loc["on_diagonal"]
+    for end in ("noise_low", "noise_high"):
+        table[end] = np.where(table["pattern"] == "plain", diagonal[end], np.nan)
     return table
 
 

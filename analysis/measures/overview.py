@@ -10,8 +10,6 @@ import pandas as pd
 from safetensors import safe_open
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
-from analysis.measures.coefficients import noise_like
-from analysis.measures.summary import summarize
 from analysis.models.heads import is_head
 from analysis.models.packages import resolve_base
 
@@ -97,8 +95,3 @@ def base_parameters(base: str | None) -> int | None:
             slices = [tensors.get_slice(name) for name in names if not is_head(name)]
             count += sum(math.prod(part.get_shape()) for part in slices if part.get_dtype() in _FLOATS)
     return count or None
-
-
-def noise_summary(matrix: AdaptedMatrix) -> dict:
-    """Return `summarize` of noise of the same energy on the same Ω: the chance level of each measure."""
-    return summarize(noise_like(matrix))

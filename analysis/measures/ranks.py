@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import structural_rank
 
 from analysis.adapters.adapter import AdaptedMatrix
-from analysis.measures.spectrum import new_singular_values, noise_singular_values
+from analysis.measures.spectrum import new_singular_values
 
 OF = ("W", "W+ΔW", "ΔW")
 
@@ -50,8 +50,6 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
         numerical_rank: Number of singular values above the threshold (Int64, NA if unknown).
         threshold: tolerance·σ₁, as used. For m > 1024, values are computed to about 1e-7·σ₁: lower thresholds count
             rounding.
-        noise_stable_rank, noise_effective_rank: For ΔW, the same of seeded Gaussian noise on the same Ω; NaN for the
-            others.
         All ranks are 0 for a matrix of zeros.
     """
     relative = rounding(matrix.shape) if tolerance is None else tolerance
@@ -65,9 +63,6 @@ def ranks(matrix: AdaptedMatrix, tolerance: float | None = None) -> pd.DataFrame
             rows.append((of, np.nan, np.nan, pd.NA, np.nan))
     table = pd.DataFrame(rows, columns=["of", "stable_rank", "effective_rank", "numerical_rank", "threshold"])
     table["numerical_rank"] = table["numerical_rank"].astype("Int64")
-    noise = noise_singular_values(matrix)
-    for name, measure in (("noise_stable_rank", stable_rank), ("noise_effective_rank", effective_rank)):
-        table[name] = [np.nan, np.nan, np.mean([measure(values) for values in noise])]
     return table
 
 

@@ -13,8 +13,7 @@ Truncated basis (the file holds m < n directions): W = U Σ Vᵀ + rest, where t
 untouched by the update, and no larger than σ_m. New values and vectors are known; a place in the order is known only
 down to σ_m, and is NA below it.
 
-Chance levels: any table of `measures.coefficients.noise_like(matrix)` shows what noise of the same energy on the same
-Ω does.
+What noise does, `measures.null.spectral_null` says.
 """
 
 from __future__ import annotations
@@ -63,16 +62,6 @@ def new_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
     if matrix.projected:
         return dense_singular_values(matrix.with_outside(matrix.updated()))
     return singular_values(_updated(matrix))
-
-
-def noise_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
-    """Return singular values of Gaussian noise of unit variance on Ω, (draws, m); seeded.
-
-    Of a projection, the noise is as free as its update was: on all entries of ΔW, (out, in).
-    """
-    if matrix.projected:
-        return _full_noise_singular_values(matrix.shape)
-    return _noise_singular_values(matrix.m, matrix.rows.tobytes(), matrix.cols.tobytes())
 
 
 def spectrum(matrix: AdaptedMatrix, turned_cosine: float = TURNED_COSINE) -> pd.DataFrame:
@@ -173,15 +162,15 @@ def cumulative_energy(matrix: AdaptedMatrix) -> pd.DataFrame:
     Columns:
         directions: Number of directions, 0 … m.
         energy_share: Part of the energy in them; zero for a zero update.
-        noise_share: The same for seeded Gaussian noise on the same Ω.
     """
-    return pd.DataFrame(
-        {
-            "directions": np.arange(matrix.m + 1),
-            "energy_share": _cumulative(matrix.update_singular_values),
-            "noise_share": np.mean([_cumulative(values) for values in noise_singular_values(matrix)], axis=0),
-        }
-    )
+    held = held_by_leading(matrix.update_singular_values)
+    return pd.DataFrame({"directions": np.arange(matrix.m + 1), "energy_share": held})
+
+
+def held_by_leading(values: np.ndarray) -> np.ndarray:
+    """Return the part of the energy that the 0, 1, … m leading singular values hold, (m + 1,)."""
+    held = np.concatenate([[0.0], np.square(values).cumsum()])
+    return held / (held[-1] or 1.0)
 
 
 def _updated(matrix: AdaptedMatrix) -> csr_array:
@@ -192,21 +181,6 @@ def _updated(matrix: AdaptedMatrix) -> csr_array:
         np.concatenate([matrix.sigma, matrix.values]),
         matrix.m,
     )
-
-
-@lru_cache(maxsize=16)  # the matrices of one adapter often share their Ω
-def _noise_singular_values(m: int, rows: bytes, cols: bytes) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    i, j = np.frombuffer(rows, np.int64), np.frombuffer(cols, np.int64)
-    draws = max(1, min(20, 2048 // m))  # the larger, the less they vary
-    return np.array([singular_values(sparse(i, j, rng.standard_normal(len(i)), m)) for _ in range(draws)])
-
-
-@lru_cache(maxsize=16)
-def _full_noise_singular_values(shape: tuple[int, int]) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    draws = max(1, min(10, 1024 // min(shape)))
-    return np.array([dense_singular_values(rng.standard_normal(shape)) for _ in range(draws)])
 
 
 def _known_places(matrix: AdaptedMatrix) -> int:
@@ -229,8 +203,3 @@ def _subspace_cosines(
         new = cosines[i, new_start : new_start + new_size[new_start]]
         lengths[i] = max(np.linalg.norm(old), np.linalg.norm(new))
     return np.minimum(lengths, 1.0)
-
-
-def _cumulative(values: np.ndarray) -> np.ndarray:
-    held = np.concatenate([[0.0], np.square(values).cumsum()])
-    return held / (held[-1] or 1.0)

@@ -13,17 +13,18 @@ import numpy as np
 from analysis.adapters.adapter import AdaptedMatrix
 from analysis.adapters.opening import open_adapter
 from analysis.measures.comparison import comparison_rows, shared
-from analysis.measures.overview import noise_summary, relative_norm, wall_row
+from analysis.measures.null import EntryNull, SpectralNull, entry_null, spectral_null
+from analysis.measures.overview import relative_norm, wall_row
 from analysis.measures.ranks import norms, ranks
 from analysis.measures.spectrum import cumulative_energy, intruders, spectrum, subspace_overlap
-from analysis.measures.summary import summarize
+from analysis.measures.summary import summarize, summarize_beside_noise
 
 
 def summary_steps(path: str) -> Iterator[Any]:
-    """Yield the number of adapted matrices, then `summary.summarize` of one after another."""
+    """Yield the number of adapted matrices, then `summary.summarize_beside_noise` of one after another."""
     adapter = open_adapter(path)
     yield len(adapter.names)
-    yield from map(summarize, adapter.readable())
+    yield from map(summarize_beside_noise, adapter.readable())
 
 
 def overview_steps(path: str) -> Iterator[Any]:
@@ -49,6 +50,18 @@ def matrix_steps(path: str, name: str) -> Iterator[Any]:
         yield table.__name__, table(matrix)
 
 
+def nulls(matrix: AdaptedMatrix) -> tuple[EntryNull | None, SpectralNull]:
+    """Return what noise in place of a matrix's update shows."""
+    return entry_null(matrix), spectral_null(matrix)
+
+
+def null_steps(path: str, name: str) -> Iterator[Any]:
+    """Yield 1, then `nulls` of one matrix."""
+    matrix = open_adapter(path).matrix(name)
+    yield 1
+    yield nulls(matrix)
+
+
 def update_singular_values(matrix: AdaptedMatrix) -> np.ndarray:
     """Return the singular values of ΔW, descending."""
     return matrix.update_singular_values
@@ -64,5 +77,4 @@ MATRIX_TABLES = (
     subspace_overlap,
     intruders,
     summarize,
-    noise_summary,
 )

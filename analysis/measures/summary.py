@@ -9,8 +9,10 @@ import pandas as pd
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter, LeftOut
 from analysis.common.errors import AdapterError
-from analysis.common.linear_algebra import DIRECT_SIZE
-from analysis.measures.coefficients import energy_shares, entries_for_energy, noise_like
+from analysis.common.wording import percent
+from analysis.measures.coefficients import energy_shares, entries_for_energy
+from analysis.measures.noise import Level
+from analysis.measures.null import entry_null
 from analysis.measures.ranks import effective_rank, rank_bounds, stable_rank
 from analysis.measures.spectrum import intruders, spectrum
 
@@ -20,11 +22,12 @@ _COLUMN_TYPES = {
     "relative_norm": "float64", "inside_share": "float64",
     "update_spectral": "float64", "update_nuclear": "float64", "stable_rank": "float64",
     "effective_rank": "float64", "numerical_rank": "int64", "structural_rank": "int64", "min_k_n": "int64",
-    "lora_rank": "float64", "off_diagonal_share": "float64", "noise_off_diagonal_share": "float64",
-    "leading_share": "float64", "noise_leading_share": "float64", "entries_for_90": "float64",
-    "noise_entries_for_90": "float64", "largest_delta_sigma": "float64", "largest_relative_delta_sigma": "float64",
-    "moved": "Int64", "turned": "int64", "intruders": "int64", "noise_moved": "Int64", "noise_turned": "Int64",
-    "noise_intruders": "Int64",
+    "lora_rank": "float64", "off_diagonal_share": "float64", "leading_share": "float64", "entries_for_90": "float64",
+    "largest_delta_sigma": "float64", "largest_relative_delta_sigma": "float64", "moved": "Int64", "turned": "int64",
+    "intruders": "int64",
+    "noise_off_diagonal_share": "float64", "noise_off_diagonal_low": "float64", "noise_off_diagonal_high": "float64",
+    "noise_leading_share": "float64", "noise_leading_low": "float64", "noise_leading_high": "float64",
+    "noise_entries_for_90": "float64", "noise_entries_for_90_low": "float64", "noise_entries_for_90_high": "float64",
 }  # fmt: skip
 
 # progress(done, total, name): called before each matrix with its name, and once after the last with name "".
@@ -32,7 +35,7 @@ Progress = Callable[[int, int, str], None]
 
 
 def summarize(matrix: AdaptedMatrix) -> dict:
-    """Return the measures of one matrix, as a dict; the columns of `summarize_adapter`."""
+    """Return the measures of one matrix, as a dict: the columns of `summarize_adapter` but those of noise."""
     values = matrix.update_singular_values
     shares = energy_shares(matrix).set_index("part")
     concentrated = entries_for_energy(matrix)
@@ -60,13 +63,27 @@ def summarize(matrix: AdaptedMatrix) -> dict:
         "numerical_rank": int((values > matrix.rounding).sum()),
         **rank_bounds(matrix),
         "off_diagonal_share": float(shares.at["off_diagonal", "share"]),
-        "noise_off_diagonal_share": float(shares.at["off_diagonal", "noise_share"]),
         "leading_share": float(shares.at["leading_10pct", "share"]),
-        "noise_leading_share": float(shares.at["leading_10pct", "noise_share"]),
         "entries_for_90": float(concentrated["fraction"]),
-        "noise_entries_for_90": float(concentrated["noise_mid"]),
     }
-    return row | _movement(matrix) | _noise_movement(matrix)
+    return row | _movement(matrix)
+
+
+def summarize_beside_noise(matrix: AdaptedMatrix) -> dict:
+    """Return `summarize`, and the same of noise (see `measures.noise`): all columns of `summarize_adapter`.
+
+    Of a matrix that is projected, the first time takes up to seconds.
+    """
+    shares, null = energy_shares(matrix).set_index("part"), entry_null(matrix)
+    few = null.fraction if null else Level(np.nan, np.nan, np.nan)
+    row = summarize(matrix)
+    for name, part in (("off_diagonal", "off_diagonal"), ("leading", "leading_10pct")):
+        row |= {f"noise_{name}_{end}": float(shares.at[part, f"noise_{end}"]) for end in ("share", "low", "high")}
+    return row | {
+        "noise_entries_for_90": few.mean,
+        "noise_entries_for_90_low": few.low,
+        "noise_entries_for_90_high": few.high,
+    }
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -83,14 +100,6 @@ def _movement(matrix: AdaptedMatrix) -> dict:
         "turned": int(table["turned"].sum()),
         "intruders": int(intruders(matrix)["intruder"].sum()),
     }
-
-
-def _noise_movement(matrix: AdaptedMatrix) -> dict:
-    columns = ("moved", "turned", "intruders")
-    if matrix.m > DIRECT_SIZE:
-        return {f"noise_{column}": pd.NA for column in columns}
-    noise = _movement(noise_like(matrix))
-    return {f"noise_{column}": noise[column] for column in columns}
 
 
 def _largest(values: pd.Series) -> float:
@@ -122,23 +131,25 @@ def summarize_adapter(
         update_spectral, update_nuclear: ‖ΔW‖₂ and nuclear norm of ΔW.
         stable_rank, effective_rank, numerical_rank: Of ΔW, see `ranks.ranks`.
         structural_rank, min_k_n, lora_rank: See `ranks.rank_bounds`.
-        off_diagonal_share, noise_off_diagonal_share: Energy off the diagonal, and for noise.
-        leading_share, noise_leading_share: Energy in the leading 10% of directions, and for noise.
-        entries_for_90, noise_entries_for_90: Part of the entries that holds 90% of the energy, and for noise.
+        off_diagonal_share: Energy off the diagonal.
+        leading_share: Energy in the leading 10% of directions.
+        entries_for_90: Part of the entries that holds 90% of the energy.
         largest_delta_sigma: Δσ of largest size, signed, of paired vectors.
         largest_relative_delta_sigma: Largest |Δσ/σ|, signed, among σ of at least 1% of σ₁.
         moved: Number of directions that changed place (Int64; NA if a truncated basis hides some places).
         turned: Number of directions that turned, see `spectrum.spectrum`.
         intruders: Number of intruder dimensions among the leading 10 new vectors (those of known place).
-        noise_moved, noise_turned, noise_intruders: The same for Gaussian noise of the same energy on the same Ω
-            (Int64; NA for m > 1024, where it would double the time: see `coefficients.noise_like`).
+        noise_off_diagonal_share, noise_off_diagonal_low, noise_off_diagonal_high: Mean and 95% interval of
+            off_diagonal_share under noise, see `measures.noise`.
+        noise_leading_share, noise_leading_low, noise_leading_high: The same of leading_share.
+        noise_entries_for_90, noise_entries_for_90_low, noise_entries_for_90_high: The same of entries_for_90.
     """
-    rows = [summarize(matrix) for matrix in _each(adapter, progress, should_stop, left_out)]
+    rows = [summarize_beside_noise(matrix) for matrix in _each(adapter, progress, should_stop, left_out)]
     return summary_table(rows)
 
 
 def summary_table(rows: list[dict]) -> pd.DataFrame:
-    """Return dicts of `summarize` as the table of `summarize_adapter`, for callers that collect them one by one."""
+    """Return dicts of `summarize_beside_noise`, collected one by one, as the table of `summarize_adapter`."""
     return pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
 
 
@@ -165,6 +176,18 @@ def _each(
         progress(total, total, "")
 
 
+def noise_words(summary: pd.DataFrame, name: str) -> pd.Series:
+    """Return the 95% interval of noise of each row in words, "79% to 81%"; "" if there is none.
+
+    Args:
+        summary: The table of `summarize_adapter`.
+        name: "off_diagonal", "leading" or "entries_for_90".
+    """
+    levels = (Level(low, low, high) for low, high in zip(summary[f"noise_{name}_low"], summary[f"noise_{name}_high"]))
+    words = ["" if pd.isna(level.low) else level.words(percent) for level in levels]
+    return pd.Series(words, index=summary.index, dtype=object)
+
+
 def totals(summary: pd.DataFrame) -> pd.Series:
     """Return the measures of the whole adapter, from the table of `summarize_adapter`.
 
@@ -172,23 +195,32 @@ def totals(summary: pd.DataFrame) -> pd.Series:
         matrices, k: Number of matrices and of trained entries.
         update_norm, relative_norm: Of all matrices as one block-diagonal matrix.
         off_diagonal_share, leading_share: Of its energy.
-        noise_off_diagonal_share, noise_leading_share: If within each matrix it were spread as by noise.
+        noise_off_diagonal_share, noise_off_diagonal_low, noise_off_diagonal_high: Mean and 95% interval if within each
+            matrix it were spread as by noise, independently.
+        noise_leading_share, noise_leading_low, noise_leading_high: The same of leading_share.
         numerical_rank, structural_rank: Sums.
         largest_delta_sigma: Δσ of largest size, signed.
-        moved, turned, intruders, noise_moved, noise_turned, noise_intruders: Sums; NA if a summand is.
+        moved, turned, intruders: Sums; NA if a summand is.
     """
     update, weight = (np.linalg.norm(summary[column]) for column in ("update_norm", "weight_norm"))
     energy = summary["update_norm"] ** 2
-    shares = ("off_diagonal_share", "noise_off_diagonal_share", "leading_share", "noise_leading_share")
-    moves = ("moved", "turned", "intruders")
-    sums = ("numerical_rank", "structural_rank", *moves, *(f"noise_{column}" for column in moves))
+    part = energy / (energy.sum() or 1.0)
+    sums = ("numerical_rank", "structural_rank", "moved", "turned", "intruders")
+    shares = {}
+    for name in ("off_diagonal", "leading"):
+        shares[f"{name}_share"] = float((summary[f"{name}_share"] * part).sum())
+        mean = summary[f"noise_{name}_share"]
+        level = shares[f"noise_{name}_share"] = float((mean * part).sum())
+        for end, sign in (("low", -1), ("high", 1)):  # half-widths of independent shares add up as squares
+            reach = np.linalg.norm((summary[f"noise_{name}_{end}"] - mean) * part)
+            shares[f"noise_{name}_{end}"] = level + sign * float(reach)
     return pd.Series(
         {
             "matrices": len(summary),
             "k": int(summary["k"].sum()),
             "update_norm": float(update),
             "relative_norm": _ratio(float(update), float(weight)),
-            **{share: float((summary[share] * energy).sum() / (energy.sum() or 1.0)) for share in shares},
+            **shares,
             "largest_delta_sigma": _largest(summary["largest_delta_sigma"]),
             **{column: summary[column].sum(skipna=False) for column in sums},
         },

@@ -3,13 +3,14 @@
 import pandas as pd
 import streamlit as st
 
+from analysis.common.wording import percent
 from analysis.figures.box import SIDE, Box, box_around, box_from_square, box_from_strip
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
 from analysis.figures.concentration import concentration as concentration_figure
 from analysis.figures.exact_cells import exact_cells
 from analysis.figures.locator import locator
-from analysis.figures.offset_profile import offset_profile
+from analysis.figures.offset_profile import BARS, offset_profile
 from analysis.measures.coefficients import concentration, energy_by_offset, entries, entries_for_energy
 from app import data, figures
 from app.selection import Opened
@@ -61,17 +62,19 @@ def show(chosen: Opened) -> None:
 
     left, right = st.columns(2, gap="medium")
     with left:
-        few = data.table(entries_for_energy, chosen.adapter, chosen.matrix)
+        fraction = float(data.table(entries_for_energy, chosen.adapter, chosen.matrix)["fraction"])
+        null = data.entry_null(chosen.adapter, chosen.matrix)
         whose = "M’s energy" if matrix.projected else "the energy"
-        st.subheader(
-            f"90% of {whose}: {few['fraction']:.0%} of the entries, in noise {few['noise_mid']:.0%}", anchor=False
-        )
+        beside = f", {null.fraction.count(fraction, percent)}" if null else ""
+        st.subheader(f"90% of {whose}: {percent(fraction)} of the entries{beside}", anchor=False)
         curve = data.table(concentration, chosen.adapter, chosen.matrix)
-        figure = figures.build(concentration_figure, curve, pattern=matrix.pattern, theme=theme)
+        figure = figures.build(
+            concentration_figure, curve, null, fraction=fraction, pattern=matrix.pattern, theme=theme
+        )
         figures.draw(figure, key="concentration", height=280)
         figures.explain(figure, curve, key="concentration", file_name="concentration.csv")
     with right:
-        profile = data.table(energy_by_offset, chosen.adapter, chosen.matrix)
+        profile = data.table(energy_by_offset, chosen.adapter, chosen.matrix, most=BARS)
         if len(profile) > 1:  # the one diagonal of a plain M holds everything
             st.subheader("Energy by distance from the diagonal", anchor=False)
             figure = figures.build(offset_profile, profile, pattern=matrix.pattern, theme=theme)

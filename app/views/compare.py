@@ -106,7 +106,8 @@ def _spectra(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
     curves = [found.get("cumulative_energy") for found in tables]
     if all(curve is not None for curve in curves):
         st.subheader("How many directions each update needs", anchor=False)
-        figure = two_energies(*curves, **look)
+        noises = [data.spectral_null(*one).curve for one in _both(chosen, other)]
+        figure = figures.build(two_energies, *curves, *noises, **look)
         figures.draw(figure, key="two-energies")
         both = curves[0].merge(curves[1], on="directions", how="outer", suffixes=("_first", "_second"))
         figures.explain(figure, both, key="two-energies", file_name="cumulative_energy.csv")
@@ -172,6 +173,7 @@ def _differences(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None
                 restart=lambda adapter=adapter, matrix=matrix: data.restart_matrix(adapter, matrix),
                 seen=len(tables[position]),
             )
+    progress.await_noise([data.null(*one) for one in _both(chosen, other)])
     if all("summarize" in found for found in tables):
         st.subheader("Every measure of this matrix", anchor=False)
         table = differences(*(found["summarize"] for found in tables))

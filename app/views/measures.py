@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 
 from analysis.common.jobs import Job
+from analysis.common.wording import percent
+from analysis.measures.coefficients import energy_shares
+from analysis.measures.noise import Level, what
+from analysis.measures.summary import noise_words, summary_table
 from app import data
 from app.selection import Opened
 from app.views import progress
 
 _FIVE = {
-    "relative_norm": ("‖ΔW‖ / ‖W‖", "{:.1%}"),
-    "stable_rank": ("Stable rank of ΔW", "{:.1f}"),
-    "off_diagonal_share": ("Energy off the diagonal", "{:.0%}"),
-    "largest_delta_sigma": ("Largest Δσ", "{:+.3f}"),
-    "turned": ("Turned vectors", "{:,}"),
+    "relative_norm": ("‖ΔW‖ / ‖W‖", percent),
+    "stable_rank": ("Stable rank of ΔW", "{:.1f}".format),
+    "off_diagonal_share": ("Energy off the diagonal", percent),
+    "largest_change": ("Largest change of a σ", "{:.3f}".format),
+    "turned": ("Turned vectors", "{:,.0f}".format),
 }
 
 _number = st.column_config.NumberColumn
@@ -35,11 +41,11 @@ _COLUMNS = {
     "min_k_n": _number("min(k, n)", help="The most that any pattern with k entries allows"),
     "lora_rank": _number("LoRA’s rank", format="%.2f", help="Rank of a LoRA with as many parameters"),
     "off_diagonal_share": _number("Off the diagonal", format="percent", help="Share of energy off the diagonal"),
-    "noise_off_diagonal_share": _number("… in noise", format="percent"),
+    "noise_off_diagonal": st.column_config.TextColumn("… in noise", help="95% interval"),
     "leading_share": _number("Leading 10%", format="percent", help="Share of energy in the leading 10% of directions"),
-    "noise_leading_share": _number("… in noise ", format="percent"),
+    "noise_leading": st.column_config.TextColumn("… in noise ", help="95% interval"),
     "entries_for_90": _number("Entries for 90%", format="percent", help="Part of the entries with 90% of the energy"),
-    "noise_entries_for_90": _number("… in noise  ", format="percent"),
+    "noise_entries_for_90": st.column_config.TextColumn("… in noise  ", help="95% interval"),
     "largest_delta_sigma": _number("Largest Δσ", format="%.3f"),
     "largest_relative_delta_sigma": _number("Largest Δσ/σ", format="percent"),
     "moved": _number("Changed place", help="Directions whose place in the order changed"),
@@ -49,16 +55,22 @@ _COLUMNS = {
 
 
 def show_five(chosen: Opened) -> None:
-    """Write five measures of the matrix, each beside the same for noise of equal energy on the same entries."""
+    """Write five measures of the matrix, each beside the same of noise, and whether it lies inside."""
     tables, job = data.spectral_tables(chosen.adapter, chosen.matrix)
     if "summarize" in tables:
-        here, noise = tables["summarize"], tables.get("noise_summary")
+        here = tables["summarize"] | {"largest_change": abs(tables["summarize"]["largest_delta_sigma"])}
+        levels = _levels(chosen)
         lines = [
-            f"| {title} | **{form.format(here[name])}** | {form.format(noise[name]) if noise else '…'} |"
+            f"| {title} | **{form(here[name])}** | {_beside(here[name], levels.get(name), form)} |"
             for name, (title, form) in _FIVE.items()
         ]
         with st.container(key="five"):
-            st.markdown("\n".join(["| Measure | this matrix | noise |", "|:--|--:|--:|", *lines]))
+            st.markdown("\n".join(["| Measure | this matrix | noise (95%) | |", "|:--|--:|--:|:--|", *lines]))
+        st.caption(
+            f"Noise: {what(data.matrix(chosen.adapter, chosen.matrix))}, 95% interval. Each number by itself lies "
+            "outside in 1 of 20 of them."
+        )
+        progress.await_noise([data.null(chosen.adapter, chosen.matrix)])
     if job is not None:
         progress.follow(
             job,
@@ -69,6 +81,20 @@ def show_five(chosen: Opened) -> None:
         )
 
 
+def _levels(chosen: Opened) -> dict[str, Level]:
+    """Return what noise shows of the five measures, as far as it says something and is drawn."""
+    off = data.table(energy_shares, chosen.adapter, chosen.matrix).set_index("part").loc["off_diagonal"]
+    levels = dict(data.spectral_null(chosen.adapter, chosen.matrix).levels)
+    if off["noise_low"] < off["noise_high"]:
+        levels["off_diagonal_share"] = Level(*off[["noise_share", "noise_low", "noise_high"]])
+    return levels
+
+
+def _beside(value: float, level: Level | None, form: Callable[[float], str]) -> str:
+    """Return two cells: the interval of noise, and where the value lies."""
+    return f"{level.words(form)} | {level.place(value)}" if level else "– | "
+
+
 def show_all(chosen: Opened) -> None:
     """Draw the sortable table of every measure of every matrix; it fills while it is computed."""
     job = data.summary_job(chosen.adapter)
@@ -76,7 +102,9 @@ def show_all(chosen: Opened) -> None:
 
 
 def _table(chosen: Opened, job: Job) -> None:
-    table = pd.DataFrame(job.results, columns=list(_COLUMNS))
+    table = summary_table(list(job.results))
+    for name in ("off_diagonal", "leading", "entries_for_90"):
+        table[f"noise_{name}"] = noise_words(table, name)
     with st.container(horizontal=True, vertical_alignment="center", key="all-head"):
         st.header("All matrices, all measures", anchor=False, width="stretch")
         st.download_button(
@@ -91,7 +119,7 @@ def _table(chosen: Opened, job: Job) -> None:
         )
     progress.show(job, "Measuring all matrices", key="summary", restart=lambda: data.restart_summary(chosen.adapter))
     st.dataframe(
-        table,
+        table[list(_COLUMNS)],
         column_config=_COLUMNS,
         hide_index=True,
         key="all-measures",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 import streamlit as st
 
@@ -43,6 +44,17 @@ def wait(job: Job, what: str, *, key: str, restart: Callable[[], None]) -> None:
         show(job, what, key=key, restart=restart)
 
     repeat(draw, lambda: job.running, every=0.5)
+
+
+def await_noise(futures: Sequence[Future]) -> None:
+    """Say that random updates are being drawn for as long as one of them is not done; then the page runs again."""
+    waiting = [future for future in futures if not future.done()]
+    if waiting:
+        repeat(
+            lambda: st.caption("Drawing random updates to compare with …"),
+            lambda: not all(future.done() for future in waiting),
+            every=0.5,
+        )
 
 
 def show(job: Job, what: str, *, key: str, restart: Callable[[], None], seen: int | None = None) -> None:

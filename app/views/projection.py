@@ -9,6 +9,7 @@ from analysis.adapters.checkpoint import changed_parts
 from analysis.adapters.projected_adapter import ProjectedAdapter
 from analysis.figures.coverage import coverage as coverage_figure
 from analysis.figures.inside_share import inside_share
+from analysis.measures.coefficients import inside_basis
 from analysis.measures.coverage import coverage
 from analysis.training.evaluation import recovered_by_pattern
 from app import data, figures
@@ -17,9 +18,9 @@ from app.selection import Opened
 
 def show_inside(chosen: Opened) -> None:
     """Draw the bar of the share of energy inside the basis, with a word that this is a projection."""
-    matrix = data.matrix(chosen.adapter, chosen.matrix)
-    figure = inside_share(matrix.inside_share, shape=matrix.shape, theme=figures.theme())
-    table = pd.DataFrame({"inside": [matrix.inside_share], "outside": [1 - matrix.inside_share]})
+    inside = data.table(inside_basis, chosen.adapter, chosen.matrix)
+    figure = inside_share(inside, theme=figures.theme())
+    table = inside.to_frame().T
     figures.draw(figure, key="inside")
     figures.explain(figure, table, key="inside", file_name="inside_share.csv")
 

@@ -7,6 +7,7 @@ from analysis.figures.cumulative_energy import cumulative_energy
 from analysis.figures.intruders import intruders
 from analysis.figures.overlap import overlap
 from analysis.figures.spectrum import spectrum
+from analysis.measures.noise import Level, what
 from analysis.measures.ranks import rank_bounds, ranks
 from app import data, figures
 from app.selection import Opened
@@ -19,6 +20,8 @@ def show(chosen: Opened) -> None:
     look = {"pattern": matrix.pattern, "theme": theme}
     st.header(f"{matrix.label} · {matrix.pattern_label}", anchor=False)
     tables, _ = data.spectral_tables(chosen.adapter, chosen.matrix)
+    null = data.spectral_null(chosen.adapter, chosen.matrix)
+    levels = null.levels
     if "spectrum" in tables:
         table = tables["spectrum"]
         figure = figures.build(spectrum, table, **look)
@@ -38,10 +41,10 @@ def show(chosen: Opened) -> None:
     if "intruders" in tables:
         with right:
             table = tables["intruders"]
-            noise = f", in noise {tables['noise_summary']['intruders']}" if "noise_summary" in tables else ""
             found = int(table["intruder"].sum())
-            what = "intruder" if found == 1 else "intruders"
-            st.subheader(f"{found} {what} among {len(table)} vectors{noise}", anchor=False)
+            kind = "intruder" if found == 1 else "intruders"
+            beside = f", {levels['intruders'].count(found, '{:.0f}'.format)}" if "intruders" in levels else ""
+            st.subheader(f"{found} {kind} among {len(table)} vectors{beside}", anchor=False)
             figure = figures.build(intruders, table, **look)
             figures.draw(figure, key="intruders")
             figures.explain(figure, table, key="intruders", file_name="intruders.csv")
@@ -55,6 +58,7 @@ def show(chosen: Opened) -> None:
             figure = figures.build(
                 cumulative_energy,
                 table,
+                null.curve,
                 structural_rank=int(bounds["structural_rank"]),
                 lora_rank=float(bounds["lora_rank"]),
                 **look,
@@ -64,11 +68,11 @@ def show(chosen: Opened) -> None:
     if "ranks" in tables:
         with right:
             st.subheader("Norms and ranks", anchor=False)
-            show_ranks(chosen, tables)
+            show_ranks(chosen, tables, levels)
 
 
 @st.fragment
-def show_ranks(chosen: Opened, tables: dict[str, pd.DataFrame]) -> None:
+def show_ranks(chosen: Opened, tables: dict[str, pd.DataFrame], levels: dict[str, Level]) -> None:
     """Write norms and ranks of W, W+ΔW and ΔW; the tolerance of the numerical rank can be turned."""
     tolerance = st.select_slider(
         "Tolerance of the numerical rank, as a part of σ₁",
@@ -81,13 +85,23 @@ def show_ranks(chosen: Opened, tables: dict[str, pd.DataFrame]) -> None:
         tables["ranks"] if tolerance is None else data.table(ranks, chosen.adapter, chosen.matrix, tolerance=tolerance)
     )
     columns = tables["norms"].merge(chosen_ranks, on="of").set_index("of")
-    lines = ["| Measure | " + " | ".join(columns.index) + " | noise |", "|:--" + "|--:" * (len(columns) + 1) + "|"]
+    heads, beside = [*columns.index], [name for name in _RANK_ROWS if name in levels]
+    if beside:
+        heads += ["noise (95%)", ""]
+    lines = ["| Measure | " + " | ".join(heads) + " |", "|:--" + "|--:" * len(heads) + "|"]
     for name, (title, form) in _RANK_ROWS.items():
         cells = [form.format(value) if pd.notna(value) else "–" for value in columns[name]]
-        noise = columns.loc["ΔW"].get(f"noise_{name}")
-        lines.append(f"| {title} | {' | '.join(cells)} | {'' if noise is None else form.format(noise)} |")
+        if name in beside:
+            cells += [levels[name].words(form.format), levels[name].place(columns.at["ΔW", name])]
+        elif beside:
+            cells += ["", ""]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
     st.markdown("\n".join(lines))
-    st.caption("The noise column is Gaussian noise of the same energy on the same entries, in place of ΔW.")
+    of = data.matrix(chosen.adapter, chosen.matrix)
+    if beside:
+        st.caption(f"Noise, in place of ΔW: {what(of)}.")
+    elif of.projected:
+        st.caption(f"Noise ({what(of)}) has the ranks that ΔW has: they say nothing about directions.")
 
 
 _RANK_ROWS = {

@@ -6,6 +6,7 @@ from analysis.adapters.opening import open_adapter
 from analysis.adapters.shipped import shipped_adapters
 from analysis.lessons import picture, reading
 from analysis.measures.coefficients import entries_for_energy
+from analysis.measures.null import entry_null
 from analysis.measures.overview import relative_norms
 from analysis.trials.study import Study
 from tests.app.visitor import is_readable
@@ -63,7 +64,8 @@ def concentration_of(pattern):
     adapter = open_adapter(shipped_adapters()[f"BBC headlines · {pattern}"])
     norms = relative_norms(adapter)
     largest = norms.loc[norms["relative_norm"].idxmax(), "name"]
-    return reading.concentration_outcome(entries_for_energy(adapter.matrix(largest)))
+    matrix = adapter.matrix(largest)
+    return reading.concentration_outcome(entries_for_energy(matrix)["fraction"], entry_null(matrix).fraction)
 
 
 def stroke(page, start, end):

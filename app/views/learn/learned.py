@@ -13,6 +13,7 @@ from analysis.figures.layer_map import layer_map
 from analysis.lessons import reading
 from analysis.measures.coefficients import concentration, energy_shares, entries, entries_for_energy
 from analysis.measures.comparison import shared
+from analysis.measures.null import entry_null
 from analysis.measures.overview import relative_norms
 from app import data, figures, selection
 from app.views.learn import controls, prediction, question
@@ -58,21 +59,25 @@ def _show_matrix(adapter: Adapter, matrix: AdaptedMatrix) -> None:
         st.caption(f"**2.** {reading.on_the_diagonal(shares)}")
     with right:
         curve = data.table(concentration, adapter, matrix.name)
-        figures.draw(concentration_figure(curve, pattern=matrix.pattern, theme=theme), key="learn-spread", height=240)
+        fraction = float(data.table(entries_for_energy, adapter, matrix.name)["fraction"])
+        null = data.table(entry_null, adapter, matrix.name)
+        figure = figures.build(
+            concentration_figure, curve, null, fraction=fraction, pattern=matrix.pattern, theme=theme
+        )
+        figures.draw(figure, key="learn-spread", height=240)
         st.caption("**3.** Above the grey band, few entries carry the energy; on the band, noise would look the same.")
     shipped = results.shipped(prediction.TASK)
     st.markdown(
         "**4. Against full fine-tuning.** "
         + reading.against_full(data.evaluation(adapter), None if shipped is None else shipped.summary)
     )
-    few = data.table(entries_for_energy, adapter, matrix.name)
     question.ask_choice(
         "concentrated",
         f"Does {matrix.label} hold 90% of its energy in fewer entries than noise would?",
         reading.OUTCOMES,
-        lambda given: reading.check_concentration(given, few),
-        solution=f"{reading.concentration_outcome(few)}: {few['fraction']:.0%} of the entries, noise "
-        f"{few['noise_low']:.0%} to {few['noise_high']:.0%}.",
+        lambda given: reading.check_concentration(given, fraction, null.fraction),
+        solution=f"{reading.concentration_outcome(fraction, null.fraction)}: "
+        f"{reading.concentration_sentence(fraction, null.fraction)}.",
     )
 
 

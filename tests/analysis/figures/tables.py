@@ -47,6 +47,8 @@ from analysis.figures.two_energies import two_energies
 from analysis.figures.two_spectra import two_spectra
 from analysis.lessons import cost, picture
 from analysis.lessons.plane import rotation
+from analysis.measures.noise import Level
+from analysis.measures.null import EntryNull
 from analysis.trials import results
 from tests.analysis.trials.outcomes import CONFIGURATIONS, study
 
@@ -147,21 +149,34 @@ def dial_table() -> pd.DataFrame:
     return pd.DataFrame({"alpha": alphas, "accuracy": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03})
 
 
+FRACTIONS = np.linspace(0, 1, 101)
+
+
+def _through(place: float) -> np.ndarray:
+    return np.interp(FRACTIONS, [0, place, 1], [0, 0.9, 1])
+
+
 def concentration_table() -> pd.DataFrame:
-    """Return a curve that reaches 90% of the energy at 30% of the entries, and noise that does at 45%."""
-    x = np.linspace(0, 1, 101)
+    """Return a curve that reaches 90% of the energy at 30% of the entries."""
+    return pd.DataFrame({"fraction_of_entries": FRACTIONS, "energy_share": _through(0.3)})
 
-    def through(place: float) -> np.ndarray:
-        return np.interp(x, [0, place, 1], [0, 0.9, 1])
 
-    curves = {"energy_share": 0.30, "noise_low": 0.47, "noise_mid": 0.45, "noise_high": 0.43}
-    return pd.DataFrame({"fraction_of_entries": x} | {name: through(place) for name, place in curves.items()})
+def concentration_null() -> EntryNull:
+    """Return noise that reaches 90% of the energy at 45% of the entries."""
+    places = {"noise_low": 0.47, "noise_mid": 0.45, "noise_high": 0.43}
+    curve = pd.DataFrame({name: _through(place) for name, place in places.items()})
+    return EntryNull(curve, Level(0.45, 0.43, 0.47))
 
 
 def energy_table(n: int) -> pd.DataFrame:
-    """Return a ΔW whose n directions are equally strong, as strong as noise."""
+    """Return a ΔW whose n directions are equally strong."""
+    return pd.DataFrame({"directions": np.arange(n + 1), "energy_share": np.arange(n + 1) / n})
+
+
+def energy_null(n: int) -> pd.DataFrame:
+    """Return noise whose n directions are equally strong, on average."""
     share = np.arange(n + 1) / n
-    return pd.DataFrame({"directions": np.arange(n + 1), "energy_share": share, "noise_share": share})
+    return pd.DataFrame({"noise_low": 0.9 * share, "noise_mid": share, "noise_high": np.minimum(1.1 * share, 1)})
 
 
 def profile_table(reach: int) -> pd.DataFrame:
@@ -172,10 +187,12 @@ def profile_table(reach: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "offset": offset,
+            "width": 1,
             "share": share,
             "noise_share": noise,
             "noise_low": noise * 0.9,
             "noise_high": noise * 1.1,
+            "stands_out": offset == 0,
         }
     )
 
@@ -313,7 +330,9 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "edit_curve, nothing yet": lambda theme: edit_curve(outcome_curve()[:0], percent=False, **CURVE, theme=theme),
     "two_spectra": lambda theme: two_spectra(np.arange(24, 0, -1.0), np.geomspace(300, 1e-9, 24), theme=theme, **TWO),
     "two_spectra, zero": lambda theme: two_spectra(np.arange(24, 0, -1.0), np.zeros(24), theme=theme, **TWO),
-    "two_energies": lambda theme: two_energies(energy_table(24), energy_table(12), theme=theme, **TWO),
+    "two_energies": lambda theme: two_energies(
+        energy_table(24), energy_table(12), energy_null(24), None, theme=theme, **TWO
+    ),
     "coefficient_strip, plain": lambda theme: coefficient_strip(DIAGONAL, n=24, theme=theme),
     "coefficient_strip, banded": lambda theme: coefficient_strip(BAND, n=24, theme=theme),
     "coefficient_square": lambda theme: coefficient_square(SPREAD, n=24, theme=theme),
@@ -323,13 +342,17 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "exact_cells": lambda theme: exact_cells(BAND, box_around(5, 5, 24, 8), theme=theme),
     "locator": lambda theme: locator(BAND, n=24, pattern="banded", theme=theme, box=box_around(5, 5, 24, 8)),
     "offset_profile": lambda theme: offset_profile(profile_table(2), pattern="banded", theme=theme),
-    "offset_profile, binned": lambda theme: offset_profile(profile_table(300), pattern="random", theme=theme),
-    "concentration": lambda theme: concentration(concentration_table(), pattern="banded", theme=theme),
+    "offset_profile, binned": lambda theme: offset_profile(
+        profile_table(20).assign(width=10, offset=lambda table: 10 * table["offset"]), pattern="random", theme=theme
+    ),
+    "concentration": lambda theme: concentration(
+        concentration_table(), concentration_null(), fraction=0.3, pattern="banded", theme=theme
+    ),
     "spectrum": lambda theme: spectrum(spectrum_table(24), pattern="banded", theme=theme),
     "overlap": lambda theme: overlap(overlap_table(24), pattern="random", theme=theme),
     "intruders": lambda theme: intruders(intruder_table(), pattern="top_k", theme=theme),
     "cumulative_energy": lambda theme: cumulative_energy(
-        energy_table(24), structural_rank=24, lora_rank=2.5, pattern="banded", theme=theme
+        energy_table(24), energy_null(24), structural_rank=24, lora_rank=2.5, pattern="banded", theme=theme
     ),
     "plane": lambda theme: plane(rotation(30), (2.5, 0.0), rotation(60), theme=theme),
     "kept_energy": lambda theme: kept_energy(picture.kept_energy(np.linspace(3, 0, 40)), pairs=4, theme=theme),

@@ -23,6 +23,7 @@ from analysis.figures.shapes_picture import shapes_picture
 from analysis.figures.spectrum import spectrum as spectrum_figure
 from analysis.figures.theme import DARK
 from analysis.measures import coefficients, overview, spectrum, summary
+from analysis.measures.null import entry_null, spectral_null
 from analysis.measures.ranks import rank_bounds
 from tests.analysis.synthetic import band, make_matrix, write_adapter
 
@@ -67,23 +68,21 @@ def test_figures_of_measures(matrix):
     style = {"pattern": matrix.pattern, "theme": DARK}
     bounds = rank_bounds(matrix)
     check(offset_profile(coefficients.energy_by_offset(matrix), **style))
-    check(concentration(coefficients.concentration(matrix), **style))
+    fraction = coefficients.entries_for_energy(matrix)["fraction"]
+    check(concentration(coefficients.concentration(matrix), entry_null(matrix), fraction=fraction, **style))
     check(spectrum_figure(spectrum.spectrum(matrix), **style))
     check(overlap(spectrum.subspace_overlap(matrix), **style))
     check(intruders(spectrum.intruders(matrix), **style))
     energy = spectrum.cumulative_energy(matrix)
     check(
         cumulative_energy(
-            energy, structural_rank=int(bounds["structural_rank"]), lora_rank=bounds["lora_rank"], **style
+            energy,
+            spectral_null(matrix).curve,
+            structural_rank=int(bounds["structural_rank"]),
+            lora_rank=bounds["lora_rank"],
+            **style,
         )
     )
-
-
-def test_the_fraction_of_entries_that_is_read_off_is_that_of_the_measure():
-    wide = make_matrix(*band(200, 2), m=200, pattern="banded")
-    caption = concentration(coefficients.concentration(wide), pattern="banded", theme=DARK).layout.meta["caption"]
-    exact = coefficients.entries_for_energy(wide)["fraction"]
-    assert abs(int(re.search(r"lies in (\d+)%", caption)[1]) - 100 * exact) <= 1
 
 
 def test_figures_of_a_whole_adapter(tmp_path):

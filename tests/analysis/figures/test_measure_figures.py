@@ -16,8 +16,10 @@ from analysis.figures.spectrum import spectrum
 from analysis.figures.theme import LIGHT
 from tests.analysis.figures.tables import (
     band,
+    concentration_null,
     concentration_table,
     dial_table,
+    energy_null,
     energy_table,
     entries_table,
     intruder_table,
@@ -43,32 +45,37 @@ def caption(figure) -> str:
 class TestOffsetProfile:
     def test_noise_stands_beside_the_measurement(self):
         figure = offset_profile(profile_table(2), pattern="banded", theme=LIGHT)
-        np.testing.assert_allclose(trace(figure, "noise of equal k (95%)").y, 0.2)
-        assert "the diagonal holds 33%, noise would hold 20%" in caption(figure)
+        np.testing.assert_allclose(trace(figure, "noise (95% each)").y, 0.2)
+        assert "1 of 5 bars stands out from noise, furthest the diagonal: 33% of the energy, in noise 18% to 22%" in (
+            caption(figure)
+        )
 
-    def test_many_offsets_are_added_up_symmetrically_about_the_diagonal(self):
-        profile = profile_table(300)
-        bars = trace(offset_profile(profile, pattern="random", theme=LIGHT), "M")
-        assert len(bars.x) <= 65
-        assert np.sum(bars.y) == pytest.approx(1)
-        np.testing.assert_array_equal(np.asarray(bars.x), -np.asarray(bars.x)[::-1])
-        assert 0 in bars.x
+    def test_no_bar_is_named_if_none_stands_out(self):
+        figure = offset_profile(profile_table(2).assign(stands_out=False), pattern="banded", theme=LIGHT)
+        assert caption(figure) == "No bar stands out from noise, all 5 judged together."
 
 
 class TestConcentration:
     def test_reads_off_the_fraction_of_entries_and_that_of_noise(self):
-        figure = concentration(concentration_table(), pattern="banded", theme=LIGHT)
-        assert "90% of the energy lies in 30% of the entries, fewer than noise needs (45%)" in caption(figure)
+        figure = concentration(
+            concentration_table(), concentration_null(), fraction=0.3, pattern="banded", theme=LIGHT
+        )
+        assert "90% of the energy lies in 30% of the entries, fewer than in noise (43% to 47%)" in caption(figure)
 
     def test_a_curve_within_the_band_is_called_what_noise_shows_too(self):
-        curve = concentration_table().assign(energy_share=lambda table: table["noise_mid"])
-        assert "45% of the entries, as noise needs (45%)" in caption(
-            concentration(curve, pattern="banded", theme=LIGHT)
+        figure = concentration(
+            concentration_table(), concentration_null(), fraction=0.46, pattern="banded", theme=LIGHT
         )
+        assert "46% of the entries, as in noise (43% to 47%)" in caption(figure)
+
+    def test_it_can_be_drawn_before_noise_is(self):
+        figure = concentration(concentration_table(), fraction=0.3, pattern="banded", theme=LIGHT)
+        assert "90% of the energy lies in 30% of the entries." in caption(figure)
 
     def test_a_zero_update_is_named(self):
         curve = concentration_table().assign(energy_share=0.0)
-        assert "zero" in caption(concentration(curve, pattern="banded", theme=LIGHT))
+        figure = concentration(curve, concentration_null(), fraction=0.0, pattern="banded", theme=LIGHT)
+        assert "zero" in caption(figure)
 
 
 class TestSpectrum:
@@ -131,8 +138,9 @@ class TestCumulativeEnergy:
         assert "rank 1 already has 2.0 times the parameters" in caption(figure)
 
     def test_noise_stands_beside_the_measurement(self):
-        figure = cumulative_energy(energy_table(10), structural_rank=10, lora_rank=1, pattern="plain", theme=LIGHT)
-        assert len(trace(figure, "noise on the same Ω").x) == 11
+        bounds = {"structural_rank": 10, "lora_rank": 1}
+        figure = cumulative_energy(energy_table(10), energy_null(10), **bounds, pattern="plain", theme=LIGHT)
+        assert len(trace(figure, "noise on the same Ω (95%)").x) == 11
 
     def test_a_zero_update_is_named(self):
         curve = energy_table(10).assign(energy_share=0.0)

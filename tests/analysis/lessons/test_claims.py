@@ -8,6 +8,7 @@ from analysis.adapters.opening import open_adapter
 from analysis.adapters.shipped import DIRECTORY
 from analysis.lessons import claims, reading
 from analysis.measures.coefficients import energy_shares, entries_for_energy
+from analysis.measures.noise import Level
 from analysis.training.evaluation import read_evaluation
 from analysis.trials.results import Answers, Difference
 from analysis.trials.study import Study
@@ -78,11 +79,11 @@ def test_the_reading_of_an_interval_is_checked(low, high, right):
 
 
 def test_concentration_is_checked_against_noise():
-    few = pd.Series({"fraction": 0.3, "noise_low": 0.4, "noise_high": 0.5})
-    replies = {given: reading.check_concentration(given, few).right for given in reading.OUTCOMES}
+    noise = Level(0.45, 0.4, 0.5)
+    replies = {given: reading.check_concentration(given, 0.3, noise).right for given in reading.OUTCOMES}
     assert replies == {reading.FEWER: True, reading.AS_NOISE: False, reading.MORE: False}
-    assert reading.concentration_outcome(few.replace(0.3, 0.45)) == reading.AS_NOISE
-    assert reading.concentration_outcome(few.replace(0.3, 0.6)) == reading.MORE
+    assert reading.concentration_outcome(0.45, noise) == reading.AS_NOISE
+    assert reading.concentration_outcome(0.6, noise) == reading.MORE
 
 
 def test_sentences_about_a_shipped_adapter_have_its_numbers():

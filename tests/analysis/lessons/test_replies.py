@@ -1,16 +1,15 @@
 """Replies help without giving the answer away, and a number is read as it was typed."""
 
-import pandas as pd
-
 from analysis.lessons import reading
 from analysis.lessons.picture import check_pairs, load_picture
+from analysis.measures.noise import Level
 
 
 def test_a_wrong_reading_of_the_curve_does_not_print_the_numbers():
-    few = pd.Series({"fraction": 0.31, "noise_low": 0.43, "noise_mid": 0.45, "noise_high": 0.47})
-    right = reading.concentration_outcome(few)
+    few = (0.31, Level(0.45, 0.43, 0.47))
+    right = reading.concentration_outcome(*few)
     for given in reading.OUTCOMES:
-        answer = reading.check_concentration(given, few)
+        answer = reading.check_concentration(given, *few)
         assert answer.right == (given == right)
         assert answer.right or not any(digits in answer.sentence for digits in ("31%", "43%", "47%"))
 

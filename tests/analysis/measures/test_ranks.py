@@ -5,9 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from analysis.measures.coefficients import noise_like
 from analysis.measures.ranks import OF, norms, rank_bounds, ranks
-from tests.analysis.synthetic import band, dense, make_matrix
+from tests.analysis.synthetic import dense, make_matrix
 
 EPS = np.finfo(np.float32).eps
 
@@ -72,15 +71,6 @@ def test_ranks_have_a_floor_of_rounding_in_the_stored_type():
     assert ranks(matrix)["numerical_rank"].iloc[2] == 2
     assert ranks(matrix, tolerance=1e-12)["numerical_rank"].iloc[2] == 3
     assert ranks(matrix, tolerance=1e-3)["numerical_rank"].iloc[2] == 1
-
-
-def test_noise_ranks_are_those_of_noise():
-    matrix = make_matrix(*band(80, 1), m=80, scale=3.0)
-    draws = [ranks(noise_like(matrix, seed)).iloc[2] for seed in range(50)]
-    row = ranks(matrix).iloc[2]
-    assert row["noise_stable_rank"] == pytest.approx(np.mean([d["stable_rank"] for d in draws]), rel=0.1)
-    assert row["noise_effective_rank"] == pytest.approx(np.mean([d["effective_rank"] for d in draws]), rel=0.03)
-    assert ranks(matrix)["noise_stable_rank"].isna().tolist() == [True, True, False]
 
 
 def test_a_zero_update_has_rank_zero_of_every_kind():

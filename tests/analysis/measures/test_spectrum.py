@@ -8,7 +8,6 @@ from scipy.linalg import subspace_angles
 from scipy.optimize import linear_sum_assignment
 
 from analysis.common import linear_algebra
-from analysis.measures.coefficients import noise_like
 from analysis.measures.spectrum import (
     cumulative_energy,
     intruders,
@@ -108,13 +107,6 @@ def test_energy_by_direction_is_that_of_the_dense_update(matrix):
     assert table["directions"].tolist() == list(range(matrix.m + 1))
     expected = np.append(0, np.cumsum(values**2)) / np.sum(values**2)
     np.testing.assert_allclose(table["energy_share"], expected, atol=1e-12)
-    assert table["noise_share"].iloc[-1] == pytest.approx(1)
-
-
-def test_the_noise_curve_is_that_of_noise():
-    matrix = make_matrix(*band(60, 1), m=60, scale=7.0)
-    expected = np.mean([cumulative_energy(noise_like(matrix, seed))["energy_share"] for seed in range(100)], axis=0)
-    np.testing.assert_allclose(cumulative_energy(matrix)["noise_share"], expected, atol=0.03)
 
 
 # -- the plain pattern only changes singular values ------------------------------------------------------------------
