@@ -15,7 +15,7 @@ from analysis.common.errors import AdapterError
 from analysis.figures.comparison_map import LIKENESSES, comparison_map
 from analysis.figures.page import write_page
 from analysis.figures.theme import LIGHT
-from analysis.measures.comparison import Shared, compare_adapters, shared
+from analysis.measures.comparison import Shared, compare_adapters, overlap_words, shared
 
 _PERCENT, _RATIO = "{:.1%}".format, "{:.2f}".format
 _COLUMNS = {
@@ -25,13 +25,13 @@ _COLUMNS = {
     "cosine": Column("cosine", _RATIO),
     "chance_cosine": Column("noise ±", _RATIO),
     "overlap_left": Column("left", _PERCENT),
-    "chance_left": Column("chance left", _PERCENT, gives_way=2),
+    "noise_left": Column("noise left", gives_way=2),
     "overlap_right": Column("right", _PERCENT),
-    "chance_right": Column("chance right", _PERCENT, gives_way=1),
+    "noise_right": Column("noise right", gives_way=1),
 }
 _READING = (
-    "first, second: ‖ΔW‖/‖W‖ of each. cosine: of the two updates, in noise 0 ± the number beside it. left, right: "
-    "overlap of their 10 leading directions, by chance the numbers beside them. –: not defined."
+    "first, second: ‖ΔW‖/‖W‖ of each. cosine: of the two updates. left, right: overlap of "
+    "their 10 leading directions. Beside them, where 95% of noise in place of the second lies. –: not defined."
 )
 
 
@@ -74,7 +74,14 @@ def _facts(adapter: Adapter) -> dict:
 
 def _print(a: Adapter, b: Adapter, common: Shared, damaged: dict[str, str], table: pd.DataFrame, wide: bool) -> None:
     console = Console()
-    show(console, table, _COLUMNS, title=f"{a.path.name} ({a.method}) and {b.path.name} ({b.method})", wide=wide)
+    words = {f"noise_{side}": overlap_words(table, side) for side in ("left", "right")}
+    show(
+        console,
+        table.assign(**words),
+        _COLUMNS,
+        title=f"{a.path.name} ({a.method}) and {b.path.name} ({b.method})",
+        wide=wide,
+    )
     console.print(f"{common.sentence()} {_READING}", highlight=False)
     for name, reason in damaged.items():
         console.print(f"{name} is left out: {reason}", highlight=False, markup=False, soft_wrap=True)

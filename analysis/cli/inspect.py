@@ -124,7 +124,7 @@ def _print(adapter: Adapter, table: pd.DataFrame, left_out: list[LeftOut], wide:
     noise = Level(*(whole[f"noise_off_diagonal_{end}"] for end in ("share", "low", "high")))
     console.print(
         f"Together ‖ΔW‖ / ‖W‖ = {whole['relative_norm']:.1%}; {whole['off_diagonal_share']:.1%} of M's energy is off "
-        f"the diagonal ({noise.words(_PERCENT)} if it were noise).",
+        f"the diagonal ({noise.words(noise.percent)} if it were noise).",
         highlight=False,
         soft_wrap=True,
     )

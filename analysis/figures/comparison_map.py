@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.matrix_map import add_map, map_places
 from analysis.figures.theme import Theme, diverging_scale, new_figure, number, sequential_scale
+from analysis.measures.comparison import average
 
 Likeness = Literal["cosine", "overlap_left", "overlap_right"]
 
@@ -30,7 +31,7 @@ def comparison_map(
 ) -> go.Figure:
     """Draw how alike two updates are in every matrix that both adapt, layers down and kinds across.
 
-    What to look for: cells clearly above the chance level, which the caption names.
+    What to look for: cells beyond what noise in place of the second update has; the caption judges their mean.
 
     Args:
         table: The table of `analysis.measures.comparison.compare_adapters`.
@@ -39,19 +40,22 @@ def comparison_map(
         selected: ``name`` of the matrix to outline.
 
     Returns:
-        A figure whose "select" points carry ``customdata = [name, label, value, chance]``.
+        A figure whose "select" points carry ``customdata = [name, label, value, low, high]``.
     """
     places = map_places(table)
     values = table[likeness].to_numpy(float)
     signed = likeness == "cosine"
-    chance = table["chance_cosine" if signed else likeness.replace("overlap", "chance")].to_numpy(float)
+    if signed:
+        ends = {"low": -table["chance_cosine"], "high": table["chance_cosine"]}
+    else:
+        ends = {end: table[f"{likeness.replace('overlap', 'chance')}_{end}"] for end in ("low", "high")}
     figure = new_figure(
         theme,
         alt=(
             f"Map of the {_noun(likeness)} of two updates, {len(places.layers)} layers by {len(places.kinds)} kinds "
-            f"of matrix; {_reading(values, chance, likeness)}."
+            f"of matrix; {_reading(table, likeness)}."
         ),
-        caption=_sentence(values, chance, table, likeness),
+        caption=_sentence(values, table, likeness),
         formula=_FORMULAS[likeness],
         height=places.height,
     )
@@ -68,8 +72,8 @@ def comparison_map(
         },
         text=[number(value, ".2f") if signed else f"{100 * value:.0f}" for value in values],
         hover=f"%{{customdata[1]}}<br>{LIKENESSES[likeness]} = %{{customdata[2]:.3f}}<br>"
-        + ("noise: ±%{customdata[3]:.3f}" if signed else "chance: %{customdata[3]:.3f}"),
-        customdata=table[["name", "label"]].assign(value=values, chance=chance).values.tolist(),
+        "noise: %{customdata[3]:.3f} to %{customdata[4]:.3f}",
+        customdata=table[["name", "label"]].assign(value=values, **ends).values.tolist(),
         theme=theme,
         selected=selected,
     )
@@ -82,21 +86,20 @@ def _noun(likeness: Likeness) -> str:
     return f"overlap of the leading {likeness.removeprefix('overlap_')} subspaces"
 
 
-def _reading(values: np.ndarray, chance: np.ndarray, likeness: Likeness) -> str:
-    finite = np.isfinite(values)
-    if not finite.any():
+def _reading(table: pd.DataFrame, likeness: Likeness) -> str:
+    if not table[likeness].notna().any():
         return "none is defined"
-    mean, level = values[finite].mean(), chance[finite].mean()
-    if likeness == "cosine":
-        return f"on average {number(mean, '.2f')}, in noise 0 ± {level:.2g}"
-    return f"on average {mean:.0%}, by chance {level:.1%}"
+    mean, noise = average(table, likeness)
+    form = noise.percent if likeness != "cosine" else lambda value: number(value, ".3f")
+    compared = {"inside": "as in noise", "above": "more than in noise", "below": "less than in noise"}
+    return f"on average {form(mean)}, {compared[noise.place(mean)]} ({noise.words(form)})"
 
 
-def _sentence(values: np.ndarray, chance: np.ndarray, table: pd.DataFrame, likeness: Likeness) -> str:
+def _sentence(values: np.ndarray, table: pd.DataFrame, likeness: Likeness) -> str:
     what = "Cosine of the two updates"
     if likeness != "cosine":
         r = int(table["directions"].max()) if table["directions"].notna().any() else 0
         what = f"Overlap in per cent of the {r} leading {likeness.removeprefix('overlap_')} directions"
     missing = int((~np.isfinite(values)).sum())
     left_out = f"; {missing} are not defined (a zero update, or singular vectors that do not match)" if missing else ""
-    return f"{what}: {_reading(values, chance, likeness)}{left_out}. Look for cells well above that."
+    return f"{what}: {_reading(table, likeness)}{left_out}."

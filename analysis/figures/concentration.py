@@ -27,9 +27,10 @@ def concentration(
         theme: Light or dark.
     """
     fractions = curve["fraction_of_entries"].to_numpy()
-    reading = f"{SHARE:.0%} of the energy lies in {percent(fraction)} of the entries"
+    form = null.fraction.percent if null else percent
+    reading = f"{SHARE:.0%} of the energy lies in {form(fraction)} of the entries"
     if null is not None:
-        reading = f"{reading}, {null.fraction.count(fraction, percent)}"
+        reading = f"{reading}, {null.fraction.count(fraction, form)}"
     if not curve["energy_share"].any():
         reading = "The update is zero: it has no energy to concentrate"
     figure = new_figure(

@@ -29,8 +29,8 @@ def coverage(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
     at = best.iloc[(best["k"] - plain["k"]).abs().argmin()]
     noise = Level(plain["chance"], plain["noise_low"], plain["noise_high"])
     sentence = (
-        f"With {int(plain['k']):,} entries the diagonal covers {percent(plain['share'])} of this update, of noise "
-        f"{noise.words(percent)}; the best possible {int(at['k']):,} cover {percent(at['share'])}."
+        f"With {int(plain['k']):,} entries the diagonal covers {noise.percent(plain['share'])} of this update, of "
+        f"noise {noise.words(noise.percent)}; the best possible {int(at['k']):,} cover {percent(at['share'])}."
     )
     figure = new_figure(
         theme,

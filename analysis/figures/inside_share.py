@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.common.wording import percent
 from analysis.figures.theme import Theme, axis, fade, method_color, new_figure, set_layout
 from analysis.measures.noise import Level
 
@@ -21,12 +20,12 @@ def inside_share(inside: pd.Series, *, theme: Theme) -> go.Figure:
         theme: Light or dark.
     """
     share, noise = inside["share"], Level(*inside[["noise_share", "noise_low", "noise_high"]])
-    sentence = f"{percent(share)} of the update’s energy lies inside the basis, in M"
+    sentence = f"{noise.percent(share)} of the update’s energy lies inside the basis, in M"
     if noise.mean == 1:
         sentence = f"{sentence}: the weight is square."
     else:
         compared = {"inside": "as it would", "above": "more than", "below": "less than"}[noise.place(share)]
-        sentence = f"{sentence}, {compared} in random directions ({noise.words(percent)})."
+        sentence = f"{sentence}, {compared} in random directions ({noise.words(noise.percent)})."
     figure = new_figure(
         theme,
         alt=f"Bar: {sentence}",

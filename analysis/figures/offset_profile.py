@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.common.wording import percent
 from analysis.figures.theme import Theme, axis, method_color, new_figure, number, set_layout
 from analysis.measures.noise import Level
 
@@ -86,5 +85,5 @@ def _reading(bars: pd.DataFrame, width: int) -> str:
     noise = Level(bar["noise_share"], bar["noise_low"], bar["noise_high"])
     return (
         f"{count} of {len(bars)} bars {'stands' if count == 1 else 'stand'} out from noise, furthest {where}: "
-        f"{percent(bar['share'])} of the energy, in noise {noise.words(percent)}"
+        f"{noise.percent(bar['share'])} of the energy, in noise {noise.words(noise.percent)}"
     )

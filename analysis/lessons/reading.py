@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.common.wording import percent
 from analysis.lessons.answers import Answer
 from analysis.measures.noise import Level
 from analysis.training.evaluation import Evaluation
@@ -26,8 +25,9 @@ def on_the_diagonal(shares: pd.DataFrame) -> str:
     if not row["entries"]:
         return "None of the energy is on the diagonal: Ω has no entry there."
     noise = Level(row["noise_share"], row["noise_low"], row["noise_high"])
+    form = noise.percent
     return (
-        f"The diagonal holds {percent(row['share'])} of the energy; noise would put {noise.words(percent)} there: "
+        f"The diagonal holds {form(row['share'])} of the energy; noise would put {noise.words(form)} there: "
         f"{'no more than chance' if noise.holds(row['share']) else 'that is not chance'}."
     )
 
@@ -69,7 +69,8 @@ def concentration_outcome(fraction: float, noise: Level) -> str:
 
 def concentration_sentence(fraction: float, noise: Level) -> str:
     """Say in which part of the entries 90% of the energy is, and in which that of noise."""
-    return f"90% of the energy is in {percent(fraction)} of the entries, for noise in {noise.words(percent)}"
+    form = noise.percent
+    return f"90% of the energy is in {form(fraction)} of the entries, for noise in {noise.words(form)}"
 
 
 def check_concentration(given: str, fraction: float, noise: Level) -> Answer:

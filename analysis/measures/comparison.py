@@ -5,25 +5,32 @@ U and V have orthonormal columns, so the inner product of two updates in the thi
 leave the thin basis of a weight that is not square. What it has outside counts: norms, and so cosines, are those of
 the whole update; if both leave the basis, the two are compared as dense matrices.
 
-Chance levels. Two independent updates with Gaussian entries on Ω and Ω' have a cosine of mean 0 and standard deviation
-√(|Ω ∩ Ω'| / (k·k')); an update that is bound to no Ω counts as one with all out·in entries. A random r-dimensional
-subspace of a space of N dimensions overlaps any other one by r/N on average; N is n, or out (in) if an update
-leaves the basis on that side.
+Chance levels: the second update replaced by noise, see `measures.noise`, beside the first as it is.
+- Of its k' Gaussian values on Ω', the squared cosine with an update of norm ‖A‖, of which ‖A_Ω'‖ lies on Ω', is
+  ‖A_Ω'‖²/‖A‖² times a Beta(1/2, (k' − 1)/2) variable.
+- In random directions the cosine has mean 0 and variance 1/(out·in), and is close to normal unless both ranks are
+  about 1.
+- The span of its r leading vectors in random directions overlaps any other one by r/N on average (N = out or in), with
+  a variance in closed form; that of Gaussian values on Ω', whose vectors hang on few directions, is drawn.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from scipy.sparse.linalg import svds
+from scipy.special import betaincinv
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
 from analysis.adapters.projected_adapter import ProjectedAdapter
 from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import Svd, dense_svd, sparse, svd
+from analysis.measures.noise import INTERVAL, Level, predicted_level, random_update, spectrum_of
 
 LEADING = 10  # directions whose spans are compared
 TOLERANCE = 5e-3  # relative error of ΔW up to which two bases count as one: that of `svft.basis`
@@ -31,9 +38,12 @@ TOLERANCE = 5e-3  # relative error of ΔW up to which two bases count as one: th
 _COLUMN_TYPES = {
     "name": "str", "layer": "Int64", "kind": "str", "label": "str", "n": "int64", "relative_norm_a": "float64",
     "relative_norm_b": "float64", "norm_ratio": "float64", "cosine": "float64", "chance_cosine": "float64",
-    "directions": "Int64", "overlap_left": "float64", "chance_left": "float64", "overlap_right": "float64",
-    "chance_right": "float64", "basis_error": "float64",
+    "directions": "Int64", "overlap_left": "float64", "chance_left": "float64", "chance_left_low": "float64",
+    "chance_left_high": "float64", "overlap_right": "float64", "chance_right": "float64",
+    "chance_right_low": "float64", "chance_right_high": "float64", "basis_error": "float64",
 }  # fmt: skip
+
+_COMPARED = [name for name in _COLUMN_TYPES if name.startswith(("cosine", "chance", "overlap"))]
 
 # What `summarize` says of the matrix rather than of its update.
 _PLACE = {"name", "layer", "kind", "label", "out", "in", "n", "m", "pattern_label", "weight_norm"}
@@ -174,8 +184,7 @@ def compare_matrix(a: Adapter, b: Adapter, name: str) -> dict:
         else:
             dense = (left, right)
     if error > TOLERANCE or unknown or not (first.update_norm and second.update_norm):
-        missing = ("cosine", "chance_cosine", "overlap_left", "chance_left", "overlap_right", "chance_right")
-        return row | dict.fromkeys(missing, np.nan) | {"directions": pd.NA}
+        return row | dict.fromkeys(_COMPARED, np.nan) | {"directions": pd.NA}
     return row | cosine(first, second, dense) | overlap(first, second, dense)
 
 
@@ -183,24 +192,34 @@ Dense = tuple[np.ndarray, np.ndarray]
 
 
 def cosine(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = None) -> dict:
-    """Return ⟨ΔW, ΔW'⟩ / (‖ΔW‖_F ‖ΔW'‖_F) of two updates in one basis, and its standard deviation for noise.
+    """Return ⟨ΔW, ΔW'⟩ / (‖ΔW‖_F ‖ΔW'‖_F) of two updates in one basis, and how far from 0 noise comes.
 
     Args:
         first: The matrix in one adapter.
         second: The matrix in the other.
         dense: Both updates, (out, in) each: needed if both leave the basis.
+
+    Returns:
+        cosine, and chance_cosine: with noise in place of the second, it lies within ∓ chance_cosine 19 times in 20.
     """
     size = max(first.m, second.m)
     flat_a, flat_b = (matrix.rows * size + matrix.cols for matrix in (first, second))
     _, at_a, at_b = np.intersect1d(flat_a, flat_b, assume_unique=True, return_indices=True)
     inner = float(first.values[at_a] @ second.values[at_b] if dense is None else np.vdot(*dense))
-    free = first.shape[0] * first.shape[1]
-    counts = [free if matrix.projected else matrix.k for matrix in (first, second)]
-    common = min(counts) if free in counts else len(at_a)
+    if not second.projected:
+        on_pattern = np.linalg.norm(first.values[at_a]) / first.update_norm
+        reach = on_pattern * np.sqrt(betaincinv(0.5, (second.k - 1) / 2, 0.95)) if second.k > 1 else on_pattern
+    else:
+        ranks = len(spectrum_of(first)) * len(spectrum_of(second))
+        reach = (_PRODUCT if ranks <= _FEW_TERMS else _NORMAL) / np.sqrt(first.shape[0] * first.shape[1])
     return {
         "cosine": float(np.clip(inner / (first.update_norm * second.update_norm), -1, 1)),
-        "chance_cosine": float(np.sqrt(common / (counts[0] * counts[1]))),
+        "chance_cosine": float(reach),
     }
+
+
+_NORMAL, _PRODUCT = 1.960, 2.179  # 95% of a normal variable, and of the product of two, lie within ∓ so much
+_FEW_TERMS = 16  # of such products: their sum is not normal yet
 
 
 def overlap(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = None, leading: int = LEADING) -> dict:
@@ -216,7 +235,8 @@ def overlap(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = N
         directions: r, `leading` or the smaller rank of the two.
         overlap_left, overlap_right: ‖AᵀB‖_F² / r for orthonormal bases A and B of the two spans (mean squared cosine
             of their principal angles), from 0 to 1.
-        chance_left, chance_right: r/N, see above.
+        chance_left, chance_left_low, chance_left_high: Mean and 95% interval with noise in place of the second.
+        chance_right, chance_right_low, chance_right_high: The same on the right.
     """
     of = [_svd(matrix) for matrix in (first, second)] if dense is None else [dense_svd(one) for one in dense]
     matrices = (first, second)
@@ -224,14 +244,53 @@ def overlap(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = N
         int((decomposition.values > matrix.rounding).sum()) for matrix, decomposition in zip(matrices, of, strict=True)
     ]
     r = min(leading, *counts)
-    leaves = any(matrix.outside is not None for matrix in matrices)
     row: dict = {"directions": r}
-    for side, vectors, width in (("left", "P", first.shape[0]), ("right", "Q", first.shape[1])):
-        A, B = (getattr(decomposition, vectors)[:, :r] for decomposition in of)
-        m = min(len(A), len(B))  # the shorter one is zero beyond
-        row[f"overlap_{side}"] = float(min(np.square(A[:m].T @ B[:m]).sum() / r, 1.0)) if r else np.nan
-        row[f"chance_{side}"] = r / (width if leaves else first.n)
+    drawn = None
+    if not second.projected and r:
+        rng = np.random.default_rng(zlib.crc32(second.name.encode()))  # other draws for each matrix
+        drawn = [_leading(random_update(second, rng), r) for _ in range(_DRAWS)]
+    for place, (side, width) in enumerate(zip(("left", "right"), first.shape, strict=True)):
+        A, B = ((decomposition.P, decomposition.Q)[place][:, :r] for decomposition in of)
+        row[f"overlap_{side}"] = _overlap(A, B)
+        if drawn is None:
+            level = _overlap_level(r, width) if r else Level(np.nan, np.nan, np.nan)
+        else:
+            level = predicted_level(np.array([_overlap(A, vectors[place]) for vectors in drawn]))
+        row |= {f"chance_{side}{end}": getattr(level, name) for end, name in _ENDS.items()}
     return row
+
+
+_DRAWS = 10
+_ENDS = {"": "mean", "_low": "low", "_high": "high"}
+
+
+def _overlap(A: np.ndarray, B: np.ndarray) -> float:
+    """Return ‖AᵀB‖_F² / r of two orthonormal bases (m, r), where the one with fewer rows is zero beyond."""
+    m, r = min(len(A), len(B)), A.shape[1]
+    return float(min(np.square(A[:m].T @ B[:m]).sum() / r, 1.0)) if r else np.nan
+
+
+def _overlap_level(r: int, size: int) -> Level:
+    """Return the level of the overlap with a random r-dimensional subspace of `size` dimensions.
+
+    Its mean and variance are exact, and its law is taken as the Beta law that has them; for r = 1 it is that law.
+    """
+    mean = r / size
+    if r == size:
+        return Level(1.0, 1.0, 1.0)
+    variance = 2 * (size - r) ** 2 / (size**2 * (size - 1) * (size + 2))
+    total = mean * (1 - mean) / variance - 1
+    low, high = betaincinv(mean * total, (1 - mean) * total, INTERVAL)
+    return Level(mean, float(low), float(high))
+
+
+def _leading(matrix: AdaptedMatrix, r: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the r leading left and right singular vectors of an SVFT update, (m, r) each."""
+    if matrix.m <= 4 * r or (matrix.rows == matrix.cols).all():
+        whole = _svd(matrix)
+        return whole.P[:, :r], whole.Q[:, :r]
+    P, _, Qt = svds(sparse(matrix.rows, matrix.cols, matrix.values, matrix.m), k=r, v0=np.ones(matrix.m))
+    return P, Qt.T
 
 
 def _svd(matrix: AdaptedMatrix) -> Svd:
@@ -266,7 +325,8 @@ def compare_adapters(a: Adapter, b: Adapter, damaged: dict[str, str] | None = No
         relative_norm_a, relative_norm_b: ‖ΔW‖_F / ‖W‖_F of each (NaN if a truncated basis hides the tail of W).
         norm_ratio: ‖ΔW_b‖_F / ‖ΔW_a‖_F; NaN if the first is zero.
         cosine, chance_cosine: See `cosine`.
-        directions, overlap_left, chance_left, overlap_right, chance_right: See `overlap`.
+        directions, overlap_left, chance_left, chance_left_low, chance_left_high, overlap_right, chance_right,
+            chance_right_low, chance_right_high: See `overlap`.
         basis_error: See `in_basis_of`. If it is above `TOLERANCE`, if both updates leave the basis and one was
             saved as a projection, which keeps that part only up to a rotation, or an update is zero, cosine and
             overlaps are not defined (NaN).
@@ -280,6 +340,34 @@ def compare_adapters(a: Adapter, b: Adapter, damaged: dict[str, str] | None = No
 def comparison_table(rows: Sequence[dict]) -> pd.DataFrame:
     """Return dicts of `compare_matrix` as the table of `compare_adapters`."""
     return pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
+
+
+def average(table: pd.DataFrame, likeness: str) -> tuple[float, Level]:
+    """Return the mean of a likeness over matrices, and what it is with noise in place of the second adapter.
+
+    Args:
+        table: The table of `compare_adapters`; matrices where the likeness is not defined do not count.
+        likeness: "cosine", "overlap_left" or "overlap_right".
+
+    Returns:
+        The mean, and its level: half-widths of independent matrices add up as squares.
+    """
+    table = table[table[likeness].notna()]
+    if likeness == "cosine":
+        mean, reach = 0.0, [np.linalg.norm(table["chance_cosine"]) / len(table)] * 2
+    else:
+        side = likeness.replace("overlap", "chance")
+        mean = float(table[side].mean())
+        reach = [np.linalg.norm(table[side] - table[f"{side}{end}"]) / len(table) for end in ("_low", "_high")]
+    return float(table[likeness].mean()), Level(mean, mean - float(reach[0]), mean + float(reach[1]))
+
+
+def overlap_words(table: pd.DataFrame, side: str) -> pd.Series:
+    """Return the 95% interval of noise of each overlap on a side, "left" or "right", in words; "" if undefined."""
+    ends = (table[f"chance_{side}{end}"] for end in ("", "_low", "_high"))
+    levels = [Level(*level) for level in zip(*ends, strict=True)]
+    words = ["" if pd.isna(level.mean) else level.words(level.percent) for level in levels]
+    return pd.Series(words, index=table.index, dtype=object)
 
 
 def differences(a: dict, b: dict) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from scipy.special import betainc, betaincc, betaincinv
 from scipy.stats import t
 
 from analysis.adapters.adapter import AdaptedMatrix, Projection
+from analysis.common.wording import percent
 
 INTERVAL = (0.025, 0.975)  # of all noise levels
 LEVEL = 0.05  # of random updates that may be called different from noise
@@ -51,6 +52,11 @@ class Level:
     def place(self, value: float) -> str:
         """Return where a value lies: "inside", "above" or "below"."""
         return "inside" if self.holds(value) else "above" if value > self.high else "below"
+
+    def percent(self, share: float) -> str:
+        """Return a share as per cent, with the digits that tell it from the ends of the interval: "39.5%"."""
+        width = 100 * (self.high - self.low)
+        return f"{share:.{max(1 - int(np.floor(np.log10(width))), 0)}%}" if width > 0 else percent(share)
 
     def count(self, value: float, form: Callable[[float], str]) -> str:
         """Say how a number of things compares with that in noise: "fewer than in noise (0 to 3)"."""

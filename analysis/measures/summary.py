@@ -9,7 +9,6 @@ import pandas as pd
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter, LeftOut
 from analysis.common.errors import AdapterError
-from analysis.common.wording import percent
 from analysis.measures.coefficients import energy_shares, entries_for_energy
 from analysis.measures.noise import Level
 from analysis.measures.null import entry_null
@@ -184,7 +183,7 @@ def noise_words(summary: pd.DataFrame, name: str) -> pd.Series:
         name: "off_diagonal", "leading" or "entries_for_90".
     """
     levels = (Level(low, low, high) for low, high in zip(summary[f"noise_{name}_low"], summary[f"noise_{name}_high"]))
-    words = ["" if pd.isna(level.low) else level.words(percent) for level in levels]
+    words = ["" if pd.isna(level.low) else level.words(level.percent) for level in levels]
     return pd.Series(words, index=summary.index, dtype=object)
 
 

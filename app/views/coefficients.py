@@ -65,8 +65,9 @@ def show(chosen: Opened) -> None:
         fraction = float(data.table(entries_for_energy, chosen.adapter, chosen.matrix)["fraction"])
         null = data.entry_null(chosen.adapter, chosen.matrix)
         whose = "M’s energy" if matrix.projected else "the energy"
-        beside = f", {null.fraction.count(fraction, percent)}" if null else ""
-        st.subheader(f"90% of {whose}: {percent(fraction)} of the entries{beside}", anchor=False)
+        form = null.fraction.percent if null else percent
+        beside = f", {null.fraction.count(fraction, form)}" if null else ""
+        st.subheader(f"90% of {whose}: {form(fraction)} of the entries{beside}", anchor=False)
         curve = data.table(concentration, chosen.adapter, chosen.matrix)
         figure = figures.build(
             concentration_figure, curve, null, fraction=fraction, pattern=matrix.pattern, theme=theme

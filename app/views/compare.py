@@ -14,7 +14,7 @@ from analysis.figures.comparison_map import LIKENESSES, comparison_map
 from analysis.figures.two_energies import two_energies
 from analysis.figures.two_spectra import two_spectra
 from analysis.measures.coefficients import entries
-from analysis.measures.comparison import comparison_table, counterparts, differences, shared
+from analysis.measures.comparison import comparison_table, counterparts, differences, overlap_words, shared
 from app import data, figures, selection
 from app.selection import VIEWS, Opened
 from app.views import progress
@@ -216,12 +216,14 @@ def _all(job: Job, names: tuple[str, str]) -> None:
         "relative_norm_b": _number(f"‖ΔW‖/‖W‖ {names[1]}", format="percent"),
         "norm_ratio": _number("second / first", format="%.2f"),
         "cosine": _number("Cosine", format="%.3f"),
-        "chance_cosine": _number("noise ±", format="%.3f"),
+        "chance_cosine": _number("noise ±", format="%.3f", help="95% of noise in place of the second"),
         "overlap_left": _number("Left overlap", format="percent"),
-        "chance_left": _number("by chance", format="percent"),
+        "noise_left": st.column_config.TextColumn("in noise", help="95% interval"),
         "overlap_right": _number("Right overlap", format="percent"),
-        "chance_right": _number("by chance ", format="percent"),
+        "noise_right": st.column_config.TextColumn("in noise ", help="95% interval"),
     }
+    for side in ("left", "right"):
+        table[f"noise_{side}"] = overlap_words(table, side)
     st.dataframe(
         table[list(columns)],
         column_config=columns,
@@ -229,4 +231,7 @@ def _all(job: Job, names: tuple[str, str]) -> None:
         key="all-comparison",
         alt=f"Table of the likeness of two adapters in {len(table)} matrices, one row each.",
     )
-    st.caption("Cosine and overlaps are meaningful only if they are clearly above their chance level.")
+    st.caption(
+        "Noise in place of the second adapter’s update: an interval leaves out 1 of 20 matrices by chance. A cosine "
+        "or an overlap inside says nothing."
+    )

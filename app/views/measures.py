@@ -17,9 +17,9 @@ from app.selection import Opened
 from app.views import progress
 
 _FIVE = {
-    "relative_norm": ("‖ΔW‖ / ‖W‖", percent),
+    "relative_norm": ("‖ΔW‖ / ‖W‖", "{:.1%}".format),
     "stable_rank": ("Stable rank of ΔW", "{:.1f}".format),
-    "off_diagonal_share": ("Energy off the diagonal", percent),
+    "off_diagonal_share": ("Energy off the diagonal", None),  # with the digits that noise needs
     "largest_change": ("Largest change of a σ", "{:.3f}".format),
     "turned": ("Turned vectors", "{:,.0f}".format),
 }
@@ -60,15 +60,12 @@ def show_five(chosen: Opened) -> None:
     if "summarize" in tables:
         here = tables["summarize"] | {"largest_change": abs(tables["summarize"]["largest_delta_sigma"])}
         levels = _levels(chosen)
-        lines = [
-            f"| {title} | **{form(here[name])}** | {_beside(here[name], levels.get(name), form)} |"
-            for name, (title, form) in _FIVE.items()
-        ]
+        lines = [_line(title, here[name], levels.get(name), form) for name, (title, form) in _FIVE.items()]
         with st.container(key="five"):
-            st.markdown("\n".join(["| Measure | this matrix | noise (95%) | |", "|:--|--:|--:|:--|", *lines]))
+            st.markdown("\n".join(["| Measure | this matrix | noise | |", "|:--|--:|--:|:--|", *lines]))
         st.caption(
-            f"Noise: {what(data.matrix(chosen.adapter, chosen.matrix))}, 95% interval. Each number by itself lies "
-            "outside in 1 of 20 of them."
+            f"Noise: {what(data.matrix(chosen.adapter, chosen.matrix))}; mean and 95% interval. Each number by itself "
+            "lies outside in 1 of 20 of them."
         )
         progress.await_noise([data.null(chosen.adapter, chosen.matrix)])
     if job is not None:
@@ -90,9 +87,11 @@ def _levels(chosen: Opened) -> dict[str, Level]:
     return levels
 
 
-def _beside(value: float, level: Level | None, form: Callable[[float], str]) -> str:
-    """Return two cells: the interval of noise, and where the value lies."""
-    return f"{level.words(form)} | {level.place(value)}" if level else "– | "
+def _line(title: str, value: float, level: Level | None, form: Callable[[float], str] | None) -> str:
+    """Return a line of the table: the value, mean and interval of noise, and where the value lies."""
+    form = form or (level.percent if level else percent)
+    noise = f"{form(level.mean)} ({level.words(form)}) | {level.place(value)}" if level else "– | "
+    return f"| {title} | **{form(value)}** | {noise} |"
 
 
 def show_all(chosen: Opened) -> None:
@@ -125,4 +124,7 @@ def _table(chosen: Opened, job: Job) -> None:
         key="all-measures",
         alt=f"Table of measures of {len(table)} adapted matrices, one row each.",
     )
-    st.caption("Sort by any column to find the matrices that stand out, and read each share next to its noise level.")
+    st.caption(
+        "Sort by any column to find the matrices that stand out, and read each share next to noise: an interval "
+        "leaves out 1 of 20 matrices by chance."
+    )

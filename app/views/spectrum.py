@@ -85,23 +85,22 @@ def show_ranks(chosen: Opened, tables: dict[str, pd.DataFrame], levels: dict[str
         tables["ranks"] if tolerance is None else data.table(ranks, chosen.adapter, chosen.matrix, tolerance=tolerance)
     )
     columns = tables["norms"].merge(chosen_ranks, on="of").set_index("of")
-    heads, beside = [*columns.index], [name for name in _RANK_ROWS if name in levels]
-    if beside:
-        heads += ["noise (95%)", ""]
-    lines = ["| Measure | " + " | ".join(heads) + " |", "|:--" + "|--:" * len(heads) + "|"]
+    lines = ["| Measure | " + " | ".join(columns.index) + " |", "|:--" + "|--:" * len(columns) + "|"]
     for name, (title, form) in _RANK_ROWS.items():
         cells = [form.format(value) if pd.notna(value) else "–" for value in columns[name]]
-        if name in beside:
-            cells += [levels[name].words(form.format), levels[name].place(columns.at["ΔW", name])]
-        elif beside:
-            cells += ["", ""]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     st.markdown("\n".join(lines))
     of = data.matrix(chosen.adapter, chosen.matrix)
+    beside = [
+        f"{title.lower()} {form.format(levels[name].mean)} ({levels[name].words(form.format)}): ΔW’s is "
+        f"{levels[name].place(columns.at['ΔW', name])}"
+        for name, (title, form) in _RANK_ROWS.items()
+        if name in levels
+    ]
     if beside:
-        st.caption(f"Noise, in place of ΔW: {what(of)}.")
+        st.caption(f"Noise has {'; '.join(beside)}. It is {what(of)}; mean and 95% interval, each leaves out 1 of 20.")
     elif of.projected:
-        st.caption(f"Noise ({what(of)}) has the ranks that ΔW has: they say nothing about directions.")
+        st.caption(f"Noise, {what(of)}, has the ranks that ΔW has: there is nothing to compare.")
 
 
 _RANK_ROWS = {

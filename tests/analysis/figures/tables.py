@@ -255,7 +255,8 @@ def comparison_table() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     table = table.assign(
         cosine=rng.uniform(-1, 1, len(table)), chance_cosine=0.05, directions=10,
-        chance_left=0.026, chance_right=0.026,
+        chance_left=0.026, chance_left_low=0.02, chance_left_high=0.03, chance_right=0.026, chance_right_low=0.02,
+        chance_right_high=0.03,
         overlap_left=rng.random(len(table)), overlap_right=rng.random(len(table)),
     )  # fmt: skip
     table.loc[3, ["cosine", "overlap_left", "overlap_right"]] = np.nan

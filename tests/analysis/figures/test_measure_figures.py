@@ -46,8 +46,9 @@ class TestOffsetProfile:
     def test_noise_stands_beside_the_measurement(self):
         figure = offset_profile(profile_table(2), pattern="banded", theme=LIGHT)
         np.testing.assert_allclose(trace(figure, "noise (95% each)").y, 0.2)
-        assert "1 of 5 bars stands out from noise, furthest the diagonal: 33% of the energy, in noise 18% to 22%" in (
-            caption(figure)
+        assert (
+            "1 of 5 bars stands out from noise, furthest the diagonal: 33.3% of the energy, in noise 18.0% to 22.0%"
+            in (caption(figure))
         )
 
     def test_no_bar_is_named_if_none_stands_out(self):
@@ -60,13 +61,15 @@ class TestConcentration:
         figure = concentration(
             concentration_table(), concentration_null(), fraction=0.3, pattern="banded", theme=LIGHT
         )
-        assert "90% of the energy lies in 30% of the entries, fewer than in noise (43% to 47%)" in caption(figure)
+        assert "90% of the energy lies in 30.0% of the entries, fewer than in noise (43.0% to 47.0%)" in caption(
+            figure
+        )
 
     def test_a_curve_within_the_band_is_called_what_noise_shows_too(self):
         figure = concentration(
             concentration_table(), concentration_null(), fraction=0.46, pattern="banded", theme=LIGHT
         )
-        assert "46% of the entries, as in noise (43% to 47%)" in caption(figure)
+        assert "46.0% of the entries, as in noise (43.0% to 47.0%)" in caption(figure)
 
     def test_it_can_be_drawn_before_noise_is(self):
         figure = concentration(concentration_table(), fraction=0.3, pattern="banded", theme=LIGHT)

@@ -91,7 +91,7 @@ def test_sentences_about_a_shipped_adapter_have_its_numbers():
     matrix = adapter.matrix(adapter.names[0])
     share = matrix.values[matrix.rows == matrix.cols] @ matrix.values[matrix.rows == matrix.cols]
     share /= matrix.values @ matrix.values
-    assert f"{share:.0%} of the energy" in reading.on_the_diagonal(energy_shares(matrix))
+    assert f"{share:.1%} of the energy" in reading.on_the_diagonal(energy_shares(matrix))
     plain = open_adapter(DIRECTORY / "bbc_headlines-plain")
     assert "All of the energy" in reading.on_the_diagonal(energy_shares(plain.matrix(plain.names[0])))
     assert 0 < entries_for_energy(matrix)["fraction"] < 1
