@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from rich.console import Console
 from analysis.cli.tables import Column, show
 from analysis.cli.trial import read_study_file
 from analysis.training.tasks import get_task
+from analysis.trials.confirmation import CLAIM, SECOND, budget_studies, comparisons
 from analysis.trials.files import StudyFile, committed_studies
 from analysis.trials.results import points, summarize
 from analysis.trials.verdict import claim, claim_sentence
@@ -20,6 +22,7 @@ SUMMARY_COLUMNS = ("method", "trained", "accuracy", "recovered performance", "ra
 CLAIM_COLUMNS = ("SVFT", "trained", "against", "trained ", "points above", "the claim")
 _GIVES_WAY = {  # 1 first
     "peak memory": 1, "step time": 2, "rank of ΔW": 3, "recovered performance": 4, "trained ": 1, "trained": 5,
+    "seeds": 1,
 }  # fmt: skip
 
 
@@ -47,6 +50,35 @@ def print_results(paths: Sequence[Path], markdown: bool, wide: bool = False) -> 
             named = {name: Column(name, text=True, gives_way=_GIVES_WAY.get(name, 0)) for name in columns}
             show(console, [dict(zip(columns, row)) for row in rows], named, wide=wide)
         console.print(sentence)
+    if not paths:
+        _print_small_budgets(markdown, wide)
+
+
+def _print_small_budgets(markdown: bool, wide: bool) -> None:
+    """Print what the study of small budgets found, which was planned in advance."""
+    files = budget_studies()
+    for title, pairs in (("Is the chosen pattern better?", CLAIM), ("Do patterns differ from random?", SECOND)):
+        rows = [_small_cells(row) for row in comparisons(files, pairs).itertuples()]
+        if markdown:
+            print(f"### Small budgets: {title}\n\n{_markdown(_SMALL_COLUMNS, rows)}\n")
+            continue
+        named = {name: Column(name, text=True, gives_way=_GIVES_WAY.get(name, 0)) for name in _SMALL_COLUMNS}
+        cells = [dict(zip(_SMALL_COLUMNS, row)) for row in rows]
+        show(Console(), cells, named, title=f"\nSmall budgets: {title}", wide=wide)
+
+
+_SMALL_COLUMNS = ("pattern", "against", "task", "points above", "seeds", "p, corrected")
+
+
+def _small_cells(row: Any) -> tuple[str, ...]:  # of `comparisons`
+    return (
+        row.label,
+        row.reference,
+        row.task,
+        f"{points(row.points)} ({points(row.low)} to {points(row.high)})",
+        str(row.seeds),
+        "< 0.001" if row.holm < 1e-3 else f"{row.holm:.3f}",
+    )
 
 
 def summary_rows(file: StudyFile) -> list[tuple[str, ...]]:

@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.common.errors import UserError
 from analysis.training.tasks import get_task
 from analysis.trials.files import DIRECTORY, StudyFile, read_study
-from analysis.trials.results import Answers
+from analysis.trials.results import Answers, points
 from analysis.trials.study import Study
 
 BOUNDS = ("head_only", "full")
@@ -111,6 +111,24 @@ def comparisons(files: Iterable[StudyFile], pairs: Sequence[tuple[str, str]] = C
                 rows.append((study.task, study.budgets[0], labels[method], labels[other], found.seeds, *interval, p))
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(holm=holm(table["p"].to_numpy(float)))
+
+
+def claim_sentences(table: pd.DataFrame) -> list[str]:
+    """Return a sentence for each task and budget in the table of `comparisons`."""
+    sentences = []
+    for (_, budget), rows in table.groupby(["task", "budget"], sort=False):
+        said = [
+            f"{points(abs(row.points))} points {'above' if row.points > 0 else 'below'} {short(row.reference)} "
+            f"({points(row.low)} to {points(row.high)}{'; clear' if row.holm < LEVEL else ''})"
+            for row in rows.itertuples()
+        ]
+        sentences.append(f"At about {budget:,} entries {short(rows['label'].iloc[0])} is {', '.join(said)}.")
+    return sentences
+
+
+def short(label: str) -> str:
+    """Return the pattern in a label of an SVFT configuration."""
+    return label.removeprefix("SVFT ").partition(",")[0]
 
 
 def holm(p: np.ndarray) -> np.ndarray:

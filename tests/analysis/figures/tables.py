@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.accuracy_budget import accuracy_budget
 from analysis.figures.box import box_around
+from analysis.figures.budget_curves import budget_curves
 from analysis.figures.class_growth import class_growth
 from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.coefficient_square import coefficient_square
@@ -378,6 +379,7 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "accuracy_budget": lambda theme: accuracy_budget(
         OWN, theme=theme, committed=SUMMARY, front=("head only", "SVFT plain", "SVFT banded d=1")
     ),
+    "budget_curves": lambda theme: budget_curves(SUMMARY, theme=theme, marked=1_382),
     "accuracy_budget, recovered": lambda theme: accuracy_budget(SUMMARY, theme=theme, measure="recovered"),
     "accuracy_budget, nothing yet": lambda theme: accuracy_budget(OWN.iloc[:0], theme=theme),
     "paired_forest": lambda theme: paired_forest(
