@@ -79,7 +79,7 @@ def accuracy_budget(
         table.assign(x=np.array([places[label] for label in table["label"]], float), y=table["value"])
         for table in (own, behind, main)
     )
-    frame = _frame(pd.concat([own, behind]), bounds)
+    frame = _frame(pd.concat([own, behind]), bounds, measure)
     points = pd.DataFrame({"label": main["label"], "x": np.log10(main["x"]), "y": main["y"]})
     _add_bounds(figure, bounds, bands, points, frame, theme)
     add_configurations(figure, behind, along="y", theme=theme, pale=True)
@@ -159,7 +159,7 @@ def _side_by_side(table: pd.DataFrame) -> dict[str, float]:
     return dict(zip(exponents.index, 10 ** spread(exponents.to_numpy(), BESIDE)))
 
 
-def _frame(points: pd.DataFrame, bounds: pd.DataFrame) -> Frame:
+def _frame(points: pd.DataFrame, bounds: pd.DataFrame, measure: Measure) -> Frame:
     """Return ranges that hold all points with their intervals, and the bounds unless they lie far off."""
     x = np.log10(points["x"])
     low, high = points[["low", "y"]].min(axis=None), points[["high", "y"]].max(axis=None)
@@ -167,7 +167,10 @@ def _frame(points: pd.DataFrame, bounds: pd.DataFrame) -> Frame:
     near = bounds["value"][(bounds["value"] > low - span / 2) & (bounds["value"] < high + span / 2)]
     low, high = min([low, *near]), max([high, *near])
     margin = 0.06 * (high - low) or 0.01
-    return Frame((x.min() - 0.12, x.max() + 0.12), (low - margin, high + 1.6 * margin), _PLOT_HEIGHT)
+    top = high + 1.6 * margin
+    if measure == "accuracy":
+        top = min(top, 1.0) if high < 1.0 else 1.0 + margin / 2  # no tick beyond 100%, but the marks there are whole
+    return Frame((x.min() - 0.12, x.max() + 0.12), (low - margin, top), _PLOT_HEIGHT)
 
 
 def _add_bounds(

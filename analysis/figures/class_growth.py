@@ -27,10 +27,14 @@ def class_growth(table: pd.DataFrame, *, label: str, reference: str, method: str
         low, high = number(last["pooled_low"], ".1f"), number(last["pooled_high"], ".1f")
         sentence = f"{label} minus {reference} is {number(last['pooled'], '+.1f')} points ({low} to {high})"
         runs_said = f"{runs} runs together" if runs > 1 else "One run alone"
-        caption = (
-            f"{runs_said}: {sentence}. Notice how single runs scatter while the band narrows; it "
-            f"{'excludes' if clear else 'still contains'} 0."
-        )
+        contains = f"it {'excludes' if clear else 'still contains'} 0."
+        if runs == 1:
+            notice = f"Each further run narrows the band; {contains}"
+        elif last["pooled_high"] - last["pooled_low"] < table["pooled_high"].iloc[0] - table["pooled_low"].iloc[0]:
+            notice = f"Notice how single runs scatter while the band narrows; {contains}"
+        else:
+            notice = f"The band has not narrowed yet: the runs differ by more than the test examples do; {contains}"
+        caption = f"{runs_said}: {sentence}. {notice}"
     else:
         sentence, caption = (
             "no run has finished yet",
@@ -81,9 +85,10 @@ def class_growth(table: pd.DataFrame, *, label: str, reference: str, method: str
         hovertemplate="seed %{customdata}: %{y:+.1f} points<extra></extra>",
     )
     figure.add_hline(y=0, line={"color": theme.text, "width": 1.5})
+    shown = max(runs, 5)
     set_layout(
         figure,
-        xaxis=axis(theme, "runs pooled", range=[0.5, max(runs, 5) + 0.5], tickformat="d", nticks=12),
+        xaxis=axis(theme, "runs pooled", range=[0.5, shown + 0.5], tickformat="d", tick0=1, dtick=-(-shown // 12)),
         yaxis=axis(theme, f"points of {label} above {reference}"),
     )
     return figure

@@ -44,10 +44,12 @@ def confusion(
     most = f"{names[truth]} for {names[predicted]}"
     if other is None:
         right = np.trace(counts) / counts.sum()
-        caption = (
-            f"{label} answers {right:.1%} right; its most frequent error is {most} "
-            f"({number(errors[truth, predicted], '.3g')} of {table.to_numpy()[truth].sum():,.0f} times)."
-        )
+        caption = f"{label} answers {right:.1%} right"
+        if errors[truth, predicted] > 0:
+            times, of = number(errors[truth, predicted], ".3g"), table.to_numpy()[truth].sum()
+            caption += f"; its most frequent error is {most} ({times} of {of:,.0f} times)."
+        else:
+            caption += ": it makes no error."
     else:
         more = float(np.trace(counts))
         caption = (

@@ -1,6 +1,7 @@
 """The app as its tests meet it: in a process of its own, in a browser."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,9 @@ def no_model(monkeypatch):
 
 @pytest.fixture
 def race():
-    """Open the page Race with a query, in this process."""
+    """Open the page Race with a query, in this process; `opened` are sections of a result."""
 
-    def run(**query: str) -> AppTest:
+    def run(opened: Sequence[str] = (), **query: str) -> AppTest:
         test = AppTest.from_file(str(ROOT / "app" / "entry.py"), default_timeout=180)
         for key, value in query.items():
             test.query_params[key] = value
@@ -60,6 +61,8 @@ def race():
         test.switch_page("race.py")
         for key, value in query.items():
             test.query_params[key] = value
+        for section in opened:
+            test.session_state[f"open-{section}"] = True
         return test.run()
 
     return run

@@ -33,6 +33,19 @@ def me(monkeypatch, no_workers):
     results._committed.clear()
 
 
+SECTIONS = ("differences", "price", "ranks", "film", "agreement", "table", "adapters")
+
+
+@pytest.fixture
+def race(race):
+    """The page with every section open."""
+
+    def visit(**query):
+        return race(opened=SECTIONS, **query)
+
+    return visit
+
+
 def add(study=SEEDS, **options):
     return add_study(trials.store(), study, owner=ME, **options)
 

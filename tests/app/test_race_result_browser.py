@@ -42,7 +42,7 @@ def owner(studies, visitor):
     def visit(name, *args):
         walk = visitor(*args)
         walk.context.add_cookies([{"name": "svft-visitor", "value": ME, "url": studies[name]}])
-        walk.open(studies[name], ready=".st-key-race-section-table")
+        walk.open(studies[name], ready=".st-key-race-verdict")
         return walk
 
     return visit
@@ -52,8 +52,23 @@ def owner(studies, visitor):
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_the_look_of_a_result(owner, name, size, scheme):
     walk = owner(name, size, scheme)
+    walk.page.wait_for_selector(".st-key-open-table")
+    keeps_to_the_rules(walk, size)
+    for section in walk.page.locator("[class*='st-key-open-'] summary").all():
+        section.click()
+        walk.page.wait_for_timeout(300)
+    walk.page.wait_for_selector(".st-key-race-section-table", timeout=60_000)
     keeps_to_the_rules(walk, size)
     assert walk.page.locator(".stMain [data-testid=stException]").count() == 0
+
+
+def test_the_result_of_a_race_is_one_screen(owner):
+    walk = owner("one seed", "wide")
+    walk.page.wait_for_selector(".st-key-open-table")
+    for part in ("race-verdict", "race-section-budget", "race-numbers", "race-section-details"):
+        place = walk.page.locator(f".st-key-{part}").first.bounding_box()
+        assert place["y"] + place["height"] <= 900, part
+    assert walk.page.locator(".st-key-race-section-table").count() == 0  # what is closed is not there
 
 
 def shown(walk):
@@ -72,6 +87,8 @@ def shown(walk):
 def test_the_slider_takes_curves_and_m_to_a_step(owner):
     walk = owner("one seed")
     page = walk.page
+    page.locator(".st-key-open-film summary").click()
+    page.wait_for_selector(f"{FILM} .slider-rail-rect", timeout=60_000)
     film = page.locator(FILM).first
     film.scroll_into_view_if_needed()
     points, energy = shown(walk)
@@ -101,6 +118,8 @@ def test_the_best_adapter_opens_in_explore_and_the_study_is_still_open_behind_it
 
 def test_an_adapter_is_downloaded_as_a_zip_file(owner):
     walk = owner("one seed")
+    walk.page.locator(".st-key-open-adapters summary").click()
+    walk.page.wait_for_selector(".st-key-adapters-download button")
     with walk.page.expect_download(timeout=60_000) as download:
         walk.page.locator(".st-key-adapters-download button").click()
     assert download.value.suggested_filename == "bbc_headlines-random-seed0.zip"

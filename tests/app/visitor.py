@@ -3,7 +3,7 @@
 from axe_playwright_python.sync_playwright import Axe
 
 CHART = ".stPlotlyChart .nsewdrag, .stPlotlyChart .main-svg"
-SIZES = {"desktop": (1280, 720), "phone": (390, 844)}
+SIZES = {"desktop": (1280, 720), "wide": (1440, 900), "phone": (390, 844)}
 LOOKS = (("desktop", "light"), ("phone", "dark"))
 WIDGETS = ", ".join(
     f"[data-testid=st{name}]"

@@ -43,7 +43,7 @@ def choose(
     Args:
         record: The study.
         of: The trials to choose from; if none has an M nothing is drawn, and None returned.
-        title: The heading.
+        title: The heading, "" for none.
         key: Of the widgets.
         first: Number of the trial that is chosen at first.
     """
@@ -54,7 +54,8 @@ def choose(
     labels = {place.name: place.label for place in places(list(shapes))}
     one_seed = len(record.study.seeds) == 1
     with st.container(horizontal=True, vertical_alignment="center", key=f"race-section-{key}"):
-        st.header(title, anchor=False, width="stretch")
+        if title:
+            st.header(title, anchor=False, width="stretch")
         number = st.selectbox(
             "Trial",
             list(with_matrix),

@@ -15,6 +15,12 @@ from app import selection, trials
 from app.views.race import matrix
 
 
+def kept(record: StudyRecord, of: Sequence[TrialRecord]) -> dict[int, TrialRecord]:
+    """Return the trials whose adapters are still here, by number."""
+    store = trials.store()
+    return {one.number: one for one in of if store.adapter_directory(record.id, one.number).is_dir()}
+
+
 def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None) -> None:
     """Draw the choice of an adapter, and what can be done with it.
 
@@ -23,23 +29,21 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None) -> N
         of: Its trials.
         first: Number of the trial that is chosen at first.
     """
-    store = trials.store()
-    kept = {one.number: one for one in of if store.adapter_directory(record.id, one.number).is_dir()}
-    if not kept:
+    store, adapters = trials.store(), kept(record, of)
+    if not adapters:
         return
     one_seed = len(record.study.seeds) == 1
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-adapters"):
-        st.header("Trained adapters", anchor=False, width="stretch")
         number = st.selectbox(
             "Adapter of",
-            list(kept),
-            index=list(kept).index(first) if first in kept else 0,
-            format_func=lambda number: matrix.name(kept[number], one_seed=one_seed) if number in kept else "",
+            list(adapters),
+            index=list(adapters).index(first) if first in adapters else 0,
+            format_func=lambda number: matrix.name(adapters[number], one_seed=one_seed) if number in adapters else "",
             key="adapters-trial",
             label_visibility="collapsed",
             width=320,
         )
-        chosen, directory = kept[number], store.adapter_directory(record.id, number)
+        chosen, directory = adapters[number], store.adapter_directory(record.id, number)
         explorable = chosen.trial.spec.method in svft_patterns()
         st.button(
             "Open in Explore",
@@ -61,7 +65,7 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None) -> N
         )
         if trials.owns(record):
             with st.popover("Delete", icon=":material/delete:", key="adapters-delete"):
-                st.caption("The adapter was deleted; its measurements remain.")
+                st.caption("Deletes the adapter; its measurements remain.")
                 st.button(
                     "Delete it",
                     key="adapters-delete-now",

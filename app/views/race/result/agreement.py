@@ -19,7 +19,6 @@ def show(found: Results) -> None:
     if len(found.labels) < 2:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-agreement"):
-        st.header("Where two of them disagree", anchor=False, width="stretch")
         first, second = found.pair
         look = {"label_visibility": "collapsed", "width": 270}
         a = st.selectbox("One", found.labels, index=found.labels.index(first), key="agreement-a", **look)

@@ -14,13 +14,12 @@ from app.views.race.results import Results
 def show(found: Results, behind: Results | None) -> None:
     """Draw the forest plot."""
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-forest"):
-        st.header("Compared with", anchor=False, width="content")
         reference = st.selectbox(
             "Compared with",
             found.labels,
             index=found.labels.index(found.pair[1]),
             key="forest-reference",
-            label_visibility="collapsed",
+            width=320,
         )
     known = behind is not None and reference in behind.labels
     table = found.differences(reference)

@@ -15,7 +15,7 @@ from app import figures, trials
 from app.views.race import matrix
 from app.views.race.running import live
 
-_TITLE = "The training as a film"
+TITLE = "The training as a film"
 
 
 @st.fragment
@@ -30,9 +30,8 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None = Non
     begun = [one for one in of if one.turns]
     if not begun:
         return
-    chosen = matrix.choose(record, begun, title=_TITLE, key="film", first=first)
+    chosen = matrix.choose(record, begun, title="", key="film", first=first)
     if chosen is None:
-        st.header(_TITLE, anchor=False)
         live.show_curves(record, of, trials.store().points(record.id), "accuracy")
         return
     one, name = chosen

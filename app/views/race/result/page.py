@@ -1,4 +1,4 @@
-"""The result of a study, an article from the verdict down to every number."""
+"""The result of a study: the verdict, one figure and three numbers on one screen, and below them what one opens."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from analysis.trials.records import StudyRecord, TrialRecord
 from app import trials
 from app.views.race import results
 from app.views.race.result import adapters, agreement, budget, differences, film, price, ranks, table, words
+from app.views.race.result.section import section
 
 
 def show(record: StudyRecord) -> None:
@@ -25,26 +26,30 @@ def show(record: StudyRecord) -> None:
     if found.trials.empty:
         st.header("No trial has finished.", anchor=False)
         _show_unfinished(of)
-        film.show(record, of)
+        if any(one.turns for one in of):
+            st.header(film.TITLE, anchor=False)
+            film.show(record, of)
         return
 
     words.show_verdict(record, of, found)
     _show_unfinished(of)
-    budget.show(found, behind)
-    left, right = st.columns([6, 5], gap="medium")
+    left, right = st.columns([7, 4], gap="medium")
     with left:
-        differences.show(found, behind)
+        budget.show(found, behind)
     with right:
+        words.show_numbers(record, found)
         words.show_details(found, behind)
-    left, right = st.columns(2, gap="medium")
-    with left:
-        price.show(record, found)
-    with right:
-        ranks.show(found)
-    film.show(record, of, found.best_svft)
-    agreement.show(found)
-    table.show(record, of, found)
-    adapters.show(record, of, found.best_svft)
+    best = found.best_svft
+    section("Compared with one of them", "differences", lambda: differences.show(found, behind))
+    section("The price", "price", lambda: price.show(record, found))
+    section("Rank of the update", "ranks", lambda: ranks.show(found))
+    if any(one.turns for one in of):
+        section(film.TITLE, "film", lambda: film.show(record, of, best))
+    if len(found.labels) > 1:
+        section("Where two of them disagree", "agreement", lambda: agreement.show(found))
+    section("Every measure", "table", lambda: table.show(record, of, found))
+    if adapters.kept(record, of):
+        section("Trained adapters", "adapters", lambda: adapters.show(record, of, best))
 
 
 def _show_unfinished(of: Sequence[TrialRecord]) -> None:

@@ -21,8 +21,6 @@ gradients). Python, the tokenizer and the data are not in it.
 
 def show(record: StudyRecord, found: Results) -> None:
     """Draw time and memory beside the reference's."""
-    with st.container(key="race-section-price"):
-        st.header("The price", anchor=False)
     if record.cost is None:
         st.caption(
             "The cost of a training step was not measured: that happens once all trials have finished undisturbed."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
 from analysis.figures.rank_budget import rank_budget
 from app import figures
 from app.views.race.results import Results
@@ -11,8 +9,6 @@ from app.views.race.results import Results
 
 def show(found: Results) -> None:
     """Draw the three ranks of each configuration."""
-    with st.container(key="race-section-ranks"):
-        st.header("Rank of the update", anchor=False)
     figure = rank_budget(found.summary, theme=figures.theme())
     figures.draw(figure, key="ranks")
     figures.explain(figure, found.summary, key="ranks", file_name="ranks.csv")

@@ -45,7 +45,6 @@ _ROWS = ("Configurations", "Trials")
 def show(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None:
     """Draw the sortable table with its CSV."""
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-table"):
-        st.header("Every measure", anchor=False, width="stretch")
         rows = st.segmented_control(
             "Rows", _ROWS, default=_ROWS[0], key="table-rows", required=True, label_visibility="collapsed"
         )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 import streamlit as st
 
 from analysis.common.errors import UserError
+from analysis.measures.overview import base_parameters
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import selection, trials
 from app.views.race.plan import form
 from app.views.race.results import Results
 
+_MOST = 3  # sentences in sight
 _BET_ICONS = {
     "right": ":material/emoji_events:",
     "wrong": ":material/close:",
@@ -38,16 +41,47 @@ def show_verdict(record: StudyRecord, of: Sequence[TrialRecord], found: Results)
                 st.caption("One seed: intervals cover the test examples only.")
 
 
+def show_numbers(record: StudyRecord, found: Results) -> None:
+    """Draw three numbers: the best SVFT pattern's accuracy, what it recovers, and how few parameters it trains."""
+    number = found.best_svft
+    if number is None:
+        return
+    label = found.trials.set_index("trial")["label"][number]
+    best = found.summary.set_index("label").loc[label]
+    whole = base_parameters(record.study.base or found.task.base)
+    with st.container(key="race-numbers"):
+        st.caption(f"The most accurate SVFT pattern: {label}")
+        accuracy, recovered, trained = st.columns(3, gap="small")
+        accuracy.metric("Accuracy", f"{best['accuracy']:.1%}", help=_interval(best["low"], best["high"]))
+        value = best["recovered"]
+        recovered.metric(
+            "Recovered",
+            "–" if pd.isna(value) else f"{value:.0%}",
+            help="(method − head only) / (full fine-tuning − head only)"
+            + ("" if pd.isna(value) else f". {_interval(best['recovered_low'], best['recovered_high'], '.0%')}"),
+        )
+        share = f"{100 * best['parameters'] / whole:.2g}% of the model, excluding the head" if whole else None
+        trained.metric("Trained", f"{best['parameters']:,}", help=share)
+
+
+def _interval(low: float, high: float, form: str = ".1%") -> str:
+    return f"95% interval {low:{form}} to {high:{form}}".replace("-", "−")
+
+
 def show_details(found: Results, behind: Results | None) -> None:
     """Write what else there is to say, and what the study that ships with this project says of the paper's claim."""
     with st.container(key="race-section-details"):
         st.header("In words", anchor=False)
     details = list(found.verdict.details)
+    first, more = details[:_MOST], details[_MOST:]
     if found.verdict.pair is not None:
-        details.append(f"The paper’s claim, in this study: {found.claim}")
+        more.append(f"The paper’s claim, in this study: {found.claim}")
     if behind is not None:
-        details.append(f"In the study that ships with this project ({_size(behind)}): {behind.claim}")
-    st.markdown("\n".join(f"- {sentence}" for sentence in details))
+        more.append(f"In the study that ships with this project ({_size(behind)}): {behind.claim}")
+    st.markdown("\n".join(f"- {sentence}" for sentence in first))
+    if more:
+        with st.expander("More in words", type="compact", key="more-words"):
+            st.markdown("\n".join(f"- {sentence}" for sentence in more))
 
 
 def _size(of: Results) -> str:
