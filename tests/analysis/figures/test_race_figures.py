@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.figures.accuracy_budget import accuracy_budget
+from analysis.figures.budget_curves import budget_curves
 from analysis.figures.cells import MAX_POINTS
+from analysis.figures.class_growth import class_growth
 from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.configurations import place_labels, short_label, spread, text_width
 from analysis.figures.confusion import confusion
@@ -19,6 +21,7 @@ from analysis.figures.live_strip import live_strip
 from analysis.figures.paired_forest import paired_forest
 from analysis.figures.rank_budget import rank_budget
 from analysis.figures.theme import DARK, LIGHT, LORA_COLOR, METHOD_COLORS, diverging_scale
+from analysis.training.methods import METHODS as METHOD_TITLES
 from tests.analysis.figures.tables import (
     CONFUSION,
     DIFFERENCES,
@@ -31,6 +34,7 @@ from tests.analysis.figures.tables import (
     band,
     cost_table,
     film_values,
+    growth_table,
     scattered,
 )
 from tests.analysis.trials.outcomes import CONFIGURATIONS
@@ -233,7 +237,42 @@ class TestConfusion:
         assert f"it answers {more:.3g} more right" in caption(figure)
 
     def test_no_mistake_at_all_can_be_drawn(self):
-        confusion(pd.DataFrame([[5.0, 0.0], [0.0, 5.0]]), ("a", "b"), label="SVFT plain", theme=LIGHT)
+        figure = confusion(pd.DataFrame([[5.0, 0.0], [0.0, 5.0]]), ("a", "b"), label="SVFT plain", theme=LIGHT)
+        assert caption(figure) == "SVFT plain answers 100.0% right: it makes no error."
+
+
+class TestClassGrowth:
+    def growth(self, table):
+        figure = class_growth(table, label="SVFT plain", reference=REFERENCE, method="plain", theme=LIGHT)
+        return caption(figure), figure.layout.xaxis
+
+    def test_runs_are_counted_in_whole_numbers(self):
+        assert self.growth(growth_table())[1].dtick == 1
+
+    def test_the_band_is_said_to_narrow_only_if_it_does(self):
+        table = growth_table()
+        assert "while the band narrows" in self.growth(table)[0]
+        wider = table.assign(pooled_low=table["pooled"] - 3 - table["runs"], pooled_high=table["pooled"] + 3)
+        assert "has not narrowed yet" in self.growth(wider)[0]
+        assert "Each further run narrows the band" in self.growth(table[:1])[0]
+
+
+@pytest.mark.parametrize("highest", [0.985, 1.0])
+def test_no_axis_of_accuracy_goes_on_beyond_100_percent(highest):
+    table = SUMMARY.assign(high=SUMMARY["high"].where(SUMMARY["method"] != "plain", highest))
+    assert accuracy_budget(table, theme=LIGHT).layout.yaxis.range[1] <= 1.02
+
+
+class TestBudgetCurves:
+    def test_each_pattern_is_a_line_with_a_band_and_bounds_are_no_lines(self):
+        figure = budget_curves(SUMMARY, theme=LIGHT, marked=1_382)
+        lines = SUMMARY[~SUMMARY["method"].isin(["head_only", "full"])]
+        assert [t.name for t in figure.data if t.name] == [
+            f"{METHOD_TITLES[method].title}" for method in sorted(lines["method"].unique())
+        ]
+        for line in (t for t in figure.data if t.name):
+            assert (np.diff(line.x) >= 0).all()
+        assert len(figure.layout.shapes) == 3  # head only, full fine-tuning, 0.006%
 
 
 class TestCoefficientFilm:

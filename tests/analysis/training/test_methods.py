@@ -6,7 +6,7 @@ import copy
 import subprocess
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +139,12 @@ def test_custom_trains_the_same_entries_in_every_matrix():
     assert len(layers) == 12
     for layer in layers:
         assert {(int(i), int(j)) for i, j in zip(*layer.coefficient_positions("default"))} == set(INDICES)
+
+
+def test_with_few_entries_the_head_learns_faster_unless_its_rate_is_named():
+    few, many = (TrainingSpec("bbc_headlines", "random", budget=budget) for budget in (1_382, 13_824))
+    assert few.resolved().head_learning_rate > many.resolved().head_learning_rate
+    assert replace(few, head_learning_rate=1e-3).resolved().head_learning_rate == 1e-3
 
 
 def test_custom_refuses_entries_outside_a_smaller_matrix_and_names_it():
