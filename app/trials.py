@@ -40,7 +40,9 @@ def store() -> Store:
         UserError: If they cannot be kept.
     """
     try:
-        return Store()
+        store = Store()
+        store.purge()  # what was deleted when the server last ran
+        return store
     except (OSError, sqlite3.Error) as error:
         raise UserError(
             f"Studies cannot be kept in {data_directory()} ({error}): set SVFT_DATA_DIR to a directory that can be "

@@ -39,6 +39,10 @@ def data_directory() -> Path:
     return platformdirs.user_data_path("svft-explorer", appauthor=False)
 
 
+_DELETED = "deleted "  # before the state of a study that can still be restored
+_HERE = f"studies.state NOT LIKE '{_DELETED}%'"
+
+
 class Store:
     """The studies of one data directory. Safe to use from several threads and processes."""
 
@@ -218,8 +222,9 @@ class Store:
     def class_studies(self, code: str) -> list[StudyRecord]:
         """Return the studies of a class, the oldest first."""
         rows = self._read(
-            "SELECT id, owner, name, created, s.study, state, engine, bet, cost FROM studies s"
-            " JOIN class_studies c ON c.study = s.id WHERE code = ? ORDER BY created, s.rowid",
+            "SELECT id, owner, name, created, studies.study, state, engine, bet, cost FROM studies"
+            f" JOIN class_studies c ON c.study = studies.id WHERE code = ? AND {_HERE}"
+            " ORDER BY created, studies.rowid",
             (code,),
         )
         return [StudyRecord.from_row(row) for row in rows]
@@ -236,18 +241,32 @@ class Store:
         shutil.rmtree(self.adapter_directory(id, number), ignore_errors=True)
 
     def delete(self, id: str) -> None:
-        """Delete a study that does not run, with its adapters."""
+        """Delete a study that does not run: it is in no list any more, until `restore` or `purge`."""
+        with self._writing() as connection:
+            connection.execute(f"UPDATE studies SET state = '{_DELETED}' || state WHERE id = ? AND {_HERE}", (id,))
+
+    def restore(self, id: str) -> None:
+        """Take a deletion back, if the study was not purged since."""
+        with self._writing() as connection:
+            connection.execute(
+                f"UPDATE studies SET state = substr(state, {len(_DELETED) + 1}) WHERE id = ? AND NOT {_HERE}", (id,)
+            )
+
+    def purge(self) -> None:
+        """Remove what was deleted, with its adapters, for good."""
+        ids = [row["id"] for row in self._read(f"SELECT id FROM studies WHERE NOT {_HERE}")]
         with self._writing() as connection:
             connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("DELETE FROM studies WHERE id = ?", (id,))
+            connection.executemany("DELETE FROM studies WHERE id = ?", [(id,) for id in ids])
         for kind in ("adapters", "states"):
-            shutil.rmtree(self.directory / kind / id, ignore_errors=True)
+            for id in ids:
+                shutil.rmtree(self.directory / kind / id, ignore_errors=True)
 
     # -- what is shown
 
     def studies(self, owner: str | None = None) -> list[StudyRecord]:
         """Return the studies, the newest first: all, or an owner's and everyone's."""
-        where = "" if owner is None else "WHERE owner IN (?, '')"
+        where = f"WHERE {_HERE}" + ("" if owner is None else " AND owner IN (?, '')")
         rows = self._read(
             f"SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies {where}"
             " ORDER BY created DESC, rowid DESC",
@@ -258,7 +277,8 @@ class Store:
     def study(self, id: str) -> StudyRecord | None:
         """Return a study, None if there is none of this id."""
         rows = self._read(
-            "SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies WHERE id = ?", (id,)
+            f"SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies WHERE id = ? AND {_HERE}",
+            (id,),
         )
         return StudyRecord.from_row(rows[0]) if rows else None
 

@@ -31,6 +31,10 @@ def test_a_study_can_be_stopped_continued_renamed_and_deleted(race):
     assert trials.store().studies() == []
     assert not test.exception
     assert test.button(key="start")
+    test.button(key="undo-delete").click().run()
+    assert not test.exception
+    assert the_study().name == "my first"
+    assert "undo-delete" not in [button.key for button in test.button]
 
 
 def test_the_length_of_the_queue_is_shown(race, monkeypatch):

@@ -58,7 +58,7 @@ def show_more(record: StudyRecord) -> None:
             icon=":material/delete:",
             key=f"delete-{record.id}",
             disabled=runs,
-            help="Stop it first." if runs else "Its trained adapters are deleted too.",
+            help="Stop it first." if runs else "With its trained adapters. It can be undone.",
             on_click=_delete,
             args=(record.id,),
         )
@@ -121,6 +121,10 @@ def _rename(id: str, key: str) -> None:
 
 
 def _delete(id: str) -> None:
+    record = trials.store().study(id)
+    if record is None:
+        return
     trials.store().delete(id)
+    st.session_state["deleted-study"] = (id, name(record))
     if selection.current().study == id:
         trials.open_study(None)

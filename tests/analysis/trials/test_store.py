@@ -160,10 +160,25 @@ def test_a_deleted_study_leaves_nothing(store, id):
     store.add_report(id, 1, report(2, state=b"abc"))
     store.add_report(id, 1, report(4, outcome=outcome()))
     store.delete(id)
+    store.purge()
     assert store.study(id) is None
     assert store.trials(id) == []
     assert store.points(id).empty
     assert not store.adapter_directory(id, 1).exists()
+
+
+def test_a_deletion_can_be_taken_back_until_it_is_purged(store, id):
+    store.add_report(id, 1, report(4, outcome=outcome()))
+    before, results = store.study(id), store.results(id)
+    store.delete(id)
+    store.delete(id)  # a second click changes nothing
+    assert store.study(id) is None
+    assert id not in [record.id for record in store.studies()]
+    store.restore(id)
+    assert store.study(id) == before
+    assert store.results(id).drop(columns="predicted").equals(results.drop(columns="predicted"))
+    store.purge()
+    assert store.study(id) == before
 
 
 def test_a_study_can_be_renamed(store, id):

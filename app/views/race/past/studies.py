@@ -25,11 +25,26 @@ def show() -> None:
         st.header("Past studies" if records else "No studies yet", anchor=False, width="stretch")
         with st.popover("Open a file", icon=":material/upload_file:", type="tertiary"):
             st.file_uploader("A study’s JSON file", type="json", key="study-file", on_change=_open_file)
+    _show_undo()
     everything = len(records) <= SHOWN or st.session_state.get("past-all", False)
     for record in records if everything else records[:SHOWN]:
         _row(record)
     if len(records) > SHOWN:
         st.toggle(f"Show all {len(records)}", key="past-all", persist_state="session")
+
+
+def _show_undo() -> None:
+    """Offer to take the visitor's last deletion back."""
+    if deleted := st.session_state.get("deleted-study"):
+        id, name = deleted
+        with st.container(horizontal=True, vertical_alignment="center", key="race-undo"):
+            st.caption(f"Deleted: {name}")
+            st.button("Undo", icon=":material/undo:", type="tertiary", key="undo-delete", on_click=_undo, args=(id,))
+
+
+def _undo(id: str) -> None:
+    trials.store().restore(id)
+    del st.session_state["deleted-study"]
 
 
 def _row(record: StudyRecord) -> None:
