@@ -64,6 +64,19 @@ def largest_only(matrix: AdaptedMatrix, share: float) -> np.ndarray:
     return values
 
 
+def random_only(matrix: AdaptedMatrix, share: float, seed: int = 0) -> np.ndarray:
+    """Return the values (k,) with all but a random share·k of them, rounded, set to zero.
+
+    The control of an edit that keeps a chosen share: what does as many values at random do?
+    """
+    _check(0 <= share <= 1, f"The share of entries must lie between 0 and 1, not {share}.")
+    generator = np.random.default_rng([seed, zlib.crc32(matrix.name.encode()), 1])  # other entries in each matrix
+    values = np.zeros(matrix.k)
+    keep = generator.permutation(matrix.k)[: round(share * matrix.k)]
+    values[keep] = matrix.values[keep]
+    return values
+
+
 def without_band(matrix: AdaptedMatrix, first: int, last: int) -> np.ndarray:
     """Return the values (k,) with zero where first ≤ |j − i| ≤ last."""
     _check(0 <= first <= last, f"A band goes from a distance of at least 0 to a larger one, not {first} to {last}.")
@@ -96,11 +109,15 @@ OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
         leading_only,
         trailing_only,
         largest_only,
+        random_only,
         without_band,
         without_block,
         scaled,
     )
 }
+
+
+REARRANGING = ("shuffled", "signs_only")  # these set nothing to zero
 
 
 @dataclass(frozen=True)
@@ -130,6 +147,14 @@ class Edit:
         if self.names is not None and matrix.name not in self.names:
             return matrix
         return replace(matrix, values=OPERATIONS[self.operation](matrix, **self.options))
+
+    def control(self, kept: float) -> Edit | None:
+        """Return the edit that keeps as many values at random; None if this one sets none to zero.
+
+        Args:
+            kept: Part of the adapter's values that this one keeps, see `analysis.running.edit_effects.kept`.
+        """
+        return None if self.operation in REARRANGING else Edit("random_only", {"share": kept})
 
     def to_json(self) -> str:
         """Return the edit as a line of JSON; equal edits give equal lines."""

@@ -17,7 +17,7 @@ from analysis.measures.edits import Edit, cards
 from analysis.running.edit_effects import effect
 from app import selection
 from app.views.edit import edited, evaluations
-from app.views.edit.outcome import sentence
+from app.views.edit.outcome import beside_random, sentence
 from tests.analysis.synthetic import write_adapter
 
 pytestmark = pytest.mark.usefixtures("no_model")
@@ -119,9 +119,15 @@ def test_a_guess_reveals_the_outcome_beside_as_trained_and_m_off(worker):
 def test_the_first_guess_has_all_cards_evaluated_its_own_first(worker):
     press(edit_view(card="Largest 30% only"), "reveal")
     (lines,) = worker.started
-    assert len(lines) == 8  # as trained, M off, six cards
+    assert len(lines) == 9  # as trained, M off, the card and as many values at random, five cards
     assert lines[0] == ""
-    assert Edit.from_json(lines[2]).operation == "largest_only"
+    assert [Edit.from_json(line).operation for line in lines[2:4]] == ["largest_only", "random_only"]
+
+
+def test_an_edit_that_zeroes_values_stands_beside_as_many_at_random(worker):
+    test = press(edit_view(card="Largest 30% only"), "reveal")
+    assert "Random 30%: " in alternatives(test)
+    assert any("As many values at random (30%, one draw) give" in caption.value for caption in test.caption)
 
 
 def test_what_was_evaluated_is_not_evaluated_again(worker):
@@ -235,6 +241,14 @@ def test_an_adapter_without_a_task_gets_a_sentence(tmp_path):
 
 
 # ---- words
+
+
+def test_an_edit_is_compared_with_as_many_values_at_random():
+    half, less = np.arange(800) < 400, np.arange(800) < 200
+    assert "(30%, one draw) give 50.0%: this edit differs from that by −25.0 points" in (
+        beside_random(0.3, effect(half, less))
+    )
+    assert "the two cannot be told apart" in beside_random(0.3, effect(half, half))
 
 
 def test_a_change_that_cannot_be_told_from_none_is_said_so():

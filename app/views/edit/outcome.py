@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from analysis.common.wording import percent
 from analysis.running.edit_effects import Effect
 from app.selection import Opened
 from app.views import progress
@@ -40,6 +41,23 @@ def background(chosen: Opened) -> None:
         with st.container(horizontal=True, vertical_alignment="center", key="edits-background"):
             st.caption("Meanwhile, the other cards are being evaluated.", width="stretch")
             st.button("Stop", on_click=job.stop, key="stop-background", type="tertiary", icon=":material/stop_circle:")
+
+
+def beside_random(share: float, outcome: Effect) -> str:
+    """Say how an edit that keeps a share of the values compares with as many values at random.
+
+    Args:
+        share: The part of the values that stay.
+        outcome: From the control, before, to the edit, after.
+    """
+    difference, low, high = (
+        f"{100 * value:+.1f}".replace("-", "−") for value in (outcome.difference, outcome.low, outcome.high)
+    )
+    verdict = f"this edit differs from that by {difference} points" if outcome.clear else "the two cannot be told apart"
+    return (
+        f"As many values at random ({percent(share)}, one draw) give {outcome.before.value:.1%}: {verdict} "
+        f"(95% interval {low} to {high})."
+    )
 
 
 def sentence(what: str, outcome: Effect) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.adapters.recognise import is_causal
+from analysis.common.wording import percent
 from analysis.figures.edit_outcomes import edit_outcomes
 from analysis.measures.edits import OFF, Card, cards
 from analysis.running.edit_effects import Accuracy, effect, kept, why_not
@@ -14,7 +15,7 @@ from app import data, figures
 from app.selection import Opened
 from app.views import writing
 from app.views.edit import custom, edited, evaluations
-from app.views.edit.outcome import TRAINED, background, sentence, wait_for
+from app.views.edit.outcome import TRAINED, background, beside_random, sentence, wait_for
 
 CUSTOM = "Custom"
 
@@ -51,8 +52,9 @@ def _card(chosen: Opened, card: Card, all_cards: list[Card]) -> None:
     """Draw one card: its question, then, once it is guessed, its outcome among those guessed before."""
     st.write(card.sentence)
     entries, energy = data.adapter_table_of(kept, chosen.adapter, card.edit)
-    if entries < 1:
-        st.caption(f"{entries:.0%} of the values stay; they held {energy:.0%} of ‖M‖².")
+    control = card.edit.control(entries)
+    if control:
+        st.caption(f"{percent(entries)} of the values stay; they held {percent(energy)} of ‖M‖².")
     guesses, place = _guesses(), _place(chosen, card.title)
     if place not in guesses:
         measured = data.evaluation(chosen.adapter)
@@ -65,21 +67,28 @@ def _card(chosen: Opened, card: Card, all_cards: list[Card]) -> None:
 
         def reveal() -> None:
             guesses[place] = st.session_state[key] / 100
-            evaluations.start(chosen.adapter, [TRAINED, OFF.to_json(), *(one.edit.to_json() for one in asked)])
+            first, *others = (one.edit for one in asked)
+            edits = [OFF, first, *([control] if control else []), *others]
+            evaluations.start(chosen.adapter, [TRAINED, *(one.to_json() for one in edits)])
 
         st.button("See what happens", type="primary", on_click=reveal, icon=":material/visibility:", key="reveal")
         return
     lines = {one.title: one.edit.to_json() for one in all_cards if (place[0], one.title) in guesses}
-    shown = wait_for(chosen, [TRAINED, OFF.to_json(), lines[card.title]])
+    needed = [lines[card.title], *([control.to_json()] if control else [])]
+    shown = wait_for(chosen, [TRAINED, OFF.to_json(), *needed])
     if shown is None:
         return
     outcome = effect(shown[TRAINED], shown[lines[card.title]])
     st.markdown(f"**{sentence(card.title, outcome)}** You guessed {guesses[place]:.0%}.")
     revealed = {title: shown[line] for title, line in lines.items() if line in shown and title != card.title}
+    if control:
+        at_random = shown[control.to_json()]
+        st.caption(beside_random(entries, effect(at_random, shown[lines[card.title]])))
+        revealed[f"Random {percent(entries)}"] = at_random
     revealed[card.title] = shown[lines[card.title]]  # the open card comes last
     table = outcomes(
         {"As trained": shown[TRAINED], "M off": shown[OFF.to_json()], **revealed},
-        {title: guesses[place[0], title] for title in revealed},
+        {title: guesses[place[0], title] for title in revealed if title in lines},
     )
     figure = edit_outcomes(table, pattern=chosen.pattern, theme=figures.theme())
     figures.draw(figure, key="edit-outcomes")

@@ -30,6 +30,7 @@ OPTIONS = {
     "leading_only": {"share": 0.3},
     "trailing_only": {"share": 0.5},
     "largest_only": {"share": 0.3},
+    "random_only": {"share": 0.3},
     "without_band": {"first": 1, "last": 2},
     "without_block": {"row_start": 2, "row_stop": 5, "col_start": 0, "col_stop": 7},
     "scaled": {"alpha": -1.5},
@@ -50,6 +51,21 @@ def test_an_edit_keeps_everything_but_the_values(operation, matrix):
     np.testing.assert_array_equal(matrix.values, before)  # what was given stays as it was
     for name in ("name", "rows", "cols", "sigma", "shape", "pattern"):
         np.testing.assert_array_equal(getattr(after, name), getattr(matrix, name))
+
+
+@given(matrices(), st.floats(0, 1))
+def test_as_many_values_at_random_are_kept_as_are_asked_for(matrix, share):
+    after = Edit("random_only", {"share": share}).apply(matrix)
+    changed = after.values != matrix.values
+    assert changed.sum() <= matrix.k - round(share * matrix.k)
+    assert (after.values[changed] == 0).all()
+    full = Edit("random_only", {"share": share}).apply(make_matrix(matrix.rows, matrix.cols, np.ones(matrix.k), m=M))
+    assert full.values.sum() == round(share * matrix.k)
+
+
+def test_edits_that_zero_values_have_a_random_control_and_others_none():
+    assert Edit("shuffled").control(1.0) is Edit("signs_only").control(0.99) is None
+    assert Edit("leading_only", {"share": 0.1}).control(0.098) == Edit("random_only", {"share": 0.098})
 
 
 @given(matrices())
