@@ -7,8 +7,6 @@ import plotly.graph_objects as go
 
 from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
 
-_ONLY_ORDER = " A plain M turns no vector: below 1, directions only changed their order."
-
 
 def overlap(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
     """Draw the overlap of the leading r old and new singular subspaces, with the level of chance.
@@ -24,6 +22,9 @@ def overlap(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
     sides = table[["overlap_left", "overlap_right"]]
     lowest = sides.min(axis=1).idxmin()
     least, r = float(sides.min(axis=1)[lowest]), int(table["r"][lowest])
+    reading = f"the lowest point is {least:.2f}, at r = {r}"
+    if pattern == "plain":
+        reading = f"a plain M turns no vector, so below 1 (least {least:.2f}, at r = {r}) only their order changed"
     figure = new_figure(
         theme,
         alt=(
@@ -32,7 +33,7 @@ def overlap(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
         ),
         caption=(
             "At 1 the leading r directions span what they did before, on the dotted line they are as good as "
-            f"random; the lowest point is {least:.2f}, at r = {r}.{_ONLY_ORDER if pattern == 'plain' else ''}"
+            f"random; {reading}."
         ),
         formula=r"\lVert U_r^\top U'_r \rVert_F^2 / r",
         height=280,
