@@ -53,7 +53,8 @@ def beside_random(share: float, outcome: Effect) -> str:
     difference, low, high = (
         f"{100 * value:+.1f}".replace("-", "−") for value in (outcome.difference, outcome.low, outcome.high)
     )
-    verdict = f"this edit differs from that by {difference} points" if outcome.clear else "the two cannot be told apart"
+    differs = f"this edit differs from that by {difference} points"
+    verdict = differs if outcome.clear else "the two cannot be told apart"
     return (
         f"As many values at random ({percent(share)}, one draw) give {outcome.before.value:.1%}: {verdict} "
         f"(95% interval {low} to {high})."
