@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -12,6 +14,7 @@ from peft.utils.other import ModulesToSaveWrapper
 from safetensors import SafetensorError
 
 from analysis.adapters.adapter import Adapter
+from analysis.adapters.adapter_file import module_stems
 from analysis.adapters.opening import open_adapter
 from analysis.common.errors import AdapterError
 from analysis.conversion.base_model import BaseModel, load_base_model
@@ -46,13 +49,13 @@ class Source:
     def layers(self) -> dict[str, SvftLayer]:
         """The adapted layers by module name, in the adapter's order."""
         model = self.model.get_base_model()
-        layers = ((name, model.get_submodule(name)) for name in self.adapter.names)
+        layers = ((name, model.get_submodule(module)) for name, module in self.modules.items())
         return {name: layer for name, layer in layers if isinstance(layer, SvftLayer)}
 
     @property
     def modules(self) -> dict[str, str]:
-        """Name of each matrix in the adapter -> in the model; the same."""
-        return {name: name for name in self.adapter.names}
+        """Name of each matrix in the adapter -> in the model, which may be of another version of transformers."""
+        return {name: self.base.module(name) or name for name in self.adapter.names}
 
     @property
     def left_out(self) -> list[str]:
@@ -160,10 +163,29 @@ def load_source(path: str | Path, base: str | None = None, adapter_name: str = "
     try:
         with refusals(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between versions of PEFT and transformers
-            model = PeftModel.from_pretrained(base_model.model, str(path), adapter_name=adapter_name).eval()
+            model = PeftModel.from_pretrained(
+                base_model.model, str(path), adapter_name=adapter_name, **_renamed(adapter, base_model)
+            ).eval()
     except (KeyError, RuntimeError, SafetensorError) as error:
         raise AdapterError(f"{path} cannot be loaded onto {base!r} as a PEFT adapter: {error}") from error
     return Source(adapter, base_model, model, adapter_name)
+
+
+def _renamed(adapter: Adapter, base: BaseModel) -> dict[str, Any]:
+    """Return what PEFT needs to load an adapter whose modules the base calls otherwise; nothing if it does not."""
+    assert adapter.files is not None  # as every adapter with matrices has
+    stems = {name: stem.removeprefix(PREFIX) for name, stem in module_stems(adapter.files).items()}
+    own = {name: base.module(name) or name for name in adapter.names}
+    if all(stems[name] == module for name, module in own.items()):
+        return {}
+    if not all(name.startswith(PREFIX) for name in adapter.files.tensors):
+        raise AdapterError(f"{adapter.path} has names that do not begin with {PREFIX}: PEFT cannot load them.")
+    config = SvftConfig.from_pretrained(str(adapter.path))
+    config.target_modules = sorted(own.values())
+    if config.custom_indices:
+        config.custom_indices = {own.get(name, name): entries for name, entries in config.custom_indices.items()}
+    mapping = {rf"^{re.escape(stems[name])}\.": f"{module}." for name, module in own.items()}
+    return {"config": config, "key_mapping": mapping}
 
 
 def _dtype(adapter: Adapter) -> torch.dtype:

@@ -173,6 +173,15 @@ def test_all_linear_takes_every_linear_layer_but_the_head(architecture):
     assert set(adapted_names.targeted_module_names) in (linear - {"lm_head"}, linear - {"classifier"}, linear)
 
 
+def test_all_linear_leaves_a_tied_head_out():
+    model = make_model("llama")
+    model.lm_head.weight = model.get_input_embeddings().weight
+    model.config.tie_word_embeddings = True
+    adapted_names = get_peft_model(model, config_for("plain", target_modules="all-linear")).base_model
+    assert adapted_names.targeted_module_names
+    assert not [name for name in adapted_names.targeted_module_names if "lm_head" in name]
+
+
 def test_layers_to_transform_with_names_and_with_the_default_targets(tmp_path):
     for options in ({"target_modules": ["query", "dense"]}, {}):
         model = adapted("bert", "plain", layers_to_transform=[1], **options)

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from peft import get_peft_model
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -16,6 +17,7 @@ from analysis.adapters.opening import open_adapter
 from analysis.cli import app
 from analysis.common.errors import AdapterError
 from svft import SvftConfig
+from tests.analysis.adapters.peft_models import make_model, save_base
 from tests.analysis.adapters.written import ADAPTER, QUERY, llama, rewrite, write_lora
 
 PREFIX = "base_model.model."
@@ -57,8 +59,6 @@ def test_names_that_training_wrapped_are_those_of_the_model(lora, how):
 
 
 def test_names_of_svft_that_training_wrapped_are_those_of_the_model(tmp_path):
-    from peft import get_peft_model
-
     adapted = get_peft_model(llama(), SvftConfig(pattern="plain", target_modules=["q_proj"]))
     adapted.save_pretrained(str(tmp_path), save_embedding_layers=False)
     plain = open_adapter(tmp_path)
@@ -211,3 +211,33 @@ def test_a_head_in_a_pickle_is_carried_over(tmp_path):
     assert json.loads(result.stdout)["left_out"] == []
     head = f"{PREFIX}lm_head.weight"
     assert torch.equal(load_file(output / ADAPTER)[head], tensors[head])
+
+
+@pytest.mark.parametrize(
+    "to", [("lora", "--rank", "8"), ("svft", "--pattern", "plain"), ("merged",)], ids=lambda to: to[0]
+)
+def test_an_svft_adapter_with_the_names_of_an_earlier_version_is_converted(tmp_path, to):
+    save_base(make_model("vit"), tmp_path / "base")
+    adapted = get_peft_model(make_model("vit"), SvftConfig(pattern="plain", target_modules=["q_proj", "fc1"]))
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1
+    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    adapted.save_pretrained(str(tmp_path / "adapter"), save_embedding_layers=False)
+
+    def earlier(name):
+        for new, old in (("vit.layers.", "vit.encoder.layer."), ("attention.q_proj", "attention.attention.query"),
+                         ("mlp.fc1", "intermediate.dense")):  # fmt: skip
+            name = name.replace(new, old)
+        return name
+
+    rewrite(tmp_path / "adapter" / ADAPTER, renamed(earlier))
+    config = tmp_path / "adapter" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"target_modules": ["query", "dense"]}))
+    output = tmp_path / "converted"
+    arguments = ["convert", str(tmp_path / "adapter"), "--to", *to, "--output", str(output), "--json"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["matrices"]
+    assert len(rows) == 4
+    assert all(row["update_norm"] == pytest.approx(0.1 * 4) for row in rows)

@@ -15,6 +15,8 @@ from transformers import (
     GptOssForCausalLM,
     Llama4ForCausalLM,
     Llama4TextConfig,
+    MixtralConfig,
+    MixtralForCausalLM,
     Qwen3MoeConfig,
     Qwen3MoeForCausalLM,
 )
@@ -30,6 +32,7 @@ FAMILIES = {
     "qwen3_moe": lambda: Qwen3MoeForCausalLM(
         Qwen3MoeConfig(**_SMALL, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=8)
     ),
+    "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**_SMALL, num_local_experts=3, num_experts_per_tok=2)),
     "gpt_oss": lambda: GptOssForCausalLM(GptOssConfig(**_SMALL, num_local_experts=3, num_experts_per_tok=2)),
     "llama4": lambda: Llama4ForCausalLM(
         Llama4TextConfig(**_SMALL, intermediate_size_mlp=12, num_local_experts=3, num_experts_per_tok=1)

@@ -6,7 +6,10 @@ import io
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from analysis.adapters.shipped import DIRECTORY
+from analysis.cli import app
 from analysis.cli.tables import Column, shortened, show
 
 LONG = "model.language_model.layers.17.block_sparse_moe.experts.gate_up_proj"
@@ -73,3 +76,29 @@ def test_columns_that_stay_are_whole():
     for width in range(60, 130, 7):
         text = printed(width, [{"name": "Layer 0 · attention out", **dict.fromkeys(names, 1)}], columns)
         assert "…" not in text.splitlines()[1]
+
+
+PLAIN, LORA = (str(DIRECTORY / f"bbc_headlines-{name}") for name in ("plain", "lora_r8"))
+COMMANDS = {
+    "inspect": ["inspect", PLAIN],
+    "inspect another kind": ["inspect", LORA],
+    "compare": ["compare", PLAIN, LORA],
+    "convert": ["convert", PLAIN, "--to", "lora", "--rank", "4", "--output", "converted"],
+    "convert to a pattern": ["convert", LORA, "--to", "svft", "--pattern", "banded", "--size", "2", "--output", "out"],
+    "budget": ["budget", "GPT-2", "--rank", "8"],
+    "budget of experts": ["budget", "Qwen3-30B-A3B", "--rank", "8"],
+    "budget with advice": ["budget", "BERT-base", "--parameters", "100000", "--memory-gb", "8"],
+    "budget of the paper": ["budget", "--paper"],
+    "results": ["results"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_no_table_of_a_command_is_wider_than_80_columns(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    tables = [line for line in result.stdout.splitlines() if not line.rstrip().endswith(".")]  # the others are prose
+    assert len(tables) > 5
+    assert max(map(len, tables)) <= 80, max(tables, key=len)
