@@ -55,9 +55,9 @@ def engine() -> Engine:
     """Return the engine of this server. The first call starts its workers, which warm up in the background."""
     from analysis.trials.engine import Engine  # a second for Dask: not before the first page is drawn
 
-    one = Engine(store(), scheduler=os.environ.get("SVFT_SCHEDULER") or None, workers=settings.workers())
-    atexit.register(one.close)
-    return one
+    created = Engine(store(), scheduler=os.environ.get("SVFT_SCHEDULER") or None, workers=settings.workers())
+    atexit.register(created.close)
+    return created
 
 
 @st.cache_resource(show_spinner=False)
@@ -68,9 +68,9 @@ def committed() -> dict[str, StudyFile]:
 
 def visitor() -> str:
     """Return who is at the browser: the id that it was given as a cookie, so that it finds its studies again."""
-    known = st.context.cookies.get(_COOKIE, "")
-    if re.fullmatch(r"[0-9a-f]{32}", known):
-        return known
+    cookie = st.context.cookies.get(_COOKIE, "")
+    if re.fullmatch(r"[0-9a-f]{32}", cookie):
+        return cookie
     return st.session_state.setdefault("visitor", secrets.token_hex(16))
 
 
@@ -175,6 +175,6 @@ def open_study(id: str | None) -> None:
 def open_committed(task: str) -> None:
     """Open the study that ships with this project on a task, from a callback. It is kept once, as everyone's."""
     file = committed()[task]
-    known = (record.id for record in store().studies(EVERYONE) if record.study == file.study)
-    id = next(known, None) or import_study(store(), file, owner=EVERYONE, name=get_task(task).title)
+    kept = (record.id for record in store().studies(EVERYONE) if record.study == file.study)
+    id = next(kept, None) or import_study(store(), file, owner=EVERYONE, name=get_task(task).title)
     open_study(id)

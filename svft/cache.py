@@ -34,11 +34,11 @@ def decompose(weight: torch.Tensor, rank: int | None = None, name: str = "The we
     """Return `svft.decomposition.decompose` of a weight, from the cache if it has been computed before."""
     mark = fingerprint(weight)
     path = _path(mark, rank if is_randomized(weight.shape, rank) else None)
-    found = _read(path, weight.device, mark)
-    if found is None:
-        found = decomposition.decompose(weight, rank, name)
-        _write(path, found)
-    return found
+    result = _read(path, weight.device, mark)
+    if result is None:
+        result = decomposition.decompose(weight, rank, name)
+        _write(path, result)
+    return result
 
 
 def recall(mark: torch.Tensor, rank: int | None, device: torch.device) -> Decomposition | None:

@@ -160,12 +160,12 @@ class SvftModel(BaseTuner):
         state_dict: dict[str, torch.Tensor],
         unwanted_adapter_names: list[str],
     ) -> dict[str, torch.Tensor]:
-        found = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
+        state = super()._get_adapter_state_dict(model, config, adapter_name, state_dict, unwanted_adapter_names)
         layers = layers_of(model, adapter_name)
-        found |= basis_for_file(layers, adapter_name, asked=config.embed_basis)
+        state |= basis_for_file(layers, adapter_name, asked=config.embed_basis)
         # The file's types do not depend on what the model was cast to.
         return {
-            key: tensor.to(torch.float32) if ".svft_coefficients." in key else tensor for key, tensor in found.items()
+            key: tensor.to(torch.float32) if ".svft_coefficients." in key else tensor for key, tensor in state.items()
         }
 
     @classmethod

@@ -154,8 +154,8 @@ def _kind_of_adapter(file: Path, config: dict[str, Any], files: TensorFiles) -> 
     parts = _parts(files)
     if {"lora_a", "lora_b"} <= parts:
         raise AdapterError(_MLX.format(weights))
-    found = next((found for mark, found in _MARKS.items() if mark in parts), None)
-    if found is None:
+    method = next((names for mark, names in _MARKS.items() if mark in parts), None)
+    if method is None:
         if claimed == "SVFT":
             return "SVFT"  # one without matrices, or with damaged ones: reading it says so
         if config.get("target_modules") in _HEAD_ONLY:
@@ -164,7 +164,7 @@ def _kind_of_adapter(file: Path, config: dict[str, Any], files: TensorFiles) -> 
             f"{weights} has no tensors of a known kind of adapter (its peft_type is {claimed!r}); "
             f"the kinds are {', '.join(KINDS)}, and whole checkpoints."
         )
-    peft_type, kind = found
+    peft_type, kind = method
     if claimed is None:
         raise AdapterError(f"{weights} holds {kind} tensors, but {file} has no peft_type: save the adapter again.")
     if claimed != peft_type:

@@ -68,7 +68,7 @@ def _document(a: Adapter, b: Adapter, common: Shared, damaged: dict[str, str], t
 
 
 def _facts(adapter: Adapter) -> dict:
-    left_out = [asdict(one) for one in adapter.left_out]
+    left_out = [asdict(module) for module in adapter.left_out]
     return {"path": str(adapter.path), "method": adapter.method, "base": adapter.base, "left_out": left_out}
 
 

@@ -62,8 +62,8 @@ def convert(path: Path, to: str, output: Path, *, as_json: bool, wide: bool = Fa
     lost = lost_share(table)
     loss_sentence = "" if lost is None else f"Lost: {lost:.2%} of the energy ‖ΔW‖² of the whole adapter. "
     console.print(f"{loss_sentence}Written to {output}", highlight=False, soft_wrap=True)
-    for one in table.attrs["left_out"]:
-        console.print(f"Trained, but left out: {one}", highlight=False, soft_wrap=True, markup=False)
+    for sentence in table.attrs["left_out"]:
+        console.print(f"Trained, but left out: {sentence}", highlight=False, soft_wrap=True, markup=False)
 
 
 def lost_share(table: pd.DataFrame) -> float | None:

@@ -48,8 +48,8 @@ class LoadedNames:
         from transformers.core_model_loading import WeightConverter, WeightRenaming
 
         mapping = get_model_conversion_mapping(model)
-        self._renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
-        self._converters = [one for one in mapping if isinstance(one, WeightConverter)]
+        self._renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
+        self._converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
         self._state, self._prefix = model.state_dict(), model.base_model_prefix
 
     def of(self, names: Iterable[str]) -> dict[str, tuple[str, bool]]:
@@ -63,7 +63,7 @@ class LoadedNames:
         for renaming in self._renamings:
             if isinstance(renaming, GroupWeightRename):
                 renaming._active = None  # it remembers what the last checkpoint had
-        found = {}
+        grouped = {}
         for name in sorted(names, key=dot_natural_key):  # transformers' order, which some renamings need
             loaded, converted = rename_source_key(name, self._renamings, self._converters, self._prefix, self._state)
             if loaded not in self._state:
@@ -72,8 +72,8 @@ class LoadedNames:
                     loaded, converted = as_it_is, None
             if converted is not None:
                 loaded, _ = rename_source_key(name, self._renamings, [], self._prefix, self._state)
-            found[name] = (loaded, converted is not None)
-        return found
+            grouped[name] = (loaded, converted is not None)
+        return grouped
 
 
 def decoded_floats(values: dict[str, Any]) -> dict[str, Any]:

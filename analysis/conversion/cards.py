@@ -44,6 +44,6 @@ def write_card(
         "",
         note,
         "",
-        *(["Trained, but left out:", "", *(f"- {one}" for one in left_out), ""] if left_out else []),
+        *(["Trained, but left out:", "", *(f"- {sentence}" for sentence in left_out), ""] if left_out else []),
     ]
     (output / "README.md").write_text("\n".join(lines), encoding="utf-8")

@@ -106,7 +106,7 @@ def load_projected(adapter: ProjectedAdapter, base: str | None = None) -> Projec
     )
     modules, left_out = _convertible(adapter, base_model)
     head, others = _trained_whole(adapter, base_model, set(modules.values()), whole)
-    left_out += [f"{one.name}: {one.reason}" for one in adapter.left_out] + others
+    left_out += [f"{module.name}: {module.reason}" for module in adapter.left_out] + others
     return ProjectedSource(adapter, base_model, modules, head, left_out)
 
 
@@ -152,7 +152,7 @@ def _trained_whole(
     for module, tensors in by_module.items():
         own = {key for key in state if key.startswith(f"{module}.")}
         fits = all(state[key].shape == adapter.head[name] for key, name in tensors.items() if key in state)
-        free = not any(one == module or one.startswith(f"{module}.") for one in adapted)
+        free = not any(path == module or path.startswith(f"{module}.") for path in adapted)
         if own == set(tensors) and fits and free:
             head |= {key: files.read_any(name) for key, name in tensors.items()}
     rest = [name for name, parameter in parameters.items() if parameter not in head]

@@ -238,7 +238,7 @@ def overlap(first: AdaptedMatrix, second: AdaptedMatrix, dense: Dense | None = N
         chance_left, chance_left_low, chance_left_high: Mean and 95% interval with noise in place of the second.
         chance_right, chance_right_low, chance_right_high: The same on the right.
     """
-    of = [_svd(matrix) for matrix in (first, second)] if dense is None else [dense_svd(one) for one in dense]
+    of = [_svd(matrix) for matrix in (first, second)] if dense is None else [dense_svd(update) for update in dense]
     matrices = (first, second)
     counts = [
         int((decomposition.values > matrix.rounding).sum()) for matrix, decomposition in zip(matrices, of, strict=True)

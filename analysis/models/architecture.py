@@ -67,11 +67,11 @@ class Architecture:
         Raises:
             ArchitectureError: If the model has no weights of a kind.
         """
-        known = [*self.kinds, *self.fused_kinds]
+        existing = [*self.kinds, *self.fused_kinds]
         for kind in kinds or ():
-            if kind not in known:
-                raise ArchitectureError(f"{self.name} has no weights {kind!r}; it has {', '.join(known)}.")
-        return {kind: self._shapes_of(kind) for kind in known if kind in (kinds or self.kinds)}
+            if kind not in existing:
+                raise ArchitectureError(f"{self.name} has no weights {kind!r}; it has {', '.join(existing)}.")
+        return {kind: self._shapes_of(kind) for kind in existing if kind in (kinds or self.kinds)}
 
     def names_of(self, kind: str) -> list[str]:
         """Return the modules of a kind, or its parameters if they are fused."""

@@ -62,8 +62,8 @@ class BaseWeights:
     @property
     def family(self) -> str | None:
         """The model_type that its config names."""
-        said = self.config.get("model_type")
-        return said if isinstance(said, str) else None
+        model_type = self.config.get("model_type")
+        return model_type if isinstance(model_type, str) else None
 
     def find(self, module: str) -> str | None:
         """Return the name of the tensor that is the weight of `module`, None if there is none, or more than one."""
@@ -94,8 +94,8 @@ class BaseWeights:
 
     def fused(self, container: str) -> FusedExperts | None:
         """Return how the model keeps the experts of a module, though its files may keep them one by one."""
-        if found := self._fused_in_files(container):
-            return found
+        if fused := self._fused_in_files(container):
+            return fused
         count = 0
         while self.slot(f"{container}.{count}.down_proj"):
             count += 1

@@ -39,9 +39,9 @@ def candidates(
     parts = [config, *_parts(config)]
     seen = set()
     for name in (*named, *(config.architectures or ()), *AUTO_CLASSES.values(), *_FURTHER):
-        found = getattr(transformers, name, None) if name.isidentifier() else None
+        named_class = getattr(transformers, name, None) if name.isidentifier() else None
         for part in parts if name in named else parts[:1]:
-            model_class = _resolve(found, part)
+            model_class = _resolve(named_class, part)
             if model_class is not None and model_class not in seen:
                 seen.add(model_class)
                 yield model_class, part
@@ -69,20 +69,21 @@ def task_of(model_class: type, config: PreTrainedConfig) -> str | None:
     return None
 
 
-def _resolve(found: Any, config: PreTrainedConfig) -> type[PreTrainedModel] | None:
-    """Return the class that `found`, itself a class or an auto class, stands for; None if it is of another config."""
-    mapping = getattr(found, "_model_mapping", None)
+def _resolve(model_class: Any, config: PreTrainedConfig) -> type[PreTrainedModel] | None:
+    """Return the class that a class or an auto class stands for; None if it is of another config."""
+    mapping = getattr(model_class, "_model_mapping", None)
     if mapping is not None:
-        found = mapping.get(type(config), None)
-        found = found[0] if isinstance(found, (tuple, list)) else found
-    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        model_class = mapping.get(type(config), None)
+        model_class = model_class[0] if isinstance(model_class, (tuple, list)) else model_class
+    if not (isinstance(model_class, type) and issubclass(model_class, PreTrainedModel)):
         return None
-    return found if found.config_class is not None and isinstance(config, found.config_class) else None
+    fits = model_class.config_class is not None and isinstance(config, model_class.config_class)
+    return model_class if fits else None
 
 
 def _parts(config: PreTrainedConfig) -> list[PreTrainedConfig]:
-    found = (getattr(config, name, None) for name in config.sub_configs)
-    return [part for part in found if isinstance(part, PreTrainedConfig)]
+    parts = (getattr(config, name, None) for name in config.sub_configs)
+    return [part for part in parts if isinstance(part, PreTrainedConfig)]
 
 
 @contextmanager

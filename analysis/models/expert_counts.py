@@ -22,7 +22,7 @@ def fused_experts(model: Any) -> dict[str, Stack]:
     """
     from torch import nn
 
-    found = {}
+    stacks = {}
     for name, module in model.named_modules():
         if not inside_block(name) or isinstance(module, nn.modules.conv._ConvNd):
             continue
@@ -30,8 +30,8 @@ def fused_experts(model: Any) -> dict[str, Stack]:
             if parameter.ndim == 3:
                 experts, rows, columns = parameter.shape
                 transposed = getattr(module, "is_transposed", False)
-                found[f"{name}.{key}"] = (experts, columns, rows) if transposed else (experts, rows, columns)
-    return found
+                stacks[f"{name}.{key}"] = (experts, columns, rows) if transposed else (experts, rows, columns)
+    return stacks
 
 
 def expert_kinds(names: Iterable[str], fused: Iterable[str]) -> dict[str, str]:
@@ -46,8 +46,8 @@ def expert_kinds(names: Iterable[str], fused: Iterable[str]) -> dict[str, str]:
     """
     alike = {name: _EXPERT.sub("experts", name) for name in names if _EXPERT.search(name)}
     kinds = {place.name: place.kind for place in places(list(dict.fromkeys([*alike.values(), *fused])))}
-    found = {name: f"expert {kinds[one].removeprefix('MLP ')}" for name, one in alike.items()}
-    return found | {name: f"expert {_bare(kinds[name])} (fused)" for name in fused}
+    by_name = {name: f"expert {kinds[path].removeprefix('MLP ')}" for name, path in alike.items()}
+    return by_name | {name: f"expert {_bare(kinds[name])} (fused)" for name in fused}
 
 
 def _bare(kind: str) -> str:

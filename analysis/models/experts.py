@@ -102,7 +102,7 @@ class FusedExperts:
 
 def fused_experts(tensors: Mapping[str, TensorInfo], family: str | None) -> dict[str, FusedExperts]:
     """Return the fused experts among the tensors of a model, by container; those whose layout is not clear are not."""
-    found = {}
+    slots = {}
     for key, info in tensors.items():
         match = re.fullmatch(r"(.+)\.gate_up_proj(|\.weight)", key)
         if match is None or len(info.shape) != 3:
@@ -116,10 +116,10 @@ def fused_experts(tensors: Mapping[str, TensorInfo], family: str | None) -> dict
         # (out, in) is (2·inner, hidden) and (hidden, inner); only one of the two readings can fit.
         for transposed, gate_up, other in ((False, (a, b), (c, d)), (True, (b, a), (d, c))):
             if gate_up[1] == other[0] and gate_up[0] == 2 * other[1]:
-                found[container] = FusedExperts(
+                slots[container] = FusedExperts(
                     container, count, transposed, family in INTERLEAVED, gate_up, other, suffix
                 )
-    return found
+    return slots
 
 
 def split_expert(module: str) -> tuple[str, int, str] | None:

@@ -72,9 +72,9 @@ class Outline:
         renamed = self._loaded.of({f"{stem}.weight" for stem in bare.values()})
         for name, stem in bare.items():
             loaded = renamed[f"{stem}.weight"][0].removesuffix(".weight")
-            self._known[name] = next((one for one in (stem, loaded) if one in self.modules), None) or only_end(
-                loaded, self._by_end, self.modules
-            )
+            self._known[name] = next(
+                (candidate for candidate in (stem, loaded) if candidate in self.modules), None
+            ) or only_end(loaded, self._by_end, self.modules)
         return {name: self._known[name] for name in names}
 
     def parameters_of(self, tensors: Iterable[str]) -> dict[str, str]:
@@ -97,8 +97,8 @@ class Outline:
     def count(self, modules: Sequence[str]) -> int:
         """Return how many of `modules` the class has; the projections of an expert count as its experts' module."""
         owners = [re.sub(r"\.experts\..*", ".experts", name) for name in modules]
-        found = self.modules_of(sorted(set(owners)))
-        return sum(found[owner] is not None for owner in owners)
+        resolved = self.modules_of(sorted(set(owners)))
+        return sum(resolved[owner] is not None for owner in owners)
 
     def count_tensors(self, tensors: Sequence[str]) -> int:
         """Return how many of the tensors of a file the class has a place for."""
@@ -119,10 +119,10 @@ class Outline:
 
 def by_end(names: Iterable[str]) -> dict[str, list[str]]:
     """Return last part -> names that end in it."""
-    found = defaultdict(list)
+    ends = defaultdict(list)
     for name in names:
-        found[name.rpartition(".")[2]].append(name)
-    return found
+        ends[name.rpartition(".")[2]].append(name)
+    return ends
 
 
 def only_end(name: str, ends: dict[str, list[str]], known: Iterable[str]) -> str | None:
@@ -135,7 +135,7 @@ def only_end(name: str, ends: dict[str, list[str]], known: Iterable[str]) -> str
     inside = next((end for place in range(1, len(parts)) if (end := ".".join(parts[place:])) in known), None)
     if inside is not None and "." in inside and not _TOWER.search(name.removesuffix(inside)):
         return inside
-    around = [one for one in ends.get(parts[-1], ()) if one.endswith(f".{name}")]
+    around = [candidate for candidate in ends.get(parts[-1], ()) if candidate.endswith(f".{name}")]
     return around[0] if len(around) == 1 else None
 
 
@@ -153,7 +153,7 @@ def choose_outline(
     Raises:
         ArchitectureError: If no model can be built from this configuration.
     """
-    found: list[tuple[int, Outline]] = []
+    fits: list[tuple[int, Outline]] = []
     reason: str | Exception = "there is no class for it"
     for model_class in _classes(config, tuple(named)):
         try:
@@ -163,17 +163,17 @@ def choose_outline(
             continue
         if not modules and model_class in named_classes(json.loads(config)):
             return outline
-        found.append((outline.count(modules) if modules else outline.count_tensors(tensors), outline))
-        if found[-1][0] == len(modules or tensors) and (model_class in named or not _is_part(outline, found[0][1])):
+        fits.append((outline.count(modules) if modules else outline.count_tensors(tensors), outline))
+        if fits[-1][0] == len(modules or tensors) and (model_class in named or not _is_part(outline, fits[0][1])):
             return outline
-    if not found:
+    if not fits:
         raise ArchitectureError(f"No model can be built from this configuration: {reason}")
-    most = max(count for count, _ in found)
-    best = [outline for count, outline in found if count == most]
+    most = max(count for count, _ in fits)
+    best = [outline for count, outline in fits if count == most]
     configs = {type(outline.model.config) for outline in best}
     # Two parts of a model (the towers of CLIP) may both have all the modules: then it is not known which is meant.
-    ambiguous = _is_part(best[0], found[0][1]) and len(configs) > 1
-    return found[0][1] if ambiguous else best[0]
+    ambiguous = _is_part(best[0], fits[0][1]) and len(configs) > 1
+    return fits[0][1] if ambiguous else best[0]
 
 
 def _is_part(outline: Outline, first: Outline) -> bool:
@@ -190,10 +190,10 @@ def outline_of(config: str, model_class: str) -> Outline:
     """
     from analysis.models.classes import build_empty
 
-    found = _classes(config, (model_class,)).get(model_class)
-    if found is None:
+    pair = _classes(config, (model_class,)).get(model_class)
+    if pair is None:
         raise ArchitectureError(f"{model_class} is not a class of such a model.")
-    return Outline(build_empty(*found))
+    return Outline(build_empty(*pair))
 
 
 @lru_cache(maxsize=32)
@@ -203,5 +203,5 @@ def _classes(config: str, named: tuple[str, ...]) -> dict[str, tuple[type, PreTr
     from analysis.models.classes import candidates, quiet
 
     with quiet():
-        found = candidates(config_from_values(json.loads(config)), named)
-        return {model_class.__name__: (model_class, part) for model_class, part in found}
+        possible = candidates(config_from_values(json.loads(config)), named)
+        return {model_class.__name__: (model_class, part) for model_class, part in possible}

@@ -68,10 +68,10 @@ class TensorNames:
             if parameter not in kept or tensor == parameter:
                 kept[parameter] = tensor
         if self.outline:
-            for one, other in self.outline.tied.items():  # the files hold one of the two
-                if (one in kept) != (other in kept):
-                    there = kept[one if one in kept else other]
-                    kept |= {one: there, other: there}
+            for alias, other in self.outline.tied.items():  # the files hold one of the two
+                if (alias in kept) != (other in kept):
+                    there = kept[alias if alias in kept else other]
+                    kept |= {alias: there, other: there}
         return kept
 
     def module(self, name: str) -> str | None:
@@ -109,8 +109,8 @@ class TensorNames:
     def why_missing(self, module: str) -> str:
         """Return why a module has no weight in the files, as the end of a sentence that begins with its name."""
         bare = without_wrappers(module)
-        known = self.outline.modules if self.outline else {one.rpartition(".")[0] for one in self.parameters}
-        several = sorted(one for one in known if one.endswith(f".{bare}"))
+        known = self.outline.modules if self.outline else {path.rpartition(".")[0] for path in self.parameters}
+        several = sorted(path for path in known if path.endswith(f".{bare}"))
         if len(several) > 1:
             return (
                 f"could be {' or '.join(several[:3])}: the adapter does not say which part of the model it belongs to"

@@ -148,15 +148,15 @@ def recommend(options: pd.DataFrame, available: float) -> Recommendation:
 
 
 def _reasons(best: pd.Series, rivals: pd.DataFrame, options: pd.DataFrame, available: float) -> list[str]:
-    said = [
+    sentences = [
         f"Memory: a step takes {_gb(best['peak'])} with the base in {best['base']}, of {_gb(available)}, "
         f"{SPARE:.0%} of which stays free.",
         f"Size: {best['label']} trains {best['count']:,.0f} parameters.",
     ]
     if pd.isna(best["recovered"]):
-        said.append("Quality: no study that comes with this project has this method near this budget.")
+        sentences.append("Quality: no study that comes with this project has this method near this budget.")
     else:
-        said.append(
+        sentences.append(
             f"Quality: at about this budget it recovered {best['recovered']:.0%} ({best['low']:.0%} to "
             f"{best['high']:.0%}) of full fine-tuning's gain in the committed studies, on small models with all kinds "
             "adapted."
@@ -165,21 +165,21 @@ def _reasons(best: pd.Series, rivals: pd.DataFrame, options: pd.DataFrame, avail
         if len(others):
             top = others.loc[others["recovered"].idxmax()]
             told = "which is less" if top["high"] < best["low"] else "which cannot be told apart"
-            said.append(
+            sentences.append(
                 f"Next to it: {top['label']} recovered {top['recovered']:.0%} ({top['low']:.0%} to "
                 f"{top['high']:.0%}), {told}, and takes {_gb(top['peak'])}."
             )
     if best["base"] == FOUR_BIT:
         least = options.loc[options["base"] == BFLOAT16, "peak"].min()
-        said.append(
+        sentences.append(
             f"Precision: with the base in bfloat16 the smallest option takes {_gb(least)}. 4-bit is for LoRA and "
             "DoRA: SVFT decomposes the weights and needs them in floating point."
         )
     cheapest = options[options["method"].isin(svft_patterns()) & (options["why_not"] != "")]
     if best["method"] not in svft_patterns() and len(cheapest):
         least = cheapest.loc[cheapest["peak"].idxmin()]
-        said.append(f"SVFT: {least['label']} needs {_gb(least['peak'])}, for U and V beside the weights.")
-    return said
+        sentences.append(f"SVFT: {least['label']} needs {_gb(least['peak'])}, for U and V beside the weights.")
+    return sentences
 
 
 def _nothing_fits(options: pd.DataFrame, available: float) -> str:

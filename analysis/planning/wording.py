@@ -36,8 +36,8 @@ def experts_sentences(architecture: Architecture, table: pd.DataFrame) -> list[s
         return []
     held = sum(experts * out * in_ for experts, out, in_ in architecture.fused.values())
     kinds = " and ".join(architecture.fused_kinds)
-    said = f"Experts hold {held:,} of the {architecture.parameters:,} parameters, as {kinds}."
+    sentence = f"Experts hold {held:,} of the {architecture.parameters:,} parameters, as {kinds}."
     if not any(kind in table for kind in architecture.fused_kinds):
-        return [f"{said} They are not adapted here. --kind adapts them, with LoRA alone, since {FUSED_SENTENCE}"]
+        return [f"{sentence} They are not adapted here. --kind adapts them, with LoRA alone, since {FUSED_SENTENCE}"]
     without = table.loc[(table["left_out"] != "") & (table["note"] == ""), "label"]
-    return [said, f"Not adaptable yet by {', '.join(without)}, whose counts leave them out: {FUSED_SENTENCE}"]
+    return [sentence, f"Not adaptable yet by {', '.join(without)}, whose counts leave them out: {FUSED_SENTENCE}"]

@@ -155,7 +155,7 @@ def _load(task: Task) -> Splits:
             "(pip install -r requirements.txt)."
         )
     pairs.sort(key=lambda pair: sort_key(pair[0]))
-    inputs: Any = tuple(one for one, _ in pairs)
+    inputs: Any = tuple(text for text, _ in pairs)
     labels = np.array([task.labels.index(label) for _, label in pairs], dtype=np.int64)
     labels.flags.writeable = False  # the cache is shared
     if task.kind == "image":

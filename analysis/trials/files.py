@@ -150,11 +150,11 @@ def _recovery() -> pd.DataFrame:
         study = file.study
         assert study.base is not None  # a committed study names it
         truth = getattr(get_task(task).load(), study.final_split).labels
-        one = count_parameters("lora", list(block_shapes(study.base, study.target_modules).values()), 1)
+        smallest = count_parameters("lora", list(block_shapes(study.base, study.target_modules).values()), 1)
         for row in summarize(file.results, truth).itertuples():
             if row.method not in ("head_only", "full") and not np.isnan(row.recovered):
                 bounds = (row.recovered, row.recovered_low, row.recovered_high)
-                rows.append((task, row.method, row.parameters / one, *bounds))
+                rows.append((task, row.method, row.parameters / smallest, *bounds))
     return pd.DataFrame(rows, columns=["task", "method", "ranks", "recovered", "low", "high"])
 
 

@@ -46,11 +46,11 @@ def show_three(chosen: Opened) -> None:
         help="Share of the base model’s parameters that were trained, excluding the task head.",
         **_QUIET,
     )
-    known = measured is not None and measured.recovered is not None
+    has_recovered = measured is not None and measured.recovered is not None
     recovered.metric(
         "Recovered",
-        f"{measured.recovered:.0%}" if known else "–",
-        f"{measured.recovered_low:.0%} to {measured.recovered_high:.0%}" if known else "not measured",
+        f"{measured.recovered:.0%}" if has_recovered else "–",
+        f"{measured.recovered_low:.0%} to {measured.recovered_high:.0%}" if has_recovered else "not measured",
         help="Recovered performance: (method − head only) / (full fine-tuning − head only) in accuracy, with its "
         "95% interval.",
         **_QUIET,

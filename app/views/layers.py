@@ -22,8 +22,8 @@ def show_map(chosen: selection.Opened) -> None:
 def _filling(chosen: selection.Opened, job: Job) -> None:
     if st.session_state.pop("rerun-page", False):  # a click within a fragment runs the fragment alone
         st.rerun()
-    found = {name: norm for name, norm, _ in job.results}
-    _draw(chosen, norm_table(chosen.adapter, found))
+    norms = {name: norm for name, norm, _ in job.results}
+    _draw(chosen, norm_table(chosen.adapter, norms))
     progress.show(job, "Projecting", key="overview", restart=lambda: data.restart_overview(chosen.adapter))
 
 

@@ -13,12 +13,12 @@ def show(adapter: Adapter) -> None:
     left_out = [*adapter.left_out, *_damaged(adapter)]
     if not left_out:
         return
-    every = adapter.trainable + sum(one.trained for one in adapter.left_out)
-    share = sum(one.trained for one in left_out) / every if every else 0.0
+    every = adapter.trainable + sum(module.trained for module in adapter.left_out)
+    share = sum(module.trained for module in left_out) / every if every else 0.0
     many = f"{len(left_out):,} modules are" if len(left_out) > 1 else "1 module is"
     with st.expander(f"{many} left out, with {share:.1%} of the trained parameters", icon=":material/visibility_off:"):
-        for one in left_out[:_MOST]:
-            st.text(f"{one.name}: {one.reason}")
+        for module in left_out[:_MOST]:
+            st.text(f"{module.name}: {module.reason}")
         if len(left_out) > _MOST:
             st.text(f"… and {len(left_out) - _MOST:,} more; svft inspect --json lists all.")
 
@@ -29,5 +29,5 @@ def _damaged(adapter: Adapter) -> list[LeftOut]:
     if not job.complete or len(job.results) == len(adapter.names):
         return []
     read = {row["name"] for row in job.results}
-    found = (adapter.attempt(name) for name in adapter.names if name not in read)
-    return [one for one in found if isinstance(one, LeftOut)]
+    attempts = (adapter.attempt(name) for name in adapter.names if name not in read)
+    return [attempt for attempt in attempts if isinstance(attempt, LeftOut)]

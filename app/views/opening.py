@@ -80,9 +80,9 @@ def _dialog() -> None:
 
 
 def _open(path: Path, base: str | None) -> None:
-    found = recognise(path)
-    path = found.path
-    if found.kind == AUTHORS:
+    recognised = recognise(path)
+    path = recognised.path
+    if recognised.kind == AUTHORS:
         locate_base(base)  # a sentence, if it is not here or not named
         output = uploads.new_directory() / path.name
         st.session_state[_WORK] = _Work(
@@ -91,7 +91,7 @@ def _open(path: Path, base: str | None) -> None:
         return
     if base is not None:
         path = with_base(path, base, uploads.new_directory() / path.name)
-    open_adapter(found if base is None else path)  # what is wrong with it is said here, and not on the page
+    open_adapter(recognised if base is None else path)  # what is wrong with it is said here, and not on the page
     selection.change(adapter=str(path))
     dialogs.close()
     st.rerun()

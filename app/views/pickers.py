@@ -18,11 +18,11 @@ def show(*, explore: bool) -> None:
     """
     chosen, name = selection.current(), selection.adapter_name()
     opened = _opened()
-    bases = {label: data.base_of(path) for label, path in shipped_adapters().items()}
-    base = (opened.adapter.base or "unknown") if opened else next(iter(bases.values()))
-    of_base = [label for label, other in bases.items() if other == base] or list(bases)
+    base_of = {label: data.base_of(path) for label, path in shipped_adapters().items()}
+    base = (opened.adapter.base or "unknown") if opened else next(iter(base_of.values()))
+    of_base = [label for label, other in base_of.items() if other == base] or list(base_of)
     with st.container(key="selection"):
-        _pick_base(bases, base)
+        _pick_base(base_of, base)
         _pick_adapter(of_base, name)
         st.button(
             "Open …",
@@ -53,13 +53,13 @@ def _opened() -> selection.Opened | None:
         return None
 
 
-def _pick_base(bases: dict[str, str], base: str) -> None:
-    every = list(dict.fromkeys([*bases.values(), base]))
+def _pick_base(base_of: dict[str, str], base: str) -> None:
+    every = list(dict.fromkeys([*base_of.values(), base]))
     if len(every) == 1:
         return
 
     def take_first_adapter() -> None:
-        if of_base := [label for label, other in bases.items() if other == st.session_state["base"]]:
+        if of_base := [label for label, other in base_of.items() if other == st.session_state["base"]]:
             selection.change(adapter=of_base[0])
 
     st.session_state["base"] = base

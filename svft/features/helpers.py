@@ -80,12 +80,12 @@ def hotswap_adapter(
         raise SvftError(f"Cannot hot-swap the adapter {adapter_name} while it is merged: unmerge it first.")
     state = load_peft_weights(model_name_or_path, device=torch_device or infer_device(), **kwargs)
     stems = {stem_of(name, state): layer for name, layer in layers.items()}
-    found = {key.partition(".svft_")[0] for key in state if ".svft_" in key}
-    if unexpected := sorted(found - set(stems)):
+    modules = {key.partition(".svft_")[0] for key in state if ".svft_" in key}
+    if unexpected := sorted(modules - set(stems)):
         raise RuntimeError(
             f"Hot swapping the adapter did not succeed, unexpected keys found: {', '.join(unexpected)}."
         )
-    present = {stem: layer for stem, layer in stems.items() if stem in found}
+    present = {stem: layer for stem, layer in stems.items() if stem in modules}
     for stem, layer in present.items():
         _refuse_other_indices(layer, adapter_name, config, stem, state)
     set_peft_model_state_dict(model, state, adapter_name)

@@ -79,17 +79,17 @@ class KeptBasis(BaseTunerLayer):
         dtype = dtype or weight.dtype
         if kept is None:
             self._refuse_merged()
-            found = self.decomposer.decompose(self.get_matrix(), rank, self.module_name)
+            decomposition = self.decomposer.decompose(self.get_matrix(), rank, self.module_name)
         else:
             if len(self.own_sigma) < min(self.out_features, self.in_features):
                 raise SvftError(
                     f"{self.module_name} keeps a randomized basis of rank {len(self.own_sigma)}; an adapter of rank "
                     f"{rank} needs another one. Load it onto a base model of its own."
                 )
-            found = self.decomposer.recall(self._fingerprint(), None, weight.device) or self._decompose_again()
+            decomposition = self.decomposer.recall(self._fingerprint(), None, weight.device) or self._decompose_again()
             rank = max(rank, kept.shape[1])
             dtype = max(dtype, kept.dtype, key=lambda d: torch.finfo(d).bits)
-        self._keep(found, rank, dtype)
+        self._keep(decomposition, rank, dtype)
 
     def _refuse_merged(self) -> None:
         if self.merged:
@@ -204,21 +204,21 @@ class KeptBasis(BaseTunerLayer):
             if adapter_name in self.svft_U and not self.svft_U.is_saved(adapter_name):
                 del self.svft_U[adapter_name], self.svft_V[adapter_name]  # found for what was loaded before
             stored = Stored(parameter, mark, seen, with_basis=self.svft_U.is_saved(adapter_name))
-            found = fit(cast(Settled, self), adapter_name, stored)
-            if found.error is not None:
-                report_mismatch({self.module_name: found.error}, 1, mark, self.own_fingerprint)
-            parameter.copy_(found.values)
+            fitted = fit(cast(Settled, self), adapter_name, stored)
+            if fitted.error is not None:
+                report_mismatch({self.module_name: fitted.error}, 1, mark, self.own_fingerprint)
+            parameter.copy_(fitted.values)
             rank = self.spec[adapter_name].rank
-            if found.basis is not None and found.of_weight:
+            if fitted.basis is not None and fitted.of_weight:
                 kept = self.svft_shared_U
                 self._part_from_weight()
                 ranks = [spec.rank for name, spec in self.spec.items() if name not in self.svft_U]
-                self._keep(found.basis, max(ranks), self.weight.dtype if kept is None else kept.dtype)
-            elif found.basis is not None:
+                self._keep(fitted.basis, max(ranks), self.weight.dtype if kept is None else kept.dtype)
+            elif fitted.basis is not None:
                 dtype = self.weight.dtype if self.svft_shared_U is None else self.svft_shared_U.dtype
-                U, V = (side[:, :rank].to(dtype) for side in (found.basis.U, found.basis.V))
+                U, V = (side[:, :rank].to(dtype) for side in (fitted.basis.U, fitted.basis.V))
                 self._own(adapter_name, U, V, persistent=False)
-            self._mark(adapter_name, found.basis)
+            self._mark(adapter_name, fitted.basis)
 
     def _mark(self, adapter_name: str, basis: Decomposition | None) -> None:
         """Record that the adapter's coefficients are in a basis, None for the one that the layer keeps."""

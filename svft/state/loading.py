@@ -71,12 +71,12 @@ def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: S
             continue
         if stored.fingerprint is None and stored.signature is None and not with_basis:
             unmarked.append(layer.module_name)
-        found = fit(layer, adapter_name, stored)
-        if found.error is not None:
-            errors[layer.module_name] = found.error
+        fitted = fit(layer, adapter_name, stored)
+        if fitted.error is not None:
+            errors[layer.module_name] = fitted.error
             marks = marks or (stored.fingerprint, layer.own_fingerprint)
-        if found.basis is None and not stored.with_basis:
-            state[f"{stem}.svft_coefficients"] = found.values
+        if fitted.basis is None and not stored.with_basis:
+            state[f"{stem}.svft_coefficients"] = fitted.values
             # The layer's own stay: the file's belong to a basis that may differ in signs.
             own = layer.marks_of_kept_basis(adapter_name)
             state |= {f"{stem}.{key}": mark for key, mark in own.items() if f"{stem}.{key}" in state}
@@ -137,7 +137,7 @@ def _show_misfit(layer: SvftLayer, adapter_name: str, name: str, stem: str, stat
 def _stored(layer: SvftLayer, adapter_name: str, stem: str, state: State, with_basis: bool) -> Stored | None:
     """Check a matrix's tensors, give them their types in `state`, and return them, None without coefficients."""
     where = f"The adapter's file does not fit {layer.module_name}"
-    found = {}
+    loaded = {}
     for key in _KEYS:
         own, tensor = getattr(layer, f"svft_{key}"), state.get(f"{stem}.svft_{key}")
         if adapter_name not in own or tensor is None:
@@ -151,14 +151,14 @@ def _stored(layer: SvftLayer, adapter_name: str, stem: str, state: State, with_b
                 del state[f"{stem}.svft_{key}"]  # a mean of several: the signature has to tell
                 continue
             state[f"{stem}.svft_{key}"] = tensor
-        found[key] = tensor
-    if "coefficients" not in found:
+        loaded[key] = tensor
+    if "coefficients" not in loaded:
         return None
-    if not torch.isfinite(found["coefficients"]).all():
+    if not torch.isfinite(loaded["coefficients"]).all():
         raise SvftError(f"{where}: its coefficients have NaN or infinite entries.")
-    if "indices" in found:
+    if "indices" in loaded:
         m = len(layer.svft_sigma[adapter_name])
-        if found["indices"].min() < 0 or found["indices"].max() >= m * m:
+        if loaded["indices"].min() < 0 or loaded["indices"].max() >= m * m:
             raise SvftError(f"{where}: its indices reach outside M ({m}×{m}).")
-    mark, signature, indices = (found.get(key) for key in ("fingerprint", "signature", "indices"))
-    return Stored(found["coefficients"], mark, signature, indices, with_basis)
+    mark, signature, indices = (loaded.get(key) for key in ("fingerprint", "signature", "indices"))
+    return Stored(loaded["coefficients"], mark, signature, indices, with_basis)

@@ -90,16 +90,16 @@ def fit(layer: Settled, adapter_name: str, stored: Stored) -> Fit:
         return Fit(stored.values)
     mark = stored.fingerprint
     kept = layer.svft_shared_U is not None
-    known = kept and mark is not None and same_weight(mark, layer.own_fingerprint)
-    if mark is not None and not known and not layer.weight_is_explained():
+    same = kept and mark is not None and same_weight(mark, layer.own_fingerprint)
+    if mark is not None and not same and not layer.weight_is_explained():
         matrix = layer.get_matrix()
         if same_weight(fingerprint(matrix), mark):
-            found = layer.decomposer.decompose(matrix, layer.spec[adapter_name].rank, layer.module_name)
-            return _against(layer, adapter_name, stored, found.signature, found, of_weight=True)
+            decomposition = layer.decomposer.decompose(matrix, layer.spec[adapter_name].rank, layer.module_name)
+            return _against(layer, adapter_name, stored, decomposition.signature, decomposition, of_weight=True)
     here = Fit(stored.values, error=2**0.5)
     if kept:
         here = _against(layer, adapter_name, stored, layer.own_signature)
-    if here.error is None or mark is None or known:
+    if here.error is None or mark is None or same:
         return here
     original = _original(layer, mark, layer.spec[adapter_name].rank)
     there = here if original is None else _against(layer, adapter_name, stored, original.signature, original)
@@ -117,12 +117,12 @@ def _against(
     if stored.signature is None or stored.signature.shape[1] > signature.shape[1]:
         # Equal weights have equal U and V, except for what only a signature could tell.
         mark = layer.own_fingerprint if basis is None else basis.fingerprint
-        known = stored.fingerprint is None or same_weight(stored.fingerprint, mark)
-        return Fit(stored.values, basis, of_weight, None if known and stored.signature is None else 2**0.5)
+        same = stored.fingerprint is None or same_weight(stored.fingerprint, mark)
+        return Fit(stored.values, basis, of_weight, None if same and stored.signature is None else 2**0.5)
     rows, cols = layer.coefficient_positions(adapter_name, stored.indices)
-    found = align(stored.signature, signature[:, : stored.signature.shape[1]], rows, cols, stored.values)
-    repaired = stored.values * found.signs.to(stored.values)
-    return Fit(repaired, basis, of_weight, None if found.error <= TOLERANCE else found.error)
+    alignment = align(stored.signature, signature[:, : stored.signature.shape[1]], rows, cols, stored.values)
+    repaired = stored.values * alignment.signs.to(stored.values)
+    return Fit(repaired, basis, of_weight, None if alignment.error <= TOLERANCE else alignment.error)
 
 
 def _original(layer: Settled, mark: torch.Tensor, rank: int) -> Decomposition | None:
@@ -133,8 +133,8 @@ def _original(layer: Settled, mark: torch.Tensor, rank: int) -> Decomposition | 
         rounded = matrix.detach().to(DTYPES[code])
         if same_weight(fingerprint(rounded), mark):
             return layer.decomposer.decompose(rounded, randomized, layer.module_name)
-    found = layer.decomposer.recall(mark, randomized, matrix.device)
-    return found if found is not None and _is_rounding(matrix, found, DTYPES[code]) else None
+    decomposition = layer.decomposer.recall(mark, randomized, matrix.device)
+    return decomposition if decomposition is not None and _is_rounding(matrix, decomposition, DTYPES[code]) else None
 
 
 def _is_rounding(matrix: torch.Tensor, of: Decomposition, dtype: torch.dtype) -> bool:

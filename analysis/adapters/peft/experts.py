@@ -68,10 +68,10 @@ class ExpertLora:
         self._factors: dict[str, tuple[str, str, bool]] = {}  # fused projection -> A, B, whether B·A is transposed
         readings = [self._readings(tensors) for tensors in pairs]
         for own in sorted(readings, key=len):  # what is clear first: it tells how the rest is meant
-            left = [one for one in own if one[0] not in self._factors]
-            known = {is_turned for _, _, is_turned in self._factors.values()} or self._by_version()
-            if len(left) > 1 and known:
-                left = [one for one in left if one[3] in known]
+            left = [candidate for candidate in own if candidate[0] not in self._factors]
+            turned = {is_turned for _, _, is_turned in self._factors.values()} or self._by_version()
+            if len(left) > 1 and turned:
+                left = [candidate for candidate in left if candidate[3] in turned]
             if not left:
                 raise AdapterError(
                     f"The factors of {container} fit none of its fused parameters: choose the base model that the "

@@ -54,13 +54,13 @@ class PeftAdapter:
 
     def modules(self, weights: BaseWeights) -> dict[str, int]:
         """Return the adapted modules, each projection of each expert by itself -> number of parameters trained."""
-        found = {}
+        modules = {}
         experts: dict[str, list[str]] = defaultdict(list)  # container -> PEFT's wrappers of its parameters
         for module, tensors in self._tensors.items():
             if container := expert_container(module, weights):
                 experts[container].append(module)
             else:
-                found[module] = self._trained(tensors)
+                modules[module] = self._trained(tensors)
         for container, wrappers in experts.items():
             pairs = [self._tensors[wrapper] for wrapper in wrappers]
             try:
@@ -70,8 +70,8 @@ class PeftAdapter:
                 self.left_out.append(LeftOut(container, str(error), trained))
                 continue
             self._experts |= dict.fromkeys(lora.trained, lora)
-            found |= lora.trained
-        return found
+            modules |= lora.trained
+        return modules
 
     def check(self, module: str, shape: tuple[int, int]) -> None:
         """Raise an AdapterError if the config does not fit a weight of this shape; called for every module."""

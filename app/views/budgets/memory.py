@@ -67,12 +67,12 @@ def _show_job(job: Job, architecture: Architecture, kinds: list[str], settings: 
     rows = job.results
     if not job.complete:
         progress.show(job, "Memory of methods", key="budgets-memory", restart=lambda: _start(settings))
-    found = pd.DataFrame(rows)
-    if "peak" in found:
-        known = found[found["peak"].notna()]
-        figure = memory_terms(known, theme=figures.theme())
+    table = pd.DataFrame(rows)
+    if "peak" in table:
+        counted = table[table["peak"].notna()]
+        figure = memory_terms(counted, theme=figures.theme())
         figures.draw(figure, key="memory-terms")
-        figures.explain(figure, known, key="memory-terms", file_name="memory.csv")
+        figures.explain(figure, counted, key="memory-terms", file_name="memory.csv")
     for note in dict.fromkeys(row["note"] for row in rows if row["note"]):
         st.caption(note)
     if job.complete:

@@ -19,7 +19,7 @@ def pick() -> Architecture | None:
     options = [DEFAULT_BASE, *PRESETS, _OWN]
     chosen = st.selectbox(
         "Model",
-        [*options, *(one for one in [st.session_state.get("budgets-model")] if one and one not in options)],
+        [*options, *(name for name in [st.session_state.get("budgets-model")] if name and name not in options)],
         format_func=lambda name: name.rsplit("/", 1)[-1] if name == DEFAULT_BASE else name,
         key="budgets-model",
         persist_state="session",

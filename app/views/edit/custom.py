@@ -100,10 +100,10 @@ def _amount(chosen: Opened, amount: Amount, names: tuple[str, ...] | None, suffi
     edit = amount.make(value, names)
     lines = {place: amount.make(place, names).to_json() for place in amount.places}
     _measure(chosen, [edit.to_json()], list(lines.values()))
-    known = _outcome(chosen, edit, words)
-    if known:
-        points = {place: known[line] for place, line in {**lines, value: edit.to_json()}.items() if line in known}
-        _curve(chosen, amount.axis, points, sorted(amount.places), amount.percent, known)
+    outcome = _outcome(chosen, edit, words)
+    if outcome:
+        points = {place: outcome[line] for place, line in {**lines, value: edit.to_json()}.items() if line in outcome}
+        _curve(chosen, amount.axis, points, sorted(amount.places), amount.percent, outcome)
     return edit, words
 
 
@@ -114,40 +114,40 @@ def _curve_of_layers(chosen: Opened, of: dict[str, tuple[str, ...]], edit: Edit,
         if layer.startswith("layer ")
     }
     _measure(chosen, [edit.to_json()], list(numbered.values()))
-    known = _outcome(chosen, edit, words)
-    if known and numbered:
-        points = {place: known[line] for place, line in numbered.items() if line in known}
-        _curve(chosen, "layer switched off", points, list(numbered), False, known)
+    outcome = _outcome(chosen, edit, words)
+    if outcome and numbered:
+        points = {place: outcome[line] for place, line in numbered.items() if line in outcome}
+        _curve(chosen, "layer switched off", points, list(numbered), False, outcome)
 
 
 def _measure(chosen: Opened, lines: list[str], curve: Sequence[str] = ()) -> None:
     """Draw the buttons that have a worker evaluate an edit, or a whole curve of them."""
-    known = evaluations.known(chosen.adapter)
+    outcomes = evaluations.known(chosen.adapter)
     needed = [TRAINED, OFF.to_json(), *lines]
     with st.container(horizontal=True, key="measure-edit"):
         for title, asked, kind in (("Measure", needed, "primary"), ("Draw the curve", [*needed, *curve], "secondary")):
-            if (title == "Measure" or curve) and not all(line in known for line in asked):
+            if (title == "Measure" or curve) and not all(line in outcomes for line in asked):
                 st.button(
                     title,
                     type=kind,
                     key=title.lower().replace(" ", "-"),
                     on_click=evaluations.start,
                     args=(chosen.adapter, asked),
-                    help=f"Evaluates {sum(line not in known for line in asked)} edits on the test split.",
+                    help=f"Evaluates {sum(line not in outcomes for line in asked)} edits on the test split.",
                 )
 
 
 def _outcome(chosen: Opened, edit: Edit, words: str) -> dict[str, np.ndarray] | None:
     """Write what the edit did, once it is known; return all that is known then."""
     line = edit.to_json()
-    known = evaluations.known(chosen.adapter)
+    outcomes = evaluations.known(chosen.adapter)
     lines = [TRAINED, OFF.to_json(), line]
-    if not all(one in known for one in lines):
-        if any((job := evaluations.worker(chosen.adapter, one)) and job.running for one in lines):
+    if not all(line in outcomes for line in lines):
+        if any((job := evaluations.worker(chosen.adapter, line)) and job.running for line in lines):
             wait_for(chosen, lines)
         return None
-    st.markdown(f"**{sentence(words, effect(known[TRAINED], known[line]))}**")
-    return known
+    st.markdown(f"**{sentence(words, effect(outcomes[TRAINED], outcomes[line]))}**")
+    return outcomes
 
 
 def _curve(

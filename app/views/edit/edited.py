@@ -64,8 +64,8 @@ def _try(chosen: Opened, edit: Edit) -> None:
         for place, name, edited in zip(st.columns(2), ("As trained", "Edited"), (None, (adapter, edit)), strict=True):
             with place:
                 st.caption(name)
-                found = predictor.result().predict(text, edit=edited)
-                figures.draw(prediction_bars(found, **look), key=f"edit-bars-{name}", height=dial.HEIGHT)
+                prediction = predictor.result().predict(text, edit=edited)
+                figures.draw(prediction_bars(prediction, **look), key=f"edit-bars-{name}", height=dial.HEIGHT)
 
 
 def _keep(adapter: Adapter, edit: Edit, what: str, right: np.ndarray) -> None:

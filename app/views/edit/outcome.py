@@ -16,10 +16,10 @@ TRAINED = ""  # the line that stands for the adapter as it was trained
 
 def wait_for(chosen: Opened, lines: list[str]) -> dict[str, np.ndarray] | None:
     """Return all answers that are known, once those of `lines` are; meanwhile show how far the worker is, and None."""
-    known = evaluations.known(chosen.adapter)
-    if all(line in known for line in lines):
-        return known
-    missing = next(line for line in lines if line not in known)
+    outcomes = evaluations.known(chosen.adapter)
+    if all(line in outcomes for line in lines):
+        return outcomes
+    missing = next(line for line in lines if line not in outcomes)
     job = evaluations.worker(chosen.adapter, missing)
     if job is None:  # another server process began it, or the file was written anew
         evaluations.start(chosen.adapter, lines)

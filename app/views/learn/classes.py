@@ -22,13 +22,13 @@ def show_all() -> None:
     code = trials.class_code()
     seen = _state(code)  # before anything is read: what changes meanwhile is then drawn by the next look
     records = _of_one_plan(trials.store().class_studies(code))
-    found = [trials.store().results(record.id) for record in records]
+    results = [trials.store().results(record.id) for record in records]
     st.fragment(_watch, run_every=2)(code, seen)
     with st.container(horizontal=True, key="class-facts"):
         st.metric("Students in the class", trials.store().class_size(code))
         st.metric("Runs started", len(records))
         st.metric("Runs finished", sum(record.state == "done" for record in records))
-    pooled = claims.pool(found) if found else pd.DataFrame()
+    pooled = claims.pool(results) if results else pd.DataFrame()
     if pooled.empty:
         st.info(
             f"No run of the class {code} has finished yet. Students open this app with `?class={code}`, and race from "
@@ -38,10 +38,10 @@ def show_all() -> None:
         return
     study = records[0].study
     truth = getattr(get_task(study.task).load(), study.final_split).labels
-    said = verdict(summarize(pooled, truth), pooled, truth)
-    st.markdown(f"**{said.headline}**")
-    if said.pair:
-        label, reference = said.pair
+    conclusion = verdict(summarize(pooled, truth), pooled, truth)
+    st.markdown(f"**{conclusion.headline}**")
+    if conclusion.pair:
+        label, reference = conclusion.pair
         method = pooled.set_index("label")["method"][label]
         table = claims.growth(pooled, truth, label, reference)
         figure = class_growth(
@@ -68,7 +68,7 @@ def _of_one_plan(records: list[StudyRecord]) -> list[StudyRecord]:
 def _state(code: str) -> tuple:
     """Return what a change of means that there is more to see."""
     studies = trials.store().class_studies(code)
-    done = [sum(one.state == "done" for one in trials.store().trials(record.id)) for record in studies]
+    done = [sum(trial.state == "done" for trial in trials.store().trials(record.id)) for record in studies]
     return trials.store().class_size(code), tuple(record.state for record in studies), tuple(done)
 
 

@@ -126,8 +126,8 @@ def _fixed(name: str) -> tuple[str | None, bool]:
 
 def _parse(given: str) -> dict[str, str | None]:
     """Return name -> value of "alpha:0.5,pairs": None where no value is given."""
-    found = {}
+    values = {}
     for part in filter(None, (part.strip() for part in given.split(","))):
         name, _, value = part.partition(":")
-        found[name] = value or None
-    return found
+        values[name] = value or None
+    return values

@@ -90,16 +90,16 @@ def _show_signs() -> None:
         repaired = controls.choice("signature", "Signature in the file", ("Ignored", "Used")) == "Used"
         text = controls.text("text6", "Text to classify", prediction.EXAMPLE)
     adapter = prediction.adapter(pattern)
-    found = signs.repair(load_weight("square"), every)
-    factor = signs.flipped(every, found if repaired else None)
+    repaired = signs.repair(load_weight("square"), every)
+    factor = signs.flipped(every, repaired if repaired else None)
     with stage:
         largest = data.adapter_table(relative_norms, adapter).nlargest(1, "relative_norm").iloc[0]
         matrix = data.matrix(adapter, largest["name"])
         error = signs.update_error(matrix, factor)
         left, middle, right = st.columns(3)
-        left.metric("Error of W", f"{found.weight_error:.0e}", help="The flipped vectors are an SVD of W too.")
+        left.metric("Error of W", f"{repaired.weight_error:.0e}", help="The flipped vectors are an SVD of W too.")
         middle.metric(f"Error of ΔW, {matrix.label}", f"{error:.0%}")
-        wrong = int((found.signs[matrix.rows, matrix.cols] < 0).sum())
+        wrong = int((repaired.signs[matrix.rows, matrix.cols] < 0).sum())
         right.metric("Wrong signs, by the signature", f"{wrong:,} of {matrix.k:,}")
         prediction.show(adapter, text, key="learn-signs", factor=factor)
         st.caption(

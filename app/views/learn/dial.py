@@ -57,9 +57,9 @@ def _show_picture() -> None:
     chosen = picture.load_picture("china")
     relative = np.array([[m22, m23], [m32, m33]])
     M = alpha * picture.between_two(chosen.sigma, *_PAIRS, relative, _SIZE)
-    found = picture.mixing(chosen.sigma, M)
+    mixed = picture.mixing(chosen.sigma, M)
     with aside:
-        figure = mixing_figure(found.left, found.turned, theme=figures.theme())
+        figure = mixing_figure(mixed.left, mixed.turned, theme=figures.theme())
         figures.draw(figure, key="learn-mixing")
     with stage:
         update = chosen.update(M)

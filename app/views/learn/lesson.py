@@ -51,7 +51,7 @@ def show(number: int) -> None:
     module.show()
     prediction.warm_up()  # meanwhile, for the chapters with a model
     with st.container(horizontal=True, vertical_alignment="center", key="learn-next"):
-        finished = sum(_done(_module(one)) for one in range(1, len(CHAPTERS) + 1))
+        finished = sum(_done(_module(chapter)) for chapter in range(1, len(CHAPTERS) + 1))
         st.caption(f"{finished} of {len(CHAPTERS)} chapters done", width="stretch")
         if number < len(CHAPTERS):
             st.button(

@@ -64,9 +64,9 @@ def _own() -> Results | None:
     for record in trials.store().studies(trials.visitor()):
         if not trials.owns(record) or record.study.task != racing.PREPARED.task:
             continue
-        found = results.of_study(record, trials.store().trials(record.id))
-        if not found.trials.empty and found.verdict.pair:
-            return found
+        result = results.of_study(record, trials.store().trials(record.id))
+        if not result.trials.empty and result.verdict.pair:
+            return result
     return None
 
 

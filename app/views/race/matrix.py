@@ -47,7 +47,7 @@ def choose(
         key: Of the widgets.
         first: Number of the trial that is chosen at first.
     """
-    with_matrix = {one.number: one for one in of if one.trial.spec.method in svft_patterns()}
+    with_matrix = {trial.number: trial for trial in of if trial.trial.spec.method in svft_patterns()}
     if not with_matrix:
         return None
     shapes = block_shapes(record.study.base, record.study.target_modules)
@@ -81,12 +81,12 @@ def name(one: TrialRecord, *, one_seed: bool) -> str:
     return one.trial.label if one_seed else f"{one.trial.label} · seed {one.trial.spec.seed}"
 
 
-def history(id: str, one: TrialRecord, matrix: str) -> History | None:
+def history(id: str, trial: TrialRecord, matrix: str) -> History | None:
     """Return the values of M so far, None before the first evaluation."""
-    found = _coefficients(id, one.number, one.turns)
-    if found is None:
+    coefficients = _coefficients(id, trial.number, trial.turns)
+    if coefficients is None:
         return None
-    layout, values = found
+    layout, values = coefficients
     i, j, place = layout.entries(matrix)
     of_matrix = np.stack([entries[place] for entries in values])
     return History(i, j, of_matrix, values.index.tolist(), layout.n[layout.names.index(matrix)])

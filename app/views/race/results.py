@@ -98,7 +98,7 @@ def of_study(record: StudyRecord, of: Sequence[TrialRecord]) -> Results:
     Raises:
         TaskError: If the task's data is not here.
     """
-    return _of_study(record.id, tuple(one.number for one in of if one.state == "done"), record)
+    return _of_study(record.id, tuple(trial.number for trial in of if trial.state == "done"), record)
 
 
 def committed(record: StudyRecord) -> Results | None:

@@ -20,7 +20,9 @@ SHOWN = 8
 def show() -> None:
     """Draw the visitor's studies, the newest first."""
     ours = [file.study for file in trials.committed().values()]
-    records = [one for one in trials.store().studies(trials.visitor()) if one.owner or one.study not in ours]
+    records = [
+        record for record in trials.store().studies(trials.visitor()) if record.owner or record.study not in ours
+    ]
     with st.container(horizontal=True, vertical_alignment="center", key="race-past-head"):
         st.header("Past studies" if records else "No studies yet", anchor=False, width="stretch")
         with st.popover("Open a file", icon=":material/upload_file:", type="tertiary"):
@@ -59,13 +61,13 @@ def _row(record: StudyRecord) -> None:
             width=280,
         )
         task = study.task_title(record.study)
-        said = [
+        facts = [
             *([] if task == name else [task]),
             _state(record),
             *best(trials.store().results(record.id)),
             _when(record.created),
         ]
-        st.caption(" · ".join(said), width="stretch")
+        st.caption(" · ".join(facts), width="stretch")
         study.show_more(record)
 
 
@@ -97,15 +99,15 @@ def _open_file() -> None:
     if file is None:
         return
     try:
-        found = read_study(file.getvalue())
-        if found.results.empty:
-            form.fill(found.study)
+        study_file = read_study(file.getvalue())
+        if study_file.results.empty:
+            form.fill(study_file.study)
         else:
-            own = trials.own_data(found.study.task)
+            own = trials.own_data(study_file.study.task)
             trials.open_study(
                 import_study(
                     trials.store(),
-                    found,
+                    study_file,
                     owner=trials.visitor(),
                     name=file.name.removesuffix(".json"),
                     data=own and own.to_bytes(),

@@ -33,7 +33,7 @@ def draw(pairs: Iterable[tuple[Any, str]], kind: str) -> None:
         kind: "text" or "image".
     """
     shown = {"text": lambda text: f"<q>{html.escape(text)}</q>", "image": _picture}[kind]
-    items = "".join(f"<li>{shown(one)}<b>{html.escape(label)}</b></li>" for one, label in pairs)
+    items = "".join(f"<li>{shown(example)}<b>{html.escape(label)}</b></li>" for example, label in pairs)
     st.html(f'<ul class="examples {kind}">{items}</ul>')
 
 

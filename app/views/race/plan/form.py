@@ -148,10 +148,10 @@ def read() -> Study:
 
 def kinds(base: str) -> dict[str, list[str]]:
     """Return the kinds of weights of a base, each with the names of its modules."""
-    found: dict[str, list[str]] = {}
+    by_kind: dict[str, list[str]] = {}
     for place in places(list(block_shapes(base))):
-        found.setdefault(place.kind, []).append(place.name)
-    return found
+        by_kind.setdefault(place.kind, []).append(place.name)
+    return by_kind
 
 
 def budget_stops(study: Study) -> list[int]:
@@ -161,8 +161,8 @@ def budget_stops(study: Study) -> list[int]:
     """
     shapes = list(block_shapes(study.base, study.target_modules).values())
     lowest, highest = budget_range(METHODS, shapes)
-    one = count_parameters("lora", shapes, size=1)
-    stops = {round(one * 2 ** (quarter / 4)) for quarter in range(-80, 81)}
+    smallest = count_parameters("lora", shapes, size=1)
+    stops = {round(smallest * 2 ** (quarter / 4)) for quarter in range(-80, 81)}
     return sorted({stop for stop in stops if lowest <= stop <= highest}.union(study.budgets, [lowest]))
 
 

@@ -44,9 +44,9 @@ def show(study: Study, trials: Sequence[Trial], left_out: Sequence[LeftOut]) -> 
             for method in form.more():
                 _lane(method, study, stops, trials, left_out)
             pattern.show()
-    for one in left_out:
-        if any(trial.spec.method == one.method for trial in trials):
-            st.caption(f"Left out at {one.budget:,}: {one.reason}")
+    for excluded in left_out:
+        if any(trial.spec.method == excluded.method for trial in trials):
+            st.caption(f"Left out at {excluded.budget:,}: {excluded.reason}")
 
 
 NAME_WIDTH = 170
@@ -54,7 +54,7 @@ NAME_WIDTH = 170
 
 def _lane(method: str, study: Study, stops: list[int], trials: Sequence[Trial], left_out: Sequence[LeftOut]) -> None:
     own = [trial for trial in trials if trial.spec.method == method and trial.spec.seed == study.seeds[0]]
-    reason = next((one.reason for one in left_out if one.method == method), "")
+    reason = next((excluded.reason for excluded in left_out if excluded.method == method), "")
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"lane-{method}"):
         st.checkbox(
             METHODS[method].title,

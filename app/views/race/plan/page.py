@@ -107,13 +107,13 @@ def _expect(study: Study, planned: Sequence[Trial]) -> None:
         st.error(engine.error, icon=":material/error:")
         return
     turns = trials.store().turns(study.task, study.base)
-    known = expected_duration(study, planned, turns, engine.workers, engine.step_seconds, trials.committed())
+    duration = expected_duration(study, planned, turns, engine.workers, engine.step_seconds, trials.committed())
     words = [f"{len(planned)} trials"]
     if not engine.ready:
         words.append("workers are warming up")
-    elif known is not None:
-        words.append(f"{known.words} on {engine.workers} workers")
-    st.caption(", ".join(words), help=None if known is None or known.measured else _GUESS)
+    elif duration is not None:
+        words.append(f"{duration.words} on {engine.workers} workers")
+    st.caption(", ".join(words), help=None if duration is None or duration.measured else _GUESS)
 
 
 _GUESS = "Estimated from a training step measured when the workers started: no study of this kind has run here yet."

@@ -39,11 +39,11 @@ def _show_examples(found: Results, a: str, b: str) -> None:
     right_a, right_b = ((different[f"predicted_{side}"] == different["truth"]) for side in "ab")
     table = pd.DataFrame(
         {
-            "input": [pictures.data_url(one) for one in different["input"]] if image else different["input"],
+            "input": [pictures.data_url(picture) for picture in different["input"]] if image else different["input"],
             "truth": [names[label] for label in different["truth"]],
             "a": [names[label] for label in different["predicted_a"]],
             "b": [names[label] for label in different["predicted_b"]],
-            "right": [a if one else b if other else "neither" for one, other in zip(right_a, right_b)],
+            "right": [a if right else b if other else "neither" for right, other in zip(right_a, right_b)],
             "seed": different["seed"],
         }
     )

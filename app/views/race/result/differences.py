@@ -21,13 +21,13 @@ def show(found: Results, behind: Results | None) -> None:
             key="forest-reference",
             width=320,
         )
-    known = behind is not None and reference in behind.labels
+    given = behind is not None and reference in behind.labels
     table = found.differences(reference)
     figure = paired_forest(
         _without_head_only(table),
         reference=reference,
         theme=figures.theme(),
-        committed=_without_head_only(behind.differences(reference)) if known else None,
+        committed=_without_head_only(behind.differences(reference)) if given else None,
     )
     figures.draw(figure, key=f"forest-{reference}")
     figures.explain(figure, table, key="forest", file_name="differences.csv")

@@ -27,16 +27,18 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None = Non
         of: Its trials.
         first: Number of the trial whose M is shown at first.
     """
-    begun = [one for one in of if one.turns]
+    begun = [trial for trial in of if trial.turns]
     if not begun:
         return
     chosen = matrix.choose(record, begun, title="", key="film", first=first)
     if chosen is None:
         live.show_curves(record, of, trials.store().points(record.id), "accuracy")
         return
-    one, name = chosen
-    figure, table = _film(record.id, sum(other.turns for other in of), one.number, name, figures.theme().name, one, of)
-    figures.draw(figure, key=f"film-{one.number}-{name}")
+    trial, name = chosen
+    figure, table = _film(
+        record.id, sum(other.turns for other in of), trial.number, name, figures.theme().name, trial, of
+    )
+    figures.draw(figure, key=f"film-{trial.number}-{name}")
     figures.explain(figure, table, key="film", file_name="coefficients.csv")
 
 
@@ -44,9 +46,9 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None = Non
 def _film(
     id: str, turns: int, number: int, name: str, theme: str, _one: TrialRecord, _of: Sequence[TrialRecord]
 ) -> tuple[go.Figure, pd.DataFrame]:
-    found = matrix.history(id, _one, name)
+    history = matrix.history(id, _one, name)
     points = live.with_labels(trials.store().points(id), _of)
-    methods = {one.trial.label: one.trial.spec.method for one in _of}
-    table = pd.DataFrame(found.values.T, columns=[f"step {step}" for step in found.steps])
-    table = pd.concat([pd.DataFrame({"i": found.i, "j": found.j}), table], axis=1)
-    return training_film(points, methods, *found[:4], n=found.n, theme=THEMES[theme]), table
+    methods = {record.trial.label: record.trial.spec.method for record in _of}
+    table = pd.DataFrame(history.values.T, columns=[f"step {step}" for step in history.steps])
+    table = pd.concat([pd.DataFrame({"i": history.i, "j": history.j}), table], axis=1)
+    return training_film(points, methods, *history[:4], n=history.n, theme=THEMES[theme]), table

@@ -26,8 +26,8 @@ def show(record: StudyRecord, found: Results) -> None:
             "The cost of a training step was not measured: that happens once all trials have finished undisturbed."
         )
         return
-    known = found.summary[["label", "method", "parameters"]]
-    cost = known.merge(record.cost, on="label")
+    trained = found.summary[["label", "method", "parameters"]]
+    cost = trained.merge(record.cost, on="label")
     reference = cost.loc[cost["time_ratio"] == 1, "label"].iloc[0]
     figure = cost_bars(cost, reference=reference, theme=figures.theme())
     figures.draw(figure, key="cost")

@@ -79,14 +79,14 @@ def _configurations(record: StudyRecord, found: Results) -> pd.DataFrame:
 def _trials(of: Sequence[TrialRecord], found: Results) -> pd.DataFrame:
     rows = [
         {
-            "trial": one.number,
-            "label": one.trial.label,
-            "seed": one.trial.spec.seed,
-            "state": one.state,
-            "reason": one.reason,
-            "parameters": one.trial.parameters,
+            "trial": trial.number,
+            "label": trial.trial.label,
+            "seed": trial.trial.spec.seed,
+            "state": trial.state,
+            "reason": trial.reason,
+            "parameters": trial.trial.parameters,
         }
-        for one in of
+        for trial in of
     ]
     measured = found.trials[["trial", *(name for name in _COLUMNS if name in found.trials and name not in rows[0])]]
     return pd.DataFrame(rows).merge(measured, on="trial", how="left").drop(columns="trial")

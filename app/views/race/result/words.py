@@ -35,7 +35,7 @@ def show_verdict(record: StudyRecord, of: Sequence[TrialRecord], found: Results)
             )
         with st.container(horizontal=True, vertical_alignment="center", key="race-next"):
             _show_open_best(record, of, found)
-            if all(one.state == "done" for one in of):  # otherwise the next step is to continue
+            if all(trial.state == "done" for trial in of):  # otherwise the next step is to continue
                 _show_more_seeds(record, found)
             if len(record.study.seeds) == 1:
                 st.caption("One seed: intervals cover the test examples only.")
@@ -94,7 +94,7 @@ def _show_open_best(record: StudyRecord, of: Sequence[TrialRecord], found: Resul
         return
     directory = trials.store().adapter_directory(record.id, number)
     if directory.is_dir():
-        label = next(one.trial.label for one in of if one.number == number)
+        label = next(trial.trial.label for trial in of if trial.number == number)
         st.button(
             f"Open {label} in Explore",
             type="primary",

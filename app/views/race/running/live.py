@@ -53,19 +53,19 @@ def _watched(record: StudyRecord) -> int:
 
 def _show_progress(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
     every = record.study.evaluate_every
-    left = [one for one in of if one.state not in ENDED]
-    done = sum(one.turns for one in of)
-    total = done + sum(count_turns(one.trial, every) - one.turns for one in left)
+    left = [trial for trial in of if trial.state not in ENDED]
+    done = sum(trial.turns for trial in of)
+    total = done + sum(count_turns(trial.trial, every) - trial.turns for trial in left)
     if not left:
         text = "All trials have finished. Measuring what their steps cost: everything else waits."
     else:
-        known = time_left(record.study, of, _turns(record.study.task, record.study.base), trials.engine().workers)
-        text = f"{done} of {total} evaluations" + (f", {known.words} left" if known else "")
+        duration = time_left(record.study, of, _turns(record.study.task, record.study.base), trials.engine().workers)
+        text = f"{done} of {total} evaluations" + (f", {duration.words} left" if duration else "")
     st.progress(done / total, text=text)
 
 
 def _show_stop_one(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
-    running = {one.number: one for one in of if one.state not in ENDED}
+    running = {trial.number: trial for trial in of if trial.state not in ENDED}
     if trials.owns(record) and len(running) > 1:
         one_seed = len(record.study.seeds) == 1
         st.menu_button(
@@ -86,9 +86,9 @@ def _stop_one(id: str) -> None:
 
 def with_labels(points: pd.DataFrame, of: Sequence[TrialRecord]) -> pd.DataFrame:
     """Return the points of a study (`Store.points`) with ``label`` and ``seed`` of each one's trial."""
-    known = {one.number: one.trial for one in of}
-    trained = [known[number] for number in points["trial"]]
-    return points.assign(label=[one.label for one in trained], seed=[one.spec.seed for one in trained])
+    by_number = {record.number: record.trial for record in of}
+    trained = [by_number[number] for number in points["trial"]]
+    return points.assign(label=[trial.label for trial in trained], seed=[trial.spec.seed for trial in trained])
 
 
 def show_curves(record: StudyRecord, of: Sequence[TrialRecord], points: pd.DataFrame, measure: Measure) -> None:
@@ -131,7 +131,7 @@ def _curves(
     _of: Sequence[TrialRecord],
     _points: pd.DataFrame,
 ) -> dict:
-    methods = {one.trial.label: one.trial.spec.method for one in _of}
+    methods = {record.trial.label: record.trial.spec.method for record in _of}
     chart = live_curves(
         with_labels(_points, _of), methods, _of[0].trial.spec.steps, theme=THEMES[theme], measure=measure
     )
@@ -139,11 +139,11 @@ def _curves(
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _strip(id: str, number: int, turns: int, name: str, theme: str, _one: TrialRecord, every: int) -> dict:
-    found = matrix.history(id, _one, name)
-    steps = _one.trial.spec.steps
+def _strip(id: str, number: int, turns: int, name: str, theme: str, _trial: TrialRecord, every: int) -> dict:
+    history = matrix.history(id, _trial, name)
+    steps = _trial.trial.spec.steps
     planned = [*range(0, steps, every), steps]
-    return _spec(live_strip(found.i, found.j, found.values, found.steps, planned, theme=THEMES[theme]))
+    return _spec(live_strip(history.i, history.j, history.values, history.steps, planned, theme=THEMES[theme]))
 
 
 def _spec(chart: alt.Chart | alt.LayerChart) -> dict:

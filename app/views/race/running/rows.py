@@ -53,27 +53,27 @@ def show(of: Sequence[TrialRecord], points: pd.DataFrame) -> None:
 
 def _first_of_label(of: Sequence[TrialRecord]) -> Callable[[TrialRecord], tuple[int, int]]:
     first: dict[str, int] = {}
-    for one in of:
-        first.setdefault(one.trial.label, one.number)
-    return lambda one: (first[one.trial.label], one.number)
+    for trial in of:
+        first.setdefault(trial.trial.label, trial.number)
+    return lambda trial: (first[trial.trial.label], trial.number)
 
 
 def _row(seeds: list[TrialRecord], last: pd.Series) -> tuple[str, str, str, float, str]:
-    known = [last[one.number] for one in seeds if one.number in last.index]
-    states = Counter(one.state for one in seeds)
+    latest = [last[trial.number] for trial in seeds if trial.number in last.index]
+    states = Counter(trial.state for trial in seeds)
     return (
         _glyph(seeds[0].trial.spec.method),
         seeds[0].trial.label,
-        f"{sum(known) / len(known):.1%}" if known else "",
-        sum(one.step for one in seeds) / sum(one.trial.spec.steps for one in seeds),
+        f"{sum(latest) / len(latest):.1%}" if latest else "",
+        sum(trial.step for trial in seeds) / sum(trial.trial.spec.steps for trial in seeds),
         ", ".join(f"{count} {state}" for state, count in states.items()) if len(seeds) > 1 else seeds[0].state,
     )
 
 
 def _reasons(seeds: list[TrialRecord]) -> Iterator[str]:
-    for one in seeds:
-        if one.reason:
-            yield f"seed {one.trial.spec.seed}: {one.reason}" if len(seeds) > 1 else one.reason
+    for trial in seeds:
+        if trial.reason:
+            yield f"seed {trial.trial.spec.seed}: {trial.reason}" if len(seeds) > 1 else trial.reason
 
 
 def _glyph(method: str) -> str:
