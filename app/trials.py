@@ -144,7 +144,7 @@ def own_data(task: str) -> OwnData | None:
     """Return the data of a task, None for one of ours.
 
     Raises:
-        TaskError: If they are somebody's own, and this visitor has not brought them.
+        TaskError: If they are someone's own, and this visitor has not brought them.
     """
     if not task.startswith(OWN_PREFIX):
         return None

@@ -91,7 +91,7 @@ def distinct_bytes(tensors: Iterable[torch.Tensor]) -> int:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keep the profiler's native library, which knows no log level, from writing over the progress display."""
+    """Keep the profiler's native library, which has no log level, from writing over the progress display."""
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)

@@ -190,7 +190,7 @@ class PeftAdapter:
         result: Any = set_peft_model_state_dict(model, own, adapter_name=_ADAPTER)
         unknown = [key for key in result.unexpected_keys if not set(SHARED) & set(key.split("."))]
         if unknown:
-            raise AdapterError(f"PEFT knows no tensor {unknown[0]} of this kind of adapter")
+            raise AdapterError(f"PEFT has no tensor {unknown[0]} in this kind of adapter")
         parts = set(PARTS[self.config["peft_type"]])
         missing = [
             key for key in result.missing_keys
