@@ -1,7 +1,6 @@
 """Explore: one adapter, from the map of its layers down to single coefficients; or two beside each other."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -15,28 +14,26 @@ from app.views.edit import page as edit
 def show_one(chosen: selection.Opened) -> None:
     """Draw the page of one adapter."""
     aside, stage = st.columns([5, 9], gap="medium")
-    with stage, stopping_at_damage():  # one matrix first: the map reads them all
-        if chosen.view == selection.VIEWS[0]:
-            coefficients.show(chosen)
-        else:
-            spectrum.show(chosen)
+    with stage:  # one matrix first: the map reads them all
+        drawn = draw(coefficients.show if chosen.view == selection.VIEWS[0] else spectrum.show, chosen)
     with aside:
         layers.show_map(chosen)
         left_out.show(chosen.adapter)
-        with stopping_at_damage():
+        if drawn:
             measures.show_five(chosen)
         projection.show_changed(chosen)
         convert.show(chosen)
     measures.show_all(chosen)
 
 
-@contextmanager
-def stopping_at_damage() -> Iterator[None]:
-    """Say why one matrix cannot be shown; the map and the tables of the others stay."""
+def draw(view: Callable[[selection.Opened], None], chosen: selection.Opened) -> bool:
+    """Draw a view of one matrix, or say why it cannot be drawn: the map and the tables of the others stay."""
     try:
-        yield
+        view(chosen)
     except UserError as error:
         st.error(str(error), icon=":material/error:")
+        return False
+    return True
 
 
 def second() -> Adapter | None:

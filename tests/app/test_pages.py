@@ -153,6 +153,7 @@ def test_a_bad_adapter_gets_a_sentence_and_the_app_goes_on(app, own, damage, pag
     left_out = [expander.label for expander in test.expander if "left out" in expander.label]
     sentences = [element.value for element in (*test.error, *test.warning)] + left_out
     assert sentences
+    assert len(sentences) == len(set(sentences))  # each is said once
     assert "Traceback" not in str(sentences)
     test.selectbox(key="adapter").set_value("BBC headlines · plain").run()
     assert not test.exception
