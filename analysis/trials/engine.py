@@ -19,12 +19,11 @@ from typing import Any
 import psutil
 from distributed.client import Future as DaskFuture
 
-from analysis.trials.failures import WORKER_DIED, reason
 from analysis.trials.messages import Report, StateMissingError, Turn
 from analysis.trials.schedule import RunningTrial, StudyRun, assign
 from analysis.trials.store import Store, StudyRecord
 from analysis.trials.study import Study
-from analysis.trials.workers import Workers, measure_cost, take_turn
+from analysis.trials.workers import WORKER_DIED, Workers, measure_cost, reason, take_turn
 
 _log = logging.getLogger(__name__)
 

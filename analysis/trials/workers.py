@@ -1,4 +1,4 @@
-"""The engine's worker processes, and the work that is asked of them.
+"""The engine's worker processes, the work that is asked of them, and why it failed.
 
 They are a local Dask cluster, one process per core, or those of an existing scheduler.
 """
@@ -20,10 +20,16 @@ import pandas as pd
 from distributed import Client, LocalCluster, fire_and_forget
 from distributed.client import Future
 
-from analysis.common.errors import report_unexpected
+from analysis.common.errors import UserError, report_unexpected
 from analysis.trials.messages import Report, Turn
 
 _log = logging.getLogger(__name__)
+
+WORKER_DIED = (
+    "Its worker process died while training it: it was killed, or the machine ran out of memory. "
+    "A smaller batch, fewer methods at once or a smaller base model need less."
+)
+_OUT_OF_MEMORY = "It ran out of memory: take a smaller batch, or a smaller base model."
 
 
 class Workers:
@@ -168,3 +174,20 @@ def warm_up() -> float:
     from analysis.trials import worker
 
     return worker.warm_up()
+
+
+def reason(error: BaseException | None, where: str) -> str:
+    """Return why a trial failed, in one sentence for people; what is unexpected goes to the log.
+
+    Args:
+        error: What its turn raised; None if the turn was lost.
+        where: Which trial it is, for the log.
+    """
+    name = type(error).__name__
+    if error is None or name in ("KilledWorker", "CancelledError", "FutureCancelledError"):
+        return WORKER_DIED
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return _OUT_OF_MEMORY
+    if isinstance(error, UserError):
+        return str(error)
+    return report_unexpected(error, where)

@@ -18,9 +18,9 @@ from distributed import KilledWorker
 from analysis.common.errors import BaseModelError, UserError
 from analysis.training.session import TrainingSession
 from analysis.trials.engine import Engine
-from analysis.trials.failures import reason
 from analysis.trials.store import Store
 from analysis.trials.study import Study
+from analysis.trials.workers import reason
 from tests.analysis.trials.processes import run_engine_until_killed
 from tests.analysis.trials.workers_here import WorkersHere
 
