@@ -167,7 +167,7 @@ def test_a_merged_model_loads_where_svft_is_not_installed(trained, tmp_path):
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
 def test_another_pattern_keeps_what_it_holds_and_says_what_is_lost(architecture, target, trained, bases, tmp_path):
     model, directory = trained(architecture, "random")
-    size = {} if target == "plain" else {"off_diag": 1}
+    size = {"plain": {}, "block": {"budget": 9 * 12}}.get(target, {"off_diag": 1})
     table = collect(svft_steps(directory, tmp_path / "svft", target, **size)).set_index("name")
     before, after = open_adapter(directory), open_adapter(tmp_path / "svft")
     loaded = load(architecture, bases[architecture], tmp_path / "svft")
