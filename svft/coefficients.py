@@ -14,9 +14,12 @@ from torch.autograd import forward_ad
 from svft_bands import diagonals
 
 
-def dense_coefficients(values: torch.Tensor, indices: torch.Tensor, n: int) -> torch.Tensor:
-    """Return M (n, n) with `values` (k,) at the flat `indices` (k,), zero elsewhere."""
-    return values.new_zeros(n * n).index_put((indices,), values).view(n, n)
+def dense_coefficients(
+    values: torch.Tensor, indices: torch.Tensor, n: int, columns: int | None = None
+) -> torch.Tensor:
+    """Return M (n, n), or (n, columns), with `values` (k,) at the flat `indices` (k,), zero elsewhere."""
+    columns = n if columns is None else columns
+    return values.new_zeros(n * columns).index_put((indices,), values).view(n, columns)
 
 
 def band_width_worth(n: int) -> int:
@@ -30,6 +33,7 @@ def multiply(
     *,
     off_diag: int | None,
     indices: torch.Tensor | None,
+    rows: int | None = None,
     sigma: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return ``(diag(sigma) + M) t`` for coordinates t in the basis.
@@ -39,19 +43,22 @@ def multiply(
         values: Trained coefficients (k,), float32, cast to the type of t.
         off_diag: Half-width if M is a band to be taken diagonal by diagonal, else None.
         indices: Flat indices (k,) of the values if M is taken through a dense matrix.
+        rows: Number of rows of M if it is not square; then it is taken through a dense matrix, without sigma.
         sigma: Singular values (n,) to add to the diagonal, or None.
     """
     if off_diag == 0:
         diagonal = values if sigma is None else values + sigma
         return t * diagonal.to(t.dtype)
-    if _transformed():
-        if off_diag is not None:
+    if off_diag is not None:
+        if _transformed():
             return _banded_product(t, values, sigma, off_diag, transposed=False)
-        assert indices is not None
-        return _dense_product(t, values, sigma, indices)
-    product: torch.Tensor = (
-        _Dense.apply(t, values, sigma, indices) if off_diag is None else _Banded.apply(t, values, sigma, off_diag)  # type: ignore[no-untyped-call]
-    )
+        banded: torch.Tensor = _Banded.apply(t, values, sigma, off_diag)  # type: ignore[no-untyped-call]
+        return banded
+    assert indices is not None
+    rows = t.shape[-1] if rows is None else rows
+    if _transformed():
+        return _dense_product(t, values, sigma, indices, rows)
+    product: torch.Tensor = _Dense.apply(t, values, sigma, indices, rows)  # type: ignore[no-untyped-call]
     return product
 
 
@@ -110,35 +117,39 @@ def _banded_product(
 class _Dense(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, t: torch.Tensor, values: torch.Tensor, sigma: torch.Tensor | None, indices: torch.Tensor
+        ctx: Any,
+        t: torch.Tensor,
+        values: torch.Tensor,
+        sigma: torch.Tensor | None,
+        indices: torch.Tensor,
+        rows: int,
     ) -> torch.Tensor:
         ctx.save_for_backward(t, values, sigma, indices)
-        return _dense_product(t, values, sigma, indices)
+        ctx.rows = rows
+        return _dense_product(t, values, sigma, indices, rows)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None]:
         t, values, sigma, indices = ctx.saved_tensors
         grad_t = grad_values = None
         if ctx.needs_input_grad[0]:
-            grad_t = grad @ _dense(values, sigma, indices, t)
+            grad_t = grad @ _dense(values, sigma, indices, t, ctx.rows)
         if ctx.needs_input_grad[1]:
-            n = t.shape[-1]
-            full = grad.reshape(-1, n).T @ t.reshape(-1, n)
+            full = grad.reshape(-1, ctx.rows).T @ t.reshape(-1, t.shape[-1])
             grad_values = full.reshape(-1)[indices].to(values.dtype)
-        return grad_t, grad_values, None, None
+        return grad_t, grad_values, None, None, None
 
 
 def _dense_product(
-    t: torch.Tensor, values: torch.Tensor, sigma: torch.Tensor | None, indices: torch.Tensor
+    t: torch.Tensor, values: torch.Tensor, sigma: torch.Tensor | None, indices: torch.Tensor, rows: int
 ) -> torch.Tensor:
-    return t @ _dense(values, sigma, indices, t).T
+    return t @ _dense(values, sigma, indices, t, rows).T
 
 
 def _dense(
-    values: torch.Tensor, sigma: torch.Tensor | None, indices: torch.Tensor, like: torch.Tensor
+    values: torch.Tensor, sigma: torch.Tensor | None, indices: torch.Tensor, like: torch.Tensor, rows: int
 ) -> torch.Tensor:
-    n = like.shape[-1]
-    M = dense_coefficients(values, indices, n)
+    M = dense_coefficients(values, indices, rows, like.shape[-1])
     if sigma is not None:
         M.diagonal().add_(sigma)
     return M.to(like.dtype)

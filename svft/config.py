@@ -58,7 +58,8 @@ class SvftConfig(PeftConfig):
             the paper's authors: half of Kaiming-normal noise (their gate starts at sigmoid(0) = 0.5), drawn from
             torch's generator.
         seed: Seed of the random pattern.
-        embed_basis: Writes U and V into the adapter file, so that it does not depend on recomputing them.
+        embed_basis: Writes the columns of U and V that the entries use into the adapter file. It then loads without a
+            decomposition, and onto any weights.
         basis_dtype: Type in which U and V are kept: "float32", "bfloat16", "float16". None is the weight's own.
         target_modules: Names or regular expression of the modules to adapt, or "all-linear". None chooses the linear
             layers inside the blocks, for the families that PEFT knows.
@@ -88,7 +89,7 @@ class SvftConfig(PeftConfig):
     )
     init_weights: bool = field(default=True, metadata={"help": "True starts at M = 0, False from noise."})
     seed: int = field(default=0, metadata={"help": "Seed of the random pattern."})
-    embed_basis: bool = field(default=False, metadata={"help": "Writes U and V into the adapter file."})
+    embed_basis: bool = field(default=False, metadata={"help": "Writes the used columns of U and V into the file."})
     basis_dtype: Literal["float32", "bfloat16", "float16"] | None = field(
         default=None, metadata={"help": "Type in which U and V are kept; None is the weight's own."}
     )
@@ -103,6 +104,8 @@ class SvftConfig(PeftConfig):
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[no-untyped-call]
         self.peft_type = PEFT_TYPE
+        # PEFT saves every configuration for inference, and may then load it for training.
+        self.was_saved = self.inference_mode
         for name in ("target_modules", "exclude_modules"):
             value = getattr(self, name)
             setattr(self, name, set(value) if isinstance(value, (list, tuple)) else value)

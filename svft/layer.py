@@ -13,6 +13,7 @@ from .coefficients import dense_coefficients
 from .errors import SvftError
 from .patterns import banded_indices, plain_indices
 from .state.buffers import Marks, OwnBasis, TypedBuffers
+from .state.columns import Columns
 from .state.freshness import is_plain
 from .state.kept_basis import KeptBasis
 from .state.spec import CoefficientSpec as CoefficientSpec
@@ -21,7 +22,8 @@ from .state.spec import CoefficientSpec as CoefficientSpec
 class SvftLayer(KeptBasis):
     """State of the adapters of one weight, in dicts keyed by adapter name.
 
-    U and V are kept once per weight, whatever the number of adapters. An adapter has its own if it brought them along
+    U and V are kept once per weight, whatever the number of adapters that need them. An adapter has the columns that
+    its entries use as its own if they are few (`svft.state.columns.keeps_used_columns`), if it is saved with them
     (`embed_basis`), or if it belongs to another weight than the layer's.
     """
 
@@ -36,6 +38,8 @@ class SvftLayer(KeptBasis):
         "svft_signature",
         "svft_U",
         "svft_V",
+        "svft_places",
+        "columns",
         "spec",
         "scaling",
     )
@@ -43,15 +47,17 @@ class SvftLayer(KeptBasis):
     def __init__(self, base_layer: nn.Module) -> None:
         self.base_layer = base_layer
         self.svft_coefficients = nn.ParameterDict({})
-        self.svft_indices = TypedBuffers()
-        # Adapters with marks that a loader has replaced by others, and that nobody has compared since
+        # Adapters with marks or indices that a loader has replaced by others, and that nobody has compared since
         self.unsettled: set[str] = set()
+        self.svft_indices = Marks(self.unsettled)
         self.svft_sigma = Marks(self.unsettled)
         self.svft_shape = TypedBuffers()
         self.svft_fingerprint = Marks(self.unsettled)
         self.svft_signature = Marks(self.unsettled)
         self.svft_U = OwnBasis()
         self.svft_V = OwnBasis()
+        self.svft_places = OwnBasis()
+        self.columns: dict[str, Columns] = {}
         self._init_basis()
         self.spec: dict[str, CoefficientSpec] = {}
         self.scaling: dict[str, float] = {}
@@ -80,7 +86,9 @@ class SvftLayer(KeptBasis):
         spec: CoefficientSpec,
         indices: torch.Tensor,
         init: torch.Tensor,
-        embed_basis: bool,
+        basis: tuple[torch.Tensor, torch.Tensor] | None,
+        embed_basis: bool = False,
+        basis_dtype: torch.dtype | None = None,
     ) -> None:
         """Give an adapter its pattern and its first coefficients.
 
@@ -89,7 +97,10 @@ class SvftLayer(KeptBasis):
             spec: Pattern, rank and half-width.
             indices: Flat indices (k,) into M (m, m), in storage order.
             init: First values (k,).
-            embed_basis: Whether the adapter carries U and V itself.
+            basis: At least the leading columns of U and V that are open to it; None if a file is going to bring those
+                that it uses.
+            embed_basis: Whether the adapter is saved with the columns that it uses.
+            basis_dtype: Type of what a file brings; None is W's own.
         """
         placeholder = self.svft_coefficients[adapter_name]
         # Values on the meta device stand for those that a checkpoint will bring: so does all that it has.
@@ -104,11 +115,15 @@ class SvftLayer(KeptBasis):
         )
         for name, mark in self.marks_of_kept_basis(adapter_name).items():
             getattr(self, name)[adapter_name] = mark.to(device)
+        if basis is None:
+            self.promise_basis(adapter_name, indices, basis_dtype)
+        else:
+            self.adopt(adapter_name, *basis, embed_basis, indices)
         if device.type == "meta" and self.get_base_weight().device.type != "meta":
             self.unsettled.add(adapter_name)
-        if embed_basis:
-            U, V = (side.to(device, copy=True) for side in self.get_basis(adapter_name))
-            self._own(adapter_name, U, V, persistent=True)
+            if embed_basis:
+                for sides in (self.svft_U, self.svft_V):
+                    sides[adapter_name] = sides[adapter_name].to(device)
 
     def set_scale(self, adapter_name: str, scale: float) -> None:
         """Turn the dial α of an adapter: the layer applies U (Σ + αM) Vᵀ. Not saved with the adapter.
@@ -155,10 +170,10 @@ class SvftLayer(KeptBasis):
         U, V = self.get_basis(adapter)
         wide = torch.float64 if U.dtype == torch.float64 else torch.float32
         U, V, values = U.to(wide), V.to(wide), self._values(adapter).detach().to(wide)
-        if self.spec[adapter].off_diag == 0:
+        if self._is_diagonal(adapter):
             left = U * values
         else:
-            left = U @ dense_coefficients(values, self._block_indices(adapter), U.shape[1])
+            left = U @ dense_coefficients(values, self.flat_places(adapter), U.shape[1], V.shape[1])
         return V @ left.T if self.fan_in_fan_out else left @ V.T
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
@@ -205,8 +220,17 @@ class SvftLayer(KeptBasis):
         values: torch.Tensor = self.svft_coefficients[adapter]
         return values if scale == 1.0 else values * scale
 
-    def _block_indices(self, adapter: str) -> torch.Tensor:
-        """Return the flat indices within the leading r×r block, int64 (k,)."""
+    def _is_diagonal(self, adapter: str) -> bool:
+        """Whether an adapter's M is diagonal as seen from the columns that `get_basis` returns."""
+        return self.spec[adapter].off_diag == 0 or (adapter in self.svft_U and adapter not in self.svft_places)
+
+    def flat_places(self, adapter: str) -> torch.Tensor:
+        """Return the flat indices of the coefficients in M as seen from those columns, int64 (k,)."""
+        if adapter in self.svft_places:
+            return self.svft_places[adapter]
+        if adapter in self.svft_U:  # diagonal
+            U = self.svft_U[adapter]
+            return torch.arange(U.shape[1], device=U.device) * (U.shape[1] + 1)
         spec = self.spec[adapter]
         if spec.off_diag is None and spec.rank == len(self.svft_sigma[adapter]):
             indices: torch.Tensor = self.svft_indices[adapter]

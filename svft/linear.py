@@ -47,9 +47,9 @@ class Linear(nn.Module, SvftLayer):
         self.update_layer(adapter_name)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Linear:
-        was = self.svft_shared_U, self.svft_shared_V
+        before = self._derived()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._check_moved(*was)
+        self._check_moved(before)
         return self
 
     def _save_to_state_dict(self, destination: dict[str, torch.Tensor], prefix: str, keep_vars: bool) -> None:
@@ -138,26 +138,29 @@ class Linear(nn.Module, SvftLayer):
             and self.weight_seems_decomposed()
         )
 
-    def _product(self, adapter: str, t: torch.Tensor, sigma: torch.Tensor | None) -> torch.Tensor:
+    def _product(self, adapter: str, t: torch.Tensor, rows: int, sigma: torch.Tensor | None) -> torch.Tensor:
+        """Return (diag(sigma) + M) t, for M with so many rows."""
         spec = self.spec[adapter]
-        banded = spec.off_diag is not None and spec.off_diag <= band_width_worth(spec.rank)
+        off_diag = 0 if self._is_diagonal(adapter) else spec.off_diag
+        banded = off_diag is not None and off_diag <= band_width_worth(spec.rank)
         return multiply(
             t,
             self._values(adapter),
-            off_diag=spec.off_diag if banded else None,
-            indices=None if banded else self._block_indices(adapter),
+            off_diag=off_diag if banded else None,
+            indices=None if banded else self.flat_places(adapter),
+            rows=rows,
             sigma=sigma,
         )
 
     def _folded(self, adapter: str, x: torch.Tensor) -> torch.Tensor:
         U, V = self.get_basis(adapter)
-        y = self._product(adapter, x @ V, self.svft_sigma[adapter])
+        y = self._product(adapter, x @ V, U.shape[1], self.svft_sigma[adapter])
         return F.linear(y, U, cast(nn.Linear, self.base_layer).bias)
 
     def _update(self, adapter: str, x: torch.Tensor) -> torch.Tensor:
         U, V = self.get_basis(adapter)
         x = self._cast_input_dtype(x, U.dtype)
-        return F.linear(self._product(adapter, x @ V, None), U)
+        return F.linear(self._product(adapter, x @ V, U.shape[1], None), U)
 
     def extra_repr(self) -> str:
         """Return pattern and size of each adapter."""

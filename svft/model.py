@@ -30,6 +30,7 @@ from .features.weighted import check_bases, check_request, fill, sum_config
 from .layer import CoefficientSpec, SvftLayer, layers_of
 from .linear import Linear
 from .patterns import PATTERNS, directions_within, effective_pattern, nearest_off_diag, pattern_size, spread_budget
+from .state.columns import keeps_used_columns
 from .state.loading import basis_for_file, settled_state
 from .targets import TARGET_MODULES, TARGET_NAMES
 
@@ -182,7 +183,8 @@ class SvftModel(BaseTuner):
             if not autocast_adapter_dtype:  # as of other methods: M has the type of the base
                 coefficients.data = coefficients.data.to(layer.get_base_weight().dtype)
             # PEFT's last step of loading: what was loaded is ready to be compiled and exported, too.
-            if coefficients.device.type != "meta" and not layer.is_settled(adapter_name):
+            empty = coefficients.device.type == "meta" or layer.is_promised(adapter_name)
+            if not empty and not layer.is_settled(adapter_name):
                 layer.settle(adapter_name)
 
 
@@ -248,12 +250,16 @@ def _initialize(layers: dict[str, SvftLayer], config: SvftConfig, adapter_name: 
     _announce(layers, plans, dtype)
     for number, (name, layer) in enumerate(layers.items()):
         plan = plans[name]
-        layer.ensure_basis(plan.rank, dtype)
         empty = layer.svft_coefficients[adapter_name].device.type == "meta"
-        indices, off_diag = _draw(layer, plan, config, empty)
+        pattern = PATTERNS.get(plan.pattern)
+        # What comes with a file need not be computed: that is known of values on the meta device, and of a
+        # configuration that was saved with an adapter.
+        brought = config.embed_basis and (empty or config.was_saved) and not (pattern and pattern.needs_basis)
+        basis = None if brought else layer.singular_vectors(plan.rank, dtype)
+        indices, off_diag = _draw(layer, plan, config, basis)
         spec = CoefficientSpec(plan.pattern, plan.rank, off_diag)
         values = torch.empty(len(indices), device="meta") if empty else _first_values(len(indices), config)
-        layer.init_adapter(adapter_name, spec, indices, values, config.embed_basis)
+        layer.init_adapter(adapter_name, spec, indices, values, basis, config.embed_basis, dtype)
         report_progress(number + 1, len(layers), layer.module_name)
 
 
@@ -302,21 +308,21 @@ def _custom_pairs(layer: SvftLayer, rank: int, config: SvftConfig) -> np.ndarray
     return pairs
 
 
-def _draw(layer: SvftLayer, plan: _Plan, config: SvftConfig, empty: bool) -> tuple[torch.Tensor, int | None]:
+def _draw(
+    layer: SvftLayer, plan: _Plan, config: SvftConfig, basis: tuple[torch.Tensor, torch.Tensor] | None
+) -> tuple[torch.Tensor, int | None]:
     """Return the flat indices of a matrix into M (m, m), and the half-width if the pattern is a band.
 
-    With `empty`, indices that a checkpoint will bring are not drawn.
+    Without a basis, the pattern must be one that does not need it.
     """
     m = layer.basis_size(plan.rank)
     pattern = PATTERNS.get(plan.pattern)
-    if empty and (pattern is None or (pattern.stored and pattern.exact)):
-        return torch.empty(plan.entries, dtype=torch.int64, device="meta"), None
     if pattern is None:
         pairs = _custom_pairs(layer, plan.rank, config)
         return torch.from_numpy(pairs[:, 0] * m + pairs[:, 1]), None
     # Another draw for each matrix, the same in every process.
     seed = (config.seed << 32) + zlib.crc32(layer.module_name.encode())
-    U, V = layer.kept_basis(plan.rank)
+    U, V = (None, None) if basis is None else (side[:, : plan.rank] for side in basis)
     block = pattern.function(plan.rank, plan.entries, seed=seed, U=U, V=V).cpu()
     indices = block // plan.rank * m + block % plan.rank
     if pattern.stored:
@@ -335,14 +341,14 @@ def _announce(layers: dict[str, SvftLayer], plans: dict[str, _Plan], dtype: torc
     """Say how much memory U and V will take, before a large model is decomposed."""
     new = [
         (
-            plans[name].rank,
+            _kept_columns(plans[name], (layer.out_features, layer.in_features)),
             layer.out_features + layer.in_features,
             (dtype or layer.get_base_weight().dtype).itemsize,
         )
         for name, layer in layers.items()
         if not layer.has_basis(plans[name].rank, dtype)
     ]
-    total = sum(rank * sides * size for rank, sides, size in new)
+    total = sum(columns * sides * size for columns, sides, size in new)
     if total < LARGE_BASIS_BYTES:
         return
     randomized = sum(is_randomized((la.out_features, la.in_features), plans[n].rank) for n, la in layers.items())
@@ -350,3 +356,9 @@ def _announce(layers: dict[str, SvftLayer], plans: dict[str, _Plan], dtype: torc
         "Decomposing %d weights (%d of them by a randomized method): U and V will take %.1f GB beside the model.",
         len(new), randomized, total / 1e9,
     )  # fmt: skip
+
+
+def _kept_columns(plan: _Plan, shape: tuple[int, int]) -> int:
+    """Return the most columns of U, and of V, that a matrix may keep."""
+    used = min(plan.entries, plan.rank)
+    return used if keeps_used_columns(shape, used, used) else plan.rank

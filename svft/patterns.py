@@ -36,6 +36,7 @@ class Pattern:
         exact: Whether it meets any number of entries exactly, rather than the nearest it can.
         stored: Whether its indices are written to the adapter file. Patterns that follow from n and k are not.
         needs_square: Whether it exists only for square weights (out = in).
+        needs_basis: Whether U and V decide which entries it takes.
         description: One plain sentence for people.
         leading: (n, k) -> number of leading directions to which a budget of k entries per matrix restricts it; None
             if a budget leaves all of them open.
@@ -47,6 +48,7 @@ class Pattern:
     exact: bool
     stored: bool
     needs_square: bool
+    needs_basis: bool
     description: str
     leading: Callable[[int, int], int] | None = None
 
@@ -62,12 +64,13 @@ def register_pattern(
     exact: bool = True,
     stored: bool = True,
     needs_square: bool = False,
+    needs_basis: bool = True,
     leading: Callable[[int, int], int] | None = None,
 ) -> Callable[[Callable[..., torch.Tensor]], Callable[..., torch.Tensor]]:
     """Register a pattern function under `name`; see `Pattern` for the meaning of the flags."""
 
     def register(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        PATTERNS[name] = Pattern(name, function, sized, exact, stored, needs_square, description, leading)
+        PATTERNS[name] = Pattern(name, function, sized, exact, stored, needs_square, needs_basis, description, leading)
         return function
 
     return register
@@ -130,6 +133,7 @@ def banded_indices(n: int, off_diag: int, rank: int | None = None) -> torch.Tens
     sized=False,
     exact=False,
     stored=False,
+    needs_basis=False,
     leading=plain_directions,
 )
 def _plain(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
@@ -141,6 +145,7 @@ def _plain(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> to
     "A band around the diagonal: neighbouring singular directions mix.",
     exact=False,
     stored=False,
+    needs_basis=False,
     leading=band_directions,
 )
 def _banded(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
@@ -152,13 +157,14 @@ def _banded(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> t
     "The leading square: the first `rank` directions mix freely, as in LoRA-XS (arXiv 2405.17604).",
     sized=False,
     exact=False,
+    needs_basis=False,
     leading=square_directions,
 )
 def _block(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
     return torch.arange(n * n)
 
 
-@register_pattern("random", "Distinct entries drawn uniformly, with a seed.")
+@register_pattern("random", "Distinct entries drawn uniformly, with a seed.", needs_basis=False)
 def _random(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
     draw = np.random.default_rng(seed).choice(n * n, size=k, replace=False)
     return torch.from_numpy(np.sort(draw))

@@ -24,6 +24,7 @@ from analysis.training.evaluation import read_evaluation
 from svft import SvftConfig
 from svft.basis import DTYPES
 from svft.cache import decompose
+from svft.coefficients import dense_coefficients
 from svft.layer import SvftLayer
 
 PREFIX = "base_model.model."  # PEFT's, before every name in an adapter file
@@ -69,7 +70,7 @@ class Source:
         return sorted(set(names)) or None
 
     def coefficients(self, name: str) -> torch.Tensor:
-        """Return M of one matrix in the basis of `basis`, (r, r) float64."""
+        """Return M of one matrix, (r, r) float64."""
         layer = self.layers[name]
         rows, cols = layer.coefficient_positions(self.adapter_name)
         rank = layer.spec[self.adapter_name].rank
@@ -77,14 +78,25 @@ class Source:
         M[rows, cols] = layer.svft_coefficients[self.adapter_name].detach().double()
         return M
 
+    def factors(self, name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the columns of U that the entries of one matrix use (out, a), M as seen from them (a, b), and V's.
+
+        ΔW is their product, U M Vᵀ. M is float64, U and V have the type that they are kept in.
+        """
+        layer = self.layers[name]
+        U, V = layer.get_basis(self.adapter_name)
+        values = layer.svft_coefficients[self.adapter_name].detach().double()
+        places = layer.flat_places(self.adapter_name)
+        return U, dense_coefficients(values, places, U.shape[1], V.shape[1]), V
+
     def own_coefficients(self, name: str) -> tuple[torch.Tensor, float]:
         """Return M of one matrix in the basis of the base itself, (n, n) float64, and ‖ΔW‖_F²."""
         layer, M = self.layers[name], self.coefficients(name)
         energy = float(M.square().sum())
-        if self.adapter_name in layer.svft_U:  # a basis that the adapter brought along
-            U, V = (side.double() for side in layer.get_basis(self.adapter_name))
+        if not layer.is_of_weight(self.adapter_name):  # a basis that the adapter brought along
+            U, seen, V = self.factors(name)
             own = decompose(layer.get_matrix(), name=name)
-            return (own.U.double().T @ U) @ M @ (V.T @ own.V.double()), energy
+            return (own.U.double().T @ U.double()) @ seen @ (V.double().T @ own.V.double()), energy
         beyond = min(layer.out_features, layer.in_features) - len(M)
         return torch.nn.functional.pad(M, (0, beyond, 0, beyond)), energy
 

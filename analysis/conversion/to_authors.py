@@ -84,13 +84,21 @@ def _layer_state(source: Source, name: str) -> tuple[dict[str, torch.Tensor], fl
 def _basis(source: Source, name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return U (out, n), V (in, n) and Σ (n,), all of W's directions, in float32: M's own basis."""
     layer = source.layers[name]
-    if source.adapter_name in layer.svft_U:
-        U, V = layer.get_basis(source.adapter_name)
-        return U.float(), V.float(), layer.svft_sigma[source.adapter_name][: U.shape[1]].float()
-    if len(layer.own_sigma) < min(layer.out_features, layer.in_features):
+    if len(layer.svft_sigma[source.adapter_name]) < min(layer.out_features, layer.in_features):
         raise AdapterError(
-            f"{name} was adapted in a randomized basis of its leading {len(layer.own_sigma)} directions, and the "
-            "authors' layers need all of them: convert the adapter to a merged model instead."
+            f"{name} was adapted in a randomized basis of its leading {len(layer.svft_sigma[source.adapter_name])} "
+            "directions, and the authors' layers need all of them: convert the adapter to a merged model instead."
         )
     own = decompose(layer.get_matrix(), name=name)
-    return own.U.float(), own.V.float(), own.sigma.float()
+    U, V, sigma = own.U.float(), own.V.float(), own.sigma.float()
+    if layer.is_of_weight(source.adapter_name):
+        return U, V, sigma
+    # The columns that the adapter brought along, and W's own beside them, with signs that go with those.
+    used = layer.used(source.adapter_name)
+    left, right = (side.float() for side in layer.get_basis(source.adapter_name))
+    signs = torch.ones(len(sigma))
+    signs[used.right] = (V[:, used.right] * right).sum(0).sign()
+    signs[used.left] = (U[:, used.left] * left).sum(0).sign()
+    U, V = U * signs, V * signs
+    U[:, used.left], V[:, used.right] = left, right
+    return U, V, layer.svft_sigma[source.adapter_name].float()

@@ -107,19 +107,19 @@ def _ratio(part: float, whole: float) -> float:
 
 def factors(source: Source, name: str, rank: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
     """Return B (out, r), A (r, in) float32, r at most `rank`, and all singular values of ΔW, of one matrix."""
-    layer = source.layers[name]
-    U, V = (side.detach().float().cpu() for side in layer.get_basis(source.adapter_name))
-    M = source.coefficients(name).numpy()
-    if layer.get_basis(source.adapter_name)[0].dtype.itemsize < 4:
+    kept_U, seen, kept_V = source.factors(name)
+    U, V = (side.detach().float().cpu() for side in (kept_U, kept_V))
+    M = seen.cpu().numpy()
+    if kept_U.dtype.itemsize < 4:
         # Vectors that were rounded to half precision are no longer orthonormal: M as seen from bases that are.
         (U, left), (V, right) = torch.linalg.qr(U), torch.linalg.qr(V)
         M = left.double().numpy() @ M @ right.double().numpy().T
     rows, cols = np.nonzero(M)
-    decomposition = svd(sparse(rows, cols, M[rows, cols], len(M)))
-    kept = min(rank, len(M))
+    decomposition = svd(sparse(rows, cols, M[rows, cols], max(M.shape)))
+    kept = min(rank, *M.shape)
     root = torch.from_numpy(np.sqrt(decomposition.values[:kept])).float()
-    B = U @ torch.from_numpy(decomposition.P[:, :kept]).float() * root
-    A = (V @ torch.from_numpy(decomposition.Q[:, :kept]).float() * root).T
+    B = U @ torch.from_numpy(decomposition.P[: M.shape[0], :kept]).float() * root
+    A = (V @ torch.from_numpy(decomposition.Q[: M.shape[1], :kept]).float() * root).T
     return B, A, decomposition.values
 
 

@@ -14,6 +14,7 @@ from analysis.conversion.patterns import Entries, common_pattern, stored_order
 from analysis.conversion.source import PREFIX
 from svft import SvftConfig
 from svft.basis import fingerprint, signature
+from svft.state.columns import used_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ def write_svft(
     head: Mapping[str, torch.Tensor],
     modules_to_save: Sequence[str],
 ) -> str:
-    """Write an adapter with an embedded basis, and return the name of its pattern.
+    """Write an adapter with the columns of U and V that its entries use, and return the name of its pattern.
 
     Args:
         output: Directory, made if it is not there.
@@ -67,14 +68,15 @@ def write_svft(
     for name, matrix in matrices.items():
         stem, n = f"{PREFIX}{name}.svft_", matrix.entries.n
         flat = stored_order(pattern, matrix.entries)
+        used = used_columns(flat // n, flat % n, n)
         tensors |= {
             f"{stem}coefficients": matrix.entries.ordered(flat).float(),
             f"{stem}sigma": matrix.sigma,
             f"{stem}shape": torch.tensor([len(matrix.U), len(matrix.V)], dtype=torch.int32),
             f"{stem}fingerprint": matrix.fingerprint,
             f"{stem}signature": signature(matrix.U.double(), matrix.V.double()).half(),
-            f"{stem}U": matrix.U.contiguous(),
-            f"{stem}V": matrix.V.contiguous(),
+            f"{stem}U": matrix.U[:, used.left].contiguous(),
+            f"{stem}V": matrix.V[:, used.right].contiguous(),
         }
         if pattern == "custom":
             tensors[f"{stem}indices"] = flat.int()

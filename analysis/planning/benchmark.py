@@ -18,18 +18,20 @@ from torch import nn
 
 from analysis.common.environment import environment
 from analysis.common.linear_algebra import singular_values, sparse
-from analysis.models.loading import DEFAULT_BASE, block_linears, load_base
+from analysis.models.loading import DEFAULT_BASE, block_linears, linear_shapes, load_base
 from analysis.planning.cost import Contestant, interleave
 from analysis.planning.sizing import size_label
 from analysis.training.methods import METHODS, Options
 from analysis.training.specification import TrainingSpec
 from svft.cache import decompose
 from svft.coefficients import dense_coefficients
-from svft.patterns import banded_indices
+from svft.patterns import banded_indices, spread_budget
 
 REFERENCE = "lora"
 # (rows, tokens, precision) of the training steps
 SHAPES = ((16, 32, "float32"), (16, 128, "float32"), (16, 128, "bfloat16 autocast"))
+# Entries in the whole model that are few; 1,382 are 0.006% of the parameters
+FEW_ENTRIES = (1382, 4147)
 LARGE_LAYER = (16384, 2048)  # (out, in): the MLP of Gemma-2B
 LARGE_OFF_DIAG = 16
 DENSE_REBUILD = "dense rebuild"
@@ -74,8 +76,9 @@ def training_steps(rounds: int, report: Report = lambda _: None) -> Iterator[pd.
         report: Told what is being measured.
 
     Yields:
-        A table for each shape, one row per method: ``rows``, ``tokens``, ``precision``, ``method``, ``trainable``,
-        ``seconds`` (median), ``time_ratio`` (to LoRA r=8), ``peak_bytes``, ``memory_ratio``.
+        A table for each shape, one row per method, and one for each pattern at few entries: ``rows``, ``tokens``,
+        ``precision``, ``method``, ``trainable``, ``seconds`` (median), ``time_ratio`` (to LoRA r=8), ``peak_bytes``,
+        ``memory_ratio``.
     """
     report("building the models")
     models = _models()
@@ -171,15 +174,17 @@ def singular_values_of_update() -> pd.DataFrame:
 
 
 def _models() -> dict[str, nn.Module]:
-    """Return a freshly built model for each method, by title."""
+    """Return a freshly built model for each method, and for each pattern at few entries, by title."""
     models: dict[str, nn.Module] = {}
     for name, method in METHODS.items():
-        if name in ("head_only", "custom", "chosen"):  # chosen trains as random does
+        if name in ("head_only", "custom", "chosen"):  # at its usual size chosen trains as random does
             continue
-        base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
-        models[size_label(name, method.size)] = method.build(
-            base, TrainingSpec("bbc_headlines", name).resolved().options, block_linears(base)
-        )
+        models[size_label(name, method.size)] = _build(name, TrainingSpec("bbc_headlines", name).resolved().options)
+    for budget in FEW_ENTRIES:
+        for name in ("plain", "random"):
+            options = TrainingSpec("bbc_headlines", name, budget=budget).resolved().options
+            models[f"{METHODS[name].title}, {budget:,} entries"] = _build(name, options)
+        models[f"{METHODS['chosen'].title}, {budget:,} entries"] = _build_chosen(budget)
     base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
     base.requires_grad_(False)
     base.classifier.requires_grad_(True)
@@ -190,6 +195,24 @@ def _models() -> dict[str, nn.Module]:
         base.set_submodule(name, DenseRebuild(linear, d))
     models[f"{size_label('banded', d)}, {DENSE_REBUILD}"] = base
     return models
+
+
+def _build(name: str, options: Options) -> nn.Module:
+    base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
+    return METHODS[name].build(base, options, block_linears(base))
+
+
+def _build_chosen(budget: int) -> nn.Module:
+    """Return a model with one entry a row and column, as a choice from data has them, at random places."""
+    base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
+    shapes = linear_shapes(base)
+    sizes = [min(shape) for shape in shapes.values()]
+    generator = torch.Generator().manual_seed(0)
+    chosen = {
+        name: list(zip(*(torch.randperm(n, generator=generator)[:k].tolist() for _ in "ij")))
+        for name, n, k in zip(shapes, sizes, spread_budget(budget, sizes), strict=True)
+    }
+    return METHODS["chosen"].build(base, Options(chosen_indices=chosen), list(shapes))
 
 
 def contestant(name: str, model: nn.Module, rows: int, tokens: int, precision: str) -> Contestant:

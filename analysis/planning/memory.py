@@ -34,8 +34,9 @@ from analysis.training.methods import METHODS, svft_patterns
 from analysis.training.specification import TrainingSpec
 from svft.layer import CoefficientSpec
 from svft.linear import Linear
-from svft.patterns import PATTERNS, directions_within, effective_pattern, nearest_off_diag
+from svft.patterns import PATTERNS, directions_within, effective_pattern, nearest_off_diag, pattern_size
 
+_BASIS = ("svft_shared_", "svft_U", "svft_V")  # in the names of SVFT's frozen singular vectors
 _FIRST_TASK = "bbc_headlines"  # a specification names a task; nothing here depends on it
 
 
@@ -313,19 +314,32 @@ def _insert_layers(model: nn.Module, method: str, entries: dict[str, int]) -> No
         pattern = PATTERNS.get(effective_pattern(method, shape))
         rank = n if pattern is None else directions_within(pattern.name, n, k)
         off_diag = None if pattern is None or pattern.stored else nearest_off_diag(rank, k)
-        with torch.device("meta"):
-            layer.svft_shared_U, layer.svft_shared_V = (torch.empty(side, rank, dtype=dtype) for side in shape)
-            layer.own_sigma, layer.own_signature = torch.empty(n), torch.empty(2, n, 2)
-            layer.own_fingerprint, layer.basis_precision = torch.empty(33, dtype=torch.uint8), dtype
-            indices, first = torch.empty(k, dtype=torch.int64), torch.empty(k)
-            layer.init_adapter(
-                "default",
-                CoefficientSpec(pattern.name if pattern else "custom", rank, off_diag),
-                indices,
-                first,
-                False,
-            )
+        spec = CoefficientSpec(pattern.name if pattern else "custom", rank, off_diag)
+        U, V = (torch.empty(side, rank, dtype=dtype, device="meta") for side in shape)
+        indices = _typical_entries(spec, layer.basis_size(rank), k)
+        layer.init_adapter("default", spec, indices, torch.empty(len(indices), device="meta"), (U, V))
         model.set_submodule(name, layer)
+
+
+def _typical_entries(spec: CoefficientSpec, m: int, k: int) -> torch.Tensor:
+    """Return flat indices (k,) into M (m, m) that use as many columns of U and V as those of a pattern do.
+
+    Those of a chosen pattern share no row and no column as long as that is possible; those of top_k are taken for
+    random ones.
+    """
+    r, number = spec.rank, torch.arange(k)
+    if spec.off_diag is not None:
+        rows = cols = torch.arange(
+            pattern_size(r, spec.off_diag)
+        )  # they follow from r and d: only their number counts
+    elif spec.pattern == "custom":
+        rows, cols = number % r, (number % r + number // r) % r
+    elif k > 8 * r:  # no row and no column is left out
+        rows, cols = number // r, number % r
+    else:
+        drawn = PATTERNS["random"].function(r, k, seed=0, U=None, V=None)
+        rows, cols = drawn // r, drawn % r
+    return rows * m + cols
 
 
 def _resident(model: nn.Module, run: Run | None) -> tuple[int, int, int]:
@@ -343,7 +357,7 @@ def _resident(model: nn.Module, run: Run | None) -> tuple[int, int, int]:
         block = whole - distinct_bytes(tensor for tensor in tensors if id(tensor) not in inside)
         return whole + run.further * block
 
-    basis = [tensor for name, tensor in named if "svft_shared_" in name]
+    basis = [tensor for name, tensor in named if any(part in name for part in _BASIS)]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return size([tensor for _, tensor in named]), size(basis), 2 * size(trained)  # AdamW: two moments
 

@@ -122,8 +122,7 @@ def _one_basis(layer: SvftLayer, adapters: Sequence[str]) -> bool:
     for adapter in here:
         if not layer.is_settled(adapter):
             layer.settle(adapter)
-    own = [adapter for adapter in here if adapter in layer.svft_U]
-    return not own or all(
+    return all(map(layer.is_of_weight, here)) or all(
         torch.equal(layer.svft_signature[adapter], layer.svft_signature[here[0]]) for adapter in here
     )
 
@@ -131,11 +130,13 @@ def _one_basis(layer: SvftLayer, adapters: Sequence[str]) -> bool:
 def fill(layer: SvftLayer, adapter_name: str, adapters: Sequence[str], weights: Sequence[float]) -> None:
     """Set the coefficients of one matrix to the weighted sum of those of adapters, dials included."""
     here = {adapter: weight for adapter, weight in zip(adapters, weights) if adapter in layer.spec}
-    if own := [adapter for adapter in here if adapter in layer.svft_U]:
-        layer.take_basis_of(adapter_name, own[0])
     target = layer.svft_coefficients[adapter_name]
     if adapter_name in layer.svft_indices:  # a random Ω is the adapters', whatever would be drawn for the new one
         layer.svft_indices[adapter_name] = _union(layer, adapters).to(torch.int32)
+    if all(map(layer.is_of_weight, here)):
+        layer.adopt_from_weight(adapter_name)
+    else:
+        layer.take_basis_of(adapter_name, list(here))
     flat = _flat(layer, adapter_name)
     order = flat.argsort()
     total = torch.zeros(len(target), dtype=torch.float64, device=target.device)

@@ -1,24 +1,23 @@
-"""U and V of a layer: kept once per weight, told apart from the weight when that changes, met by what is loaded."""
+"""U and V of adapters: W's, or columns of their own; and how they meet what is loaded."""
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from dataclasses import replace
+from typing import cast
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from .. import decomposition
 from ..basis import report_mismatch
-from ..decomposition import Decomposer, Decomposition, is_randomized
+from ..decomposition import Decomposition
 from ..errors import SvftError
 from .buffers import Marks, OwnBasis
-from .freshness import Witness, is_plain
+from .columns import Columns, keeps_used_columns, take_columns, used_columns
 from .settling import Settled, Stored, fit
-from .spec import CoefficientSpec
+from .weight_basis import WeightBasis
 
 
-class KeptBasis(BaseTunerLayer):
+class KeptBasis(WeightBasis):
     """The part of an SVFT layer that knows which U and V the coefficients of each adapter belong to."""
 
     # What `SvftLayer` has beside it
@@ -29,155 +28,140 @@ class KeptBasis(BaseTunerLayer):
     unsettled: set[str]
     svft_U: OwnBasis
     svft_V: OwnBasis
-    spec: dict[str, CoefficientSpec]
-    module_name: str
-    out_features: int
-    in_features: int
-    fan_in_fan_out: bool
+    svft_places: OwnBasis
+    columns: dict[str, Columns]
 
-    # U and V (out, r) and (in, r), None before the first decomposition and after W has gone its way
-    svft_shared_U: torch.Tensor | None
-    svft_shared_V: torch.Tensor | None
-    # Of the weight as it was when decomposed
-    own_fingerprint: torch.Tensor | None
-    own_signature: torch.Tensor
-    own_sigma: torch.Tensor
-    witness: Witness | None
-    basis_precision: torch.dtype  # the narrowest type that U and V have been through
-
-    # Set it to have decompositions from elsewhere.
-    decomposer: ClassVar[Decomposer] = decomposition
-
-    def _init_basis(self) -> None:
-        for side in "UV":
-            cast(nn.Module, self).register_buffer(f"svft_shared_{side}", None, persistent=False)
-        self.own_fingerprint = self.witness = None
-
-    def get_matrix(self) -> torch.Tensor:
-        """Return W (out, in), whatever layout the layer keeps it in."""
-        weight = self.get_base_weight()
-        return weight.T if self.fan_in_fan_out else weight
-
-    def ensure_basis(self, rank: int, dtype: torch.dtype | None) -> None:
-        """Decompose W, or extend what is kept of its decomposition, so that U and V serve another adapter.
-
-        If W was changed since, adapters that are here keep the U and V they have, and W is decomposed anew.
-
-        Args:
-            rank: Leading directions needed.
-            dtype: Type to keep them in at least, None for W's own.
-
-        Raises:
-            SvftError: If what was decomposed can no longer be had: another adapter is merged into W, or W has drifted
-                by merging; or if the basis at hand is a randomized one that cannot be extended.
-        """
-        if self.svft_shared_U is not None and not self.weight_is_explained(exact=True):
-            self._part_from_weight()
-        if self.has_basis(rank, dtype):
-            return
-        weight, kept = self.weight, self.svft_shared_U
-        dtype = dtype or weight.dtype
-        if kept is None:
-            self._refuse_merged()
-            decomposition = self.decomposer.decompose(self.get_matrix(), rank, self.module_name)
-        else:
-            if len(self.own_sigma) < min(self.out_features, self.in_features):
-                raise SvftError(
-                    f"{self.module_name} keeps a randomized basis of rank {len(self.own_sigma)}; an adapter of rank "
-                    f"{rank} needs another one. Load it onto a base model of its own."
-                )
-            decomposition = self.decomposer.recall(self._fingerprint(), None, weight.device) or self._decompose_again()
-            rank = max(rank, kept.shape[1])
-            dtype = max(dtype, kept.dtype, key=lambda d: torch.finfo(d).bits)
-        self._keep(decomposition, rank, dtype)
-
-    def _refuse_merged(self) -> None:
-        if self.merged:
-            raise SvftError(
-                f"{self.module_name} has the adapter {', '.join(self.merged_adapters)} merged into it: "
-                "unmerge it before adding an adapter that needs a decomposition of the weight."
-            )
-
-    def _decompose_again(self) -> Decomposition:
-        self._refuse_merged()
-        if self.witness is None or not self.witness.is_decomposed(self.weight, exact=True):
-            raise SvftError(
-                f"{self.module_name} has changed since it was decomposed (merging and unmerging drifts a "
-                "weight). Load this adapter onto a fresh base model."
-            )
-        return self.decomposer.decompose(self.get_matrix(), name=self.module_name)
-
-    def _keep(self, found: Decomposition, rank: int, dtype: torch.dtype) -> None:
-        """Keep the leading part of a decomposition of W; of the same weight, what is known of merging stays known."""
-        if self.svft_shared_U is None:
-            self.witness = Witness(self.weight, found.fingerprint, self.fan_in_fan_out)
-        self.svft_shared_U = found.U[:, :rank].to(dtype).contiguous()
-        self.svft_shared_V = found.V[:, :rank].to(dtype).contiguous()
-        self.basis_precision = dtype
-        self.own_fingerprint = found.fingerprint
-        self.own_signature = found.signature
-        self.own_sigma = found.sigma
+    def coefficient_positions(
+        self, adapter_name: str, stored: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (i, j) of each coefficient; `SvftLayer` knows them."""
+        raise NotImplementedError
 
     def _part_from_weight(self) -> None:
-        """Let W go its way: adapters that share U and V take them along as their own."""
+        """Let W go its way: adapters that have their columns from it take them along."""
         for adapter_name in self.spec:
-            if adapter_name not in self.svft_U and self.is_settled(adapter_name):
-                U, V = self.get_basis(adapter_name)
-                self._own(adapter_name, U, V, persistent=True)
-        self.svft_shared_U = self.svft_shared_V = self.witness = None
+            if not self.svft_U.is_saved(adapter_name):
+                if self.is_settled(adapter_name):
+                    columns = replace(self.used(adapter_name), of_weight=False)
+                    self._own(adapter_name, *self.used_basis(adapter_name), columns, persistent=True)
+                else:
+                    self._disown(adapter_name)
+        self._forget_weight()
 
-    def _own(self, adapter_name: str, U: torch.Tensor, V: torch.Tensor, persistent: bool) -> None:
+    # -- the columns that an adapter uses
+
+    def is_of_weight(self, adapter_name: str) -> bool:
+        """Return whether an adapter has its U and V from the layer's weight."""
+        return adapter_name not in self.svft_U or self.columns[adapter_name].of_weight
+
+    def used(self, adapter_name: str) -> Columns:
+        """Return which columns of U and V the entries of an adapter use."""
+        if adapter_name in self.columns:
+            return self.columns[adapter_name]
+        return self.named_columns(adapter_name)
+
+    def named_columns(self, adapter_name: str, indices: torch.Tensor | None = None) -> Columns:
+        """Return the columns that the entries of an adapter use; `indices` replace the layer's own."""
+        return used_columns(*self.coefficient_positions(adapter_name, indices), self.spec[adapter_name].rank)
+
+    def used_basis(self, adapter_name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return those columns, U_R (out, |R|) and V_C (in, |C|)."""
+        U, V = self.get_basis(adapter_name)
+        if adapter_name in self.svft_U:
+            return U, V
+        used = self.used(adapter_name)
+        return U[:, used.left.to(U.device)], V[:, used.right.to(V.device)]
+
+    def adopt(
+        self,
+        adapter_name: str,
+        U: torch.Tensor,
+        V: torch.Tensor,
+        embed: bool = False,
+        indices: torch.Tensor | None = None,
+    ) -> None:
+        """Let an adapter use U and V of W: if its entries use few of their columns, it has those as its own.
+
+        Args:
+            adapter_name: The adapter.
+            U: At least the leading columns that are open to it (out, r).
+            V: The same of the right singular vectors (in, r).
+            embed: Whether the adapter has its columns as its own in any case, and is saved with them.
+            indices: Its flat indices (k,), if they stand for those that the layer does not have yet.
+        """
+        used = replace(self.named_columns(adapter_name, indices), of_weight=True)
+        if embed or keeps_used_columns((self.out_features, self.in_features), len(used.left), len(used.right)):
+            left, right = used.left.to(U.device), used.right.to(V.device)
+            self._own(adapter_name, U[:, left], V[:, right], used, persistent=embed)
+        else:
+            self._disown(adapter_name)
+            self.keep_basis(U, V)
+
+    def adopt_from_weight(self, adapter_name: str) -> None:
+        """Let an adapter use U and V of W, unless the columns that it has are those."""
+        used = self.named_columns(adapter_name)
+        here = self.columns.get(adapter_name)
+        if here is not None and here.of_weight and here.same_directions(used):
+            return
+        dtype = self.svft_U[adapter_name].dtype if adapter_name in self.svft_U else None
+        self.adopt(adapter_name, *self._vectors_as_decomposed(self.spec[adapter_name].rank, dtype))
+
+    def _own(self, adapter_name: str, U: torch.Tensor, V: torch.Tensor, columns: Columns, persistent: bool) -> None:
+        """Give an adapter columns of its own."""
         self.svft_U.add(adapter_name, U.contiguous(), persistent)
         self.svft_V.add(adapter_name, V.contiguous(), persistent)
+        self._place(adapter_name, columns)
 
-    def take_basis_of(self, adapter_name: str, other: str) -> None:
-        """Give an adapter the U and V that another one has as its own."""
-        U, V = self.get_basis(other)
-        self._own(adapter_name, U, V, persistent=self.svft_U.is_saved(other))
+    def _place(self, adapter_name: str, columns: Columns) -> None:
+        """Record where the entries of an adapter stand among its own columns."""
+        self.columns[adapter_name] = columns
+        if not columns.diagonal:
+            self.svft_places.add(adapter_name, columns.places.to(self.svft_U[adapter_name].device), persistent=False)
+        elif adapter_name in self.svft_places:
+            del self.svft_places[adapter_name]
+
+    def _disown(self, adapter_name: str) -> None:
+        for container in (self.svft_U, self.svft_V, self.svft_places, self.columns):
+            if adapter_name in container:
+                del container[adapter_name]
+
+    def promise_basis(self, adapter_name: str, indices: torch.Tensor, dtype: torch.dtype | None) -> None:
+        """Make a place for the columns that a file is going to bring; until then they are zero.
+
+        Args:
+            adapter_name: The adapter.
+            indices: Flat indices (k,) that stand for those of the file.
+            dtype: Type of the columns, None for W's own.
+        """
+        used, device = self.named_columns(adapter_name, indices), self.svft_coefficients[adapter_name].device
+        dtype = dtype or self.weight.dtype
+        U = torch.zeros(self.out_features, len(used.left), dtype=dtype, device=device)
+        V = torch.zeros(self.in_features, len(used.right), dtype=dtype, device=device)
+        self._own(adapter_name, U, V, used, persistent=True)
+        self.unsettled.add(adapter_name)
+
+    def take_basis_of(self, adapter_name: str, others: list[str]) -> None:
+        """Give an adapter the columns that it uses from others with the same singular vectors.
+
+        Args:
+            adapter_name: The adapter. Its entries are those of the others together.
+            others: Adapters with columns of their own, or with those of W; they agree.
+        """
+        used = self.named_columns(adapter_name)
+        bases = [self.used_basis(other) for other in others]
+        U = _gather([(self.used(other).left, U) for other, (U, _) in zip(others, bases)], used.left)
+        V = _gather([(self.used(other).right, V) for other, (_, V) in zip(others, bases)], used.right)
+        persistent = any(self.svft_U.is_saved(other) for other in others)
+        self._own(adapter_name, U, V, used, persistent)
         for container in (self.svft_fingerprint, self.svft_signature, self.svft_sigma):
-            container[adapter_name] = container[other].clone()
+            container[adapter_name] = container[others[0]].clone()
         self.unsettled.discard(adapter_name)
 
-    def weight_seems_decomposed(self) -> bool:
-        """Return whether W seems to be what U and V were computed from, see `svft.state.freshness.Witness`."""
-        weight = self.weight
-        if weight.device.type == "meta":  # a model without values is made to see what one with values would do
-            return True
-        return self.witness is not None and is_plain(weight) and self.witness.seems_decomposed(weight)
-
-    def weight_is_explained(self, exact: bool = False) -> bool:
-        """Return whether W is what U and V were computed from, but for what merging here has made of it.
-
-        A weight that cannot be looked at, being sharded or not in memory, is not taken for another one.
-        """
-        weight = self.weight
-        if not is_plain(weight):
-            return True
-        return self.witness is not None and self.witness.is_explained(weight, exact)
-
-    def basis_size(self, rank: int) -> int:
-        """Return m, the number of singular directions that an adapter of this rank records, whatever basis is kept."""
-        shape = (self.out_features, self.in_features)
-        return rank if is_randomized(shape, rank) else min(shape)
-
-    def has_basis(self, rank: int, dtype: torch.dtype | None) -> bool:
-        """Return whether U and V are at hand for the leading `rank` directions in at least this precision."""
-        U = self.svft_shared_U
-        if U is None or U.shape[1] < rank:
-            return False
-        return torch.finfo(dtype or U.dtype).bits <= torch.finfo(self.basis_precision).bits
-
     def get_basis(self, adapter_name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (U, V) of an adapter, (out, r) and (in, r)."""
+        """Return U and V of an adapter: its own columns, see `used`, else all that are open, (out, r) and (in, r)."""
         if adapter_name in self.svft_U:
             return self.svft_U[adapter_name], self.svft_V[adapter_name]
         return self.kept_basis(self.spec[adapter_name].rank)
-
-    def kept_basis(self, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the leading `rank` directions of U and V that the layer keeps, (out, rank) and (in, rank)."""
-        assert self.svft_shared_U is not None
-        assert self.svft_shared_V is not None
-        return self.svft_shared_U[:, :rank], self.svft_shared_V[:, :rank]
 
     def is_settled(self, adapter_name: str) -> bool:
         """Return whether the adapter's coefficients are known to be in the basis that `get_basis` returns."""
@@ -201,24 +185,60 @@ class KeptBasis(BaseTunerLayer):
             raise SvftError(f"The adapter {adapter_name} on {self.module_name} has no values yet: load them first.")
         # Tensors made in inference mode could not be trained with later.
         with torch.inference_mode(False), torch.no_grad():
-            if adapter_name in self.svft_U and not self.svft_U.is_saved(adapter_name):
-                del self.svft_U[adapter_name], self.svft_V[adapter_name]  # found for what was loaded before
-            stored = Stored(parameter, mark, seen, with_basis=self.svft_U.is_saved(adapter_name))
+            spec = self.spec[adapter_name]
+            if self.is_promised(adapter_name):
+                self._disown(adapter_name)
+                self.singular_vectors(spec.rank, None)  # so that W's marks are known
+            with_basis = self.svft_U.is_saved(adapter_name)
+            marks = [part if part.any() else None for part in (mark, seen)]  # zero until a file brings them
+            stored = Stored(parameter, marks[0], marks[1], with_basis=with_basis)
             fitted = fit(cast(Settled, self), adapter_name, stored)
             if fitted.error is not None:
                 report_mismatch({self.module_name: fitted.error}, 1, mark, self.own_fingerprint)
             parameter.copy_(fitted.values)
-            rank = self.spec[adapter_name].rank
-            if fitted.basis is not None and fitted.of_weight:
-                kept = self.svft_shared_U
-                self._part_from_weight()
-                ranks = [spec.rank for name, spec in self.spec.items() if name not in self.svft_U]
-                self._keep(fitted.basis, max(ranks), self.weight.dtype if kept is None else kept.dtype)
-            elif fitted.basis is not None:
+            if with_basis:
+                self._sort_own(adapter_name)
+            elif fitted.basis is None:
+                self.adopt_from_weight(adapter_name)
+            elif fitted.of_weight:
                 dtype = self.weight.dtype if self.svft_shared_U is None else self.svft_shared_U.dtype
-                U, V = (side[:, :rank].to(dtype) for side in (fitted.basis.U, fitted.basis.V))
-                self._own(adapter_name, U, V, persistent=False)
+                self._part_from_weight()
+                self._remember(fitted.basis)
+                rank = max(spec.rank for name, spec in self.spec.items() if name not in self.svft_U)
+                self.adopt(adapter_name, fitted.basis.U[:, :rank].to(dtype), fitted.basis.V[:, :rank].to(dtype))
+            else:
+                self._take_from(adapter_name, fitted.basis)
             self._mark(adapter_name, fitted.basis)
+
+    def is_promised(self, adapter_name: str) -> bool:
+        """Return whether an adapter has a place for its columns, and nobody has brought them."""
+        if not self.svft_U.is_saved(adapter_name) or adapter_name not in self.unsettled:
+            return False
+        return self.svft_U[adapter_name].device.type == "meta" or not self.svft_U[adapter_name].any()
+
+    def _sort_own(self, adapter_name: str) -> None:
+        """Bring the columns that came with an adapter, those that are used or all, into the order of its entries."""
+        used = self.named_columns(adapter_name)
+        U, V = self.take_used(adapter_name, used, self.svft_U[adapter_name], self.svft_V[adapter_name])
+        self._own(adapter_name, U, V, used, persistent=True)
+
+    def take_used(
+        self, adapter_name: str, used: Columns, U: torch.Tensor, V: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the used columns of U and V that came with an adapter, which has either those or all that are open.
+
+        Raises:
+            SvftError: If it has another number of columns.
+        """
+        rank, name = self.spec[adapter_name].rank, f"of the adapter {adapter_name} on {self.module_name}"
+        return take_columns(U, used.left, rank, f"U {name}"), take_columns(V, used.right, rank, f"V {name}")
+
+    def _take_from(self, adapter_name: str, basis: Decomposition) -> None:
+        """Give an adapter the columns that it uses of a decomposition that is not W's."""
+        dtype = self.weight.dtype if self.svft_shared_U is None else self.svft_shared_U.dtype
+        used = self.named_columns(adapter_name)
+        U, V = basis.U[:, used.left.to(basis.U.device)], basis.V[:, used.right.to(basis.V.device)]
+        self._own(adapter_name, U.to(dtype), V.to(dtype), used, persistent=False)
 
     def _mark(self, adapter_name: str, basis: Decomposition | None) -> None:
         """Record that the adapter's coefficients are in a basis, None for the one that the layer keeps."""
@@ -235,57 +255,74 @@ class KeptBasis(BaseTunerLayer):
             container[adapter_name] = mark.to(device, dtype, copy=True)
         self.unsettled.discard(adapter_name)
 
-    def _fingerprint(self) -> torch.Tensor:
-        assert self.own_fingerprint is not None
-        return self.own_fingerprint
-
-    def marks_of_kept_basis(self, adapter_name: str) -> dict[str, torch.Tensor]:
-        """Return fingerprint, signature and sigma of the basis that the layer keeps, as an adapter's file has them."""
-        m = self.basis_size(self.spec[adapter_name].rank)
-        return {
-            "svft_fingerprint": self._fingerprint().clone(),
-            "svft_signature": self.own_signature[:, :m].to(torch.float16),
-            "svft_sigma": self.own_sigma[:m].to(torch.float32, copy=True),
-        }
-
     # -- what casts, moves and files do to U and V
 
-    def _check_moved(self, was_U: torch.Tensor | None, was_V: torch.Tensor | None) -> None:
+    def _derived(self) -> dict[str, torch.Tensor]:
+        """Return what of U and V is in no state dict, by name: what could be computed again."""
+        derived = {}
+        for side in "UV":
+            if (shared := getattr(self, f"svft_shared_{side}")) is not None:
+                derived[f"shared_{side}"] = shared
+            own = getattr(self, f"svft_{side}")
+            derived |= {f"{side}.{name}": own[name] for name in self.spec if name in own and not own.is_saved(name)}
+        return derived
+
+    def _check_moved(self, before: dict[str, torch.Tensor]) -> None:
         """Notice what a cast or a move of the module has made of U and V.
 
         What lost precision is not folded any more, and what lost its values (`to_empty`) is computed anew.
         """
-        U, V = self.svft_shared_U, self.svft_shared_V
-        if U is None or V is None or was_U is None or was_V is None or U.device.type == "meta":
-            return
-        for was, now in ((was_U, U), (was_V, V)):
-            lost = was.device.type == "meta" or not torch.equal(was.to(now.device, now.dtype), now)
-            if lost:
-                self.svft_shared_U = self.svft_shared_V = self.witness = None
+        for name, now in self._derived().items():
+            was = before[name]
+            if now.device.type == "meta":
+                continue
+            if was.device.type == "meta" or not torch.equal(was.to(now.device, now.dtype), now):
+                for adapter_name in self.spec:
+                    if not self.svft_U.is_saved(adapter_name):
+                        self._disown(adapter_name)
+                self._forget_weight()
                 return
-        self.basis_precision = min(self.basis_precision, U.dtype, key=lambda d: torch.finfo(d).bits)
+        if (U := self.svft_shared_U) is not None:
+            self.basis_precision = min(self.basis_precision, U.dtype, key=lambda d: torch.finfo(d).bits)
 
     def basis_to_save(self, adapter_name: str, exact: bool = False) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Return U and V if they must be saved with an adapter, since W no longer is what they were computed from.
+        """Return the columns that must be saved with an adapter, since W no longer is what they were computed from.
 
         Args:
             adapter_name: The adapter.
             exact: Whether to hash W to find out, see `svft.state.freshness.Witness.is_decomposed`.
         """
-        if adapter_name in self.svft_U or not self.is_settled(adapter_name) or self.weight_is_explained(exact):
+        if self.svft_U.is_saved(adapter_name) or not self.is_settled(adapter_name) or self.weight_is_explained(exact):
             return None
-        U, V = self.get_basis(adapter_name)
+        U, V = self.used_basis(adapter_name)
         return U.contiguous(), V.contiguous()
 
     def _expect_basis(self, state_dict: dict[str, torch.Tensor], prefix: str) -> None:
         """Make a place for the U and V that a state dict has for an adapter, and take it away if it has none."""
         for name, coefficients in self.svft_coefficients.items():
-            brings = f"{prefix}svft_U.{name}" in state_dict
-            if brings and not self.svft_U.is_saved(name):
-                dtype = self.weight.dtype if self.svft_shared_U is None else self.svft_shared_U.dtype
-                for sides, rows in ((self.svft_U, self.out_features), (self.svft_V, self.in_features)):
-                    side = torch.empty(rows, self.spec[name].rank, dtype=dtype, device=coefficients.device)
-                    sides.add(name, side, persistent=True)
-                    sides.brought.add(name)
-            elif not brings and name in self.svft_U.brought and f"{prefix}svft_fingerprint.{name}" in state_dict:
-                del self.svft_U[name], self.svft_V[name]
+            saved = self.svft_U.is_saved(name)
+            keys = [f"{prefix}svft_{side}.{name}" for side in "UV"]
+            if all(key in state_dict for key in keys):
+                for sides, key in zip((self.svft_U, self.svft_V), keys):
+                    shape = state_dict[key].shape
+                    if saved and sides[name].shape == shape:
+                        continue
+                    kept = sides[name] if name in sides else self.svft_shared_U  # noqa: SIM401
+                    dtype = self.weight.dtype if kept is None else kept.dtype
+                    sides.add(name, torch.zeros(shape, dtype=dtype, device=coefficients.device), persistent=True)
+                    self.unsettled.add(name)
+                    if not saved:
+                        sides.brought.add(name)
+            elif saved and f"{prefix}svft_fingerprint.{name}" in state_dict:
+                if name in self.svft_U.brought:
+                    self._disown(name)
+                else:
+                    for sides in (self.svft_U, self.svft_V):
+                        sides[name] = torch.zeros_like(sides[name])
+                self.unsettled.add(name)
+
+
+def _gather(parts: list[tuple[torch.Tensor, torch.Tensor]], directions: torch.Tensor) -> torch.Tensor:
+    """Return the columns of these directions, each from one of the parts (directions, columns) that has it."""
+    column_of = {int(d): column for directions_here, side in parts for d, column in zip(directions_here, side.T)}
+    return torch.stack([column_of[int(d)] for d in directions], dim=1)

@@ -27,8 +27,8 @@ def basis_for_file(layers: dict[str, SvftLayer], adapter_name: str, asked: bool)
         basis = layer.basis_to_save(adapter_name, exact=True)
         if basis is not None:
             changed.append(layer.module_name)
-        elif asked:
-            basis = layer.get_basis(adapter_name)
+        elif asked and not layer.svft_U.is_saved(adapter_name):
+            basis = layer.used_basis(adapter_name)
         for side, vectors in zip("UV", basis or ()):
             found[f"{name}.svft_{side}.{adapter_name}"] = vectors.contiguous()
     if changed and not asked:
@@ -69,8 +69,15 @@ def settled_state(layers: dict[str, SvftLayer], adapter_name: str, state_dict: S
         stored = _stored(layer, adapter_name, stem, state, with_basis)
         if stored is None:
             continue
-        if stored.fingerprint is None and stored.signature is None and not with_basis:
-            unmarked.append(layer.module_name)
+        if with_basis:
+            keys = [f"{name}.svft_{side}.{adapter_name}" for side in "UV"]
+            used = layer.named_columns(adapter_name, stored.indices)
+            state |= dict(zip(keys, layer.take_used(adapter_name, used, *(state[key] for key in keys))))
+        else:
+            if stored.fingerprint is None and stored.signature is None:
+                unmarked.append(layer.module_name)
+            if layer.own_fingerprint is None and layer.is_promised(adapter_name):
+                layer.singular_vectors(layer.spec[adapter_name].rank, None)  # so that W's marks are known
         fitted = fit(layer, adapter_name, stored)
         if fitted.error is not None:
             errors[layer.module_name] = fitted.error
@@ -129,9 +136,8 @@ def _show_misfit(layer: SvftLayer, adapter_name: str, name: str, stem: str, stat
     for key, mark in own.items():
         if f"{stem}.{key}" in state and state[f"{stem}.{key}"].shape == mark.shape:
             state[f"{stem}.{key}"] = mark
-    if adapter_name not in layer.svft_U:
-        for side in "UV":
-            state.pop(f"{name}.svft_{side}.{adapter_name}", None)
+    for side in "UV":
+        state.pop(f"{name}.svft_{side}.{adapter_name}", None)
 
 
 def _stored(layer: SvftLayer, adapter_name: str, stem: str, state: State, with_basis: bool) -> Stored | None:

@@ -15,7 +15,6 @@ from .spec import CoefficientSpec
 class Settled(Protocol):
     """What is asked of a layer here: `svft.layer.SvftLayer` answers."""
 
-    svft_shared_U: torch.Tensor | None
     own_fingerprint: torch.Tensor | None
     own_signature: torch.Tensor
     spec: dict[str, CoefficientSpec]
@@ -76,10 +75,10 @@ class Fit:
 def fit(layer: Settled, adapter_name: str, stored: Stored) -> Fit:
     """Find the basis of stored coefficients; nothing is changed.
 
-    The basis that the layer keeps serves if the signatures agree, whatever weight it was computed from: ΔW depends on
-    U and V alone. Otherwise, in this order: the basis of the present weight, if that is what the adapter was trained
-    on and what the layer decomposed has been replaced; that of the weight rounded to the type the adapter was trained
-    on; that of the original weight from the cache, if the present one is a rounding of it.
+    The basis of the weight that the layer decomposed serves if the signatures agree, whatever weight that was: ΔW
+    depends on U and V alone. Otherwise, in this order: the basis of the present weight, if that is what the adapter
+    was trained on and what the layer decomposed has been replaced; that of the weight rounded to the type the adapter
+    was trained on; that of the original weight from the cache, if the present one is a rounding of it.
 
     Args:
         layer: The layer with the adapter's pattern.
@@ -89,15 +88,14 @@ def fit(layer: Settled, adapter_name: str, stored: Stored) -> Fit:
     if stored.with_basis:
         return Fit(stored.values)
     mark = stored.fingerprint
-    kept = layer.svft_shared_U is not None
-    same = kept and mark is not None and same_weight(mark, layer.own_fingerprint)
+    same = same_weight(mark, layer.own_fingerprint)
     if mark is not None and not same and not layer.weight_is_explained():
         matrix = layer.get_matrix()
         if same_weight(fingerprint(matrix), mark):
             decomposition = layer.decomposer.decompose(matrix, layer.spec[adapter_name].rank, layer.module_name)
             return _against(layer, adapter_name, stored, decomposition.signature, decomposition, of_weight=True)
     here = Fit(stored.values, error=2**0.5)
-    if kept:
+    if layer.own_fingerprint is not None:
         here = _against(layer, adapter_name, stored, layer.own_signature)
     if here.error is None or mark is None or same:
         return here

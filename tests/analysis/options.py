@@ -12,12 +12,13 @@ from svft.patterns import pattern_size, spread_budget
 
 
 def options_for(spec: TrainingSpec, base: nn.Module, targets: list[str]) -> Options:
-    """Return the options; for a method that chooses its entries from data, the first ones of each matrix."""
+    """Return the options; for a method that chooses its entries from data, entries spread over rows and columns."""
     if not METHODS[spec.method].from_data:
         return spec.options
     sizes = [min(base.get_submodule(name).weight.shape) for name in targets]
     counts = spread_budget(spec.budget, sizes) if spec.budget else [pattern_size(n, spec.size) for n in sizes]
     chosen = {
-        name: [divmod(index, n) for index in range(k)] for name, n, k in zip(targets, sizes, counts, strict=True)
+        name: [(e % n, (e % n + e // n) % n) for e in range(k)]
+        for name, n, k in zip(targets, sizes, counts, strict=True)
     }
     return replace(spec.options, chosen_indices=chosen)

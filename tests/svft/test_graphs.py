@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 import svft
 from svft.coefficients import multiply
 from svft.layer import SvftLayer
-from tests.svft.tiny import expected_delta, train_by_hand
+from tests.svft.tiny import expected_delta, full_basis, train_by_hand
 
 PATTERNS = {
     "plain": {"pattern": "plain"},
@@ -22,6 +22,8 @@ PATTERNS = {
     "random": {"pattern": "random", "off_diag": 2},
     "top_k": {"pattern": "top_k", "off_diag": 1},
     "custom": {"pattern": "custom", "custom_indices": {"0": [(0, 1), (3, 0), (7, 7)]}},
+    "few": {"pattern": "custom", "custom_indices": {"0": [(4, 3), (0, 3), (0, 1)]}},
+    "embedded": {"pattern": "random", "off_diag": 1, "rank": 8, "embed_basis": True},
     "rank": {"pattern": "banded", "off_diag": 1, "rank": 8},
 }
 every_pattern = pytest.mark.parametrize("options", PATTERNS.values(), ids=PATTERNS)
@@ -47,7 +49,7 @@ def make_x(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 def dense_function(model: nn.Module):
     """Return f(values, x), the layer in dense float64 as a function of its coefficients."""
     layer = layer_of(model)
-    U, V = (side.double() for side in layer.get_basis("default"))
+    U, V = (side.double() for side in full_basis(layer))
     rows, cols = layer.coefficient_positions("default")
     W, b = layer.base_layer.weight.double(), layer.base_layer.bias.double()
 

@@ -139,9 +139,20 @@ def dense_coefficients_of(layer: SvftLayer, adapter: str = "default") -> torch.T
     return M
 
 
+def full_basis(layer: SvftLayer, adapter: str = "default") -> tuple[torch.Tensor, torch.Tensor]:
+    """Return U (out, r) and V (in, r) of an adapter, zero in the columns that it does not keep."""
+    U, V = layer.get_basis(adapter)
+    if adapter not in layer.svft_U:
+        return U, V
+    used, rank = layer.used(adapter), layer.spec[adapter].rank
+    return tuple(
+        side.new_zeros(len(side), rank).index_copy(1, kept, side) for side, kept in ((U, used.left), (V, used.right))
+    )
+
+
 def expected_delta(layer: SvftLayer, adapter: str = "default") -> torch.Tensor:
     """Return U M Vᵀ (out, in) in float64, from the layer's own U and V."""
-    U, V = layer.get_basis(adapter)
+    U, V = full_basis(layer, adapter)
     return U.double() @ dense_coefficients_of(layer, adapter) @ V.double().T
 
 
@@ -150,8 +161,7 @@ def config_for(pattern: str, **options) -> svft.SvftConfig:
     if pattern == "custom":
         entries = [(0, 0), (2, 1), (1, 5), (7, 3)]
         options.setdefault("target_modules", ["query", "value"])
-        return svft.SvftConfig(
-            pattern="custom", custom_indices=dict.fromkeys(options["target_modules"], entries), **options
-        )
-    size = {} if pattern == "plain" else {"off_diag": 2}
+        options.setdefault("custom_indices", dict.fromkeys(options["target_modules"], entries))
+        return svft.SvftConfig(pattern="custom", **options)
+    size = {"plain": {}, "block": {"rank": 3}}.get(pattern, {"off_diag": 2})
     return svft.SvftConfig(pattern=pattern, **{**size, **options})

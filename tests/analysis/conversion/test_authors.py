@@ -17,7 +17,7 @@ from analysis.conversion import collect
 from analysis.conversion.authors import authors_steps, is_authors_checkpoint
 from tests.analysis.conversion.conftest import AUTO, assert_same_logits
 from tests.analysis.conversion.layer_state import CASES, RANK, adapt, write_state
-from tests.svft.tiny import ARCHITECTURES, logits, make_inputs, make_model, svft_layers
+from tests.svft.tiny import ARCHITECTURES, full_basis, logits, make_inputs, make_model, svft_layers
 
 
 def load(architecture, base, output):
@@ -64,7 +64,7 @@ def test_the_update_is_that_of_the_formula(bases, tmp_path):
         W = base.get_submodule(name).weight.detach().double()
         state = authors.get_submodule(name).svft_layer
         delta = state.weight().detach().double() - W
-        U, V = (side.double() for side in layer.get_basis("default"))
+        U, V = (side.double() for side in full_basis(layer))
         M = torch.from_numpy(adapter.matrix(name).coefficients())
         assert (U @ M @ V.T - delta).norm() <= 1e-5 * delta.norm()
         for side in (U, V):

@@ -202,6 +202,21 @@ def test_a_wider_pattern_loses_nothing(pattern, trained, bases, tmp_path):
     assert_same_logits("bert", model, load("bert", bases["bert"], tmp_path / "svft"))
 
 
+@pytest.mark.parametrize("embed_basis", [False, True])
+@pytest.mark.parametrize("entries", [[(0, 3), (9, 1), (7, 6)], [(4, 3), (0, 3), (0, 1)]], ids=["diagonal", "shared"])
+def test_few_columns_convert_to_everything(embed_basis, entries, trained, bases, tmp_path):
+    options = {"target_modules": ["query", "value"], "embed_basis": embed_basis}
+    model, directory = trained("bert", "custom", custom_indices=dict.fromkeys(("query", "value"), entries), **options)
+    collect(lora_steps(directory, tmp_path / "lora", rank=4))
+    collect(svft_steps(directory, tmp_path / "svft", "banded", off_diag=15))
+    collect(merged_steps(directory, tmp_path / "merged"))
+    collect(authors_state_steps(directory, tmp_path / "authors"))
+    collect(authors_steps(tmp_path / "authors", bases["bert"], tmp_path / "back"))
+    for found in ("lora", "svft", "back"):
+        assert_same_logits("bert", model, load("bert", bases["bert"], tmp_path / found))
+    assert_same_logits("bert", model, AUTO["bert"].from_pretrained(str(tmp_path / "merged")))
+
+
 def test_an_embedded_basis_is_left_for_the_base_own(bases, tmp_path):
     authors = adapt(make_model(), "random")  # its basis has other signs
     write_state(authors, tmp_path / "checkpoint" / "model.safetensors")

@@ -41,6 +41,28 @@ def test_the_estimate_is_what_is_measured_on_the_default_base(method):
         assert estimate.peak - resident == pytest.approx(measured - resident, rel=0.05)  # of the step alone
 
 
+FEW = [
+    *((pattern, {"budget": 1382}) for pattern in ("plain", "banded", "random", "top_k", "chosen")),
+    ("random", {"budget": 4147}),
+    ("chosen", {"budget": 4147}),
+    ("block", {"size": 6}),
+]
+
+
+@pytest.mark.parametrize(("method", "size"), FEW)
+@pytest.mark.slow
+def test_the_estimate_of_few_entries_is_what_is_measured_on_the_default_base(method, size):
+    architecture = open_architecture(DEFAULT_BASE)
+    base = load_base(DEFAULT_BASE, ["a", "b", "c", "d", "e"])
+    options = options_for(TrainingSpec("bbc_headlines", method, **size).resolved(), base, block_linears(base))
+    model = METHODS[method].build(base, options, block_linears(base))
+    estimate = training_memory(architecture, method, list(architecture.shapes), batch=2, length=24, **size)
+    assert estimate.peak == pytest.approx(peak_bytes(contestant(method, model, 2, 24, "float32")), rel=0.05)
+    kept = sum(t.nbytes for name, t in model.named_buffers() if "svft_U" in name or "svft_V" in name)
+    assert estimate.basis == pytest.approx(kept, rel=0.2)
+    assert estimate.basis < 4 / 3 * sum(min(shape) * sum(shape) for shape in architecture.shapes.values())
+
+
 def of_lora(name="LLaMA-3-8B", method="lora", targets=1, **options) -> TrainingMemory:
     model = open_architecture(name)
     return training_memory(model, method, list(model.shapes)[:targets], batch=1, length=64, **options)

@@ -34,6 +34,7 @@ from analysis.running.loading import load_model
 from analysis.running.predictor import load_predictor
 from analysis.training.evaluation import read_evaluation, wilson_interval
 from analysis.training.specification import TrainingSpec
+from tests.svft.tiny import full_basis
 
 TEXTS = ["Rate rise fears shake markets", "Striker out for a month", "New phone sells out", "Minister resigns"]
 
@@ -119,7 +120,7 @@ def test_an_edited_model_computes_with_the_edited_coefficients(adapter, edit):
     with torch.no_grad():
         layers = {name: module for name, module in model.get_base_model().named_modules() if name in adapter.names}
         for name, layer in layers.items():
-            U, V = (basis.double() for basis in layer.get_basis("default"))
+            U, V = (basis.double() for basis in full_basis(layer))
             M = torch.from_numpy(edit.apply(adapter.matrix(name)).coefficients())
             layer.get_base_layer().weight += (U @ M @ V.T).float()
         with model.disable_adapter():
