@@ -67,7 +67,10 @@ def band_directions(n: int, k: int) -> int:
 
     It is n if a band beside the diagonal fits into k entries, else the r whose band of half-width 1 comes nearest.
     """
-    return n if k >= band_size(n, 1) else max(1, round((k + 2) / 3))
+    if k >= band_size(n, 1):
+        return n
+    r = max(1, round((k + 2) / 3))
+    return r if nearest_half_width(r, k) else max(1, r - 1)  # 3 entries are nearest to a diagonal of 2: take 1
 
 
 def square_directions(n: int, k: int) -> int:
