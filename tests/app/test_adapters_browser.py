@@ -59,7 +59,7 @@ def test_a_lora_is_uploaded_and_stands_beside_a_shipped_adapter(server, visitor,
     assert "one colour scale" in words
     page.wait_for_selector(".stMain [data-testid=stProgress]", state="detached", timeout=PATIENCE)
     one.settle()
-    assert one.runs(seconds=3) == 0  # what follows a job ends with it
+    one.rest()  # what follows a job ends with it
     likeness = page.locator("[class*='st-key-likeness-map-'] [role=figure]").get_attribute("aria-label")
     assert "cosine" in likeness.lower()
     assert not one.complaints

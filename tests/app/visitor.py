@@ -47,6 +47,13 @@ class Visitor:
         self.page.wait_for_timeout(1000 * seconds)
         return self.page.evaluate("window.runs")
 
+    def rest(self, times=40):
+        """Wait until the script does not run of itself any more."""
+        for _ in range(times):
+            if not self.runs(seconds=3):
+                return
+        raise AssertionError("the page never comes to rest")
+
     def selection(self):
         return tuple(self.page.locator(f".st-key-{key} input").first.input_value() for key in ("adapter", "matrix"))
 
