@@ -24,6 +24,7 @@ def budget_curves(table: pd.DataFrame, *, theme: Theme, marked: float | None = N
         theme: Light or dark.
         marked: A number of parameters to mark: 0.006% of the model, the smallest budget of the paper.
     """
+    table = table.reset_index(drop=True)  # tables of several budgets are joined
     lines = table[~table["method"].isin(list(REFERENCE_DASHES))].sort_values(["method", "parameters"])
     bounds = table[table["method"].isin(list(REFERENCE_DASHES))].drop_duplicates("method")
     figure = new_figure(

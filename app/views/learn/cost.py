@@ -87,11 +87,11 @@ def _show_signs() -> None:
         st.latex(r"(-u_i)\,\sigma_i\,(-v_i)^\top = u_i\,\sigma_i\,v_i^\top")
         pattern = controls.choice("of", "Adapter", ("banded", "plain", "random"))
         every = controls.slider("every", "Flip the signs of each … pair", 2, 8, 2, 1)
-        repaired = controls.choice("signature", "Signature in the file", ("Ignored", "Used")) == "Used"
+        is_used = controls.choice("signature", "Signature in the file", ("Ignored", "Used")) == "Used"
         text = controls.text("text6", "Text to classify", prediction.EXAMPLE)
     adapter = prediction.adapter(pattern)
     repaired = signs.repair(load_weight("square"), every)
-    factor = signs.flipped(every, repaired if repaired else None)
+    factor = signs.flipped(every, repaired if is_used else None)
     with stage:
         largest = data.adapter_table(relative_norms, adapter).nlargest(1, "relative_norm").iloc[0]
         matrix = data.matrix(adapter, largest["name"])
