@@ -74,12 +74,14 @@ def test_a_study_from_the_bet_to_its_winner_in_explore(server, visitor):
     page.get_by_role("link", name="Race").click()
     page.wait_for_selector(".st-key-race-verdict", timeout=60_000)
 
-    # Gone for good.
+    # Gone, unless that is taken back.
     page.locator(HEAD).get_by_role("button", name="⋯").click()
     page.get_by_role("button", name="Delete", exact=True).last.click()
     page.wait_for_selector(START, timeout=60_000)
     walk.settle()
-    assert page.get_by_text("The small one").count() == 0
+    assert past_study(page, "The small one").count() == 0
+    page.get_by_role("button", name="Undo").click()
+    past_study(page, "The small one").wait_for(timeout=60_000)
     assert not walk.complaints
     assert not other.complaints
 
