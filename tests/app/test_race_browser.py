@@ -23,7 +23,7 @@ def test_a_study_from_the_bet_to_its_winner_in_explore(server, visitor):
     page = walk.page
 
     # A bet, and off they go: the URL names the study.
-    page.locator(".st-key-bet-winner").get_by_text("SVFT plain").click()
+    page.locator(".st-key-bet-winner").get_by_text("plain").click()
     page.get_by_text("over 3 points").click()
     walk.settle()
     page.locator(START).click()

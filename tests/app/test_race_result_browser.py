@@ -5,7 +5,7 @@ import pytest
 from analysis.trials.store import Store
 from analysis.trials.study import Study
 from tests.app.studies import add_study
-from tests.app.visitor import LOOKS, keeps_to_the_rules
+from tests.app.visitor import LOOKS, is_readable, keeps_to_the_rules
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
@@ -58,7 +58,7 @@ def test_the_look_of_a_result(owner, name, size, scheme):
         section.click()
         walk.page.wait_for_timeout(300)
     walk.page.wait_for_selector(".st-key-race-section-table", timeout=60_000)
-    keeps_to_the_rules(walk, size)
+    is_readable(walk)
     assert walk.page.locator(".stMain [data-testid=stException]").count() == 0
 
 

@@ -101,7 +101,8 @@ def keeps_to_the_rules(visitor, size: str) -> None:
     """Assert what holds for every page: it fits, few widgets and words above the fold, nothing too small or pale."""
     page, (width, height) = visitor.page, SIZES[size]
     assert len(above_the_fold(page, WIDGETS, width, height)) <= 7
-    assert len(page.evaluate(_WORDS, height)) <= 120
+    words = page.evaluate(_WORDS, height)
+    assert len(words) <= 120, " ".join(words)
     is_readable(visitor)
 
 

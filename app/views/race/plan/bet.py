@@ -18,7 +18,7 @@ def show(trials: Sequence[Trial]) -> None:
     st.pills(
         "Your bet: which one wins?",
         list(labels),
-        format_func=lambda option: labels.get(option, option),
+        format_func=lambda option: labels.get(option, option).removeprefix("SVFT ").removesuffix(" entries"),
         key="bet-winner",
         persist_state="session",
         help="The winner has the highest accuracy on the test examples. You can also start without a bet.",

@@ -13,7 +13,7 @@ from analysis.training.tasks import get_task
 from analysis.trials.study import Study
 from app.views.race import pictures
 
-_MOST = {"text": 3, "image": 10}
+_MOST = {"text": 2, "image": 10}
 
 
 def show(study: Study) -> None:
@@ -21,7 +21,7 @@ def show(study: Study) -> None:
     task = get_task(study.task)
     train = task.load().train
     first_of_each_label = np.unique(train.labels, return_index=True)[1][: _MOST[task.kind]]
-    st.caption(f"{study.examples:,} training examples, such as")
+    st.caption(f"{study.examples:,} training examples")
     draw([(train.inputs[place], task.labels[train.labels[place]]) for place in first_of_each_label], task.kind)
 
 

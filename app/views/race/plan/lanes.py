@@ -46,7 +46,8 @@ def show(study: Study, trials: Sequence[Trial], left_out: Sequence[LeftOut]) -> 
             pattern.show()
     for excluded in left_out:
         if any(trial.spec.method == excluded.method for trial in trials):
-            st.caption(f"Left out at {excluded.budget:,}: {excluded.reason}")
+            title = METHODS[excluded.method].title
+            st.caption(f"{title} has no size near {excluded.budget:,}.", help=excluded.reason)
 
 
 NAME_WIDTH = 170
