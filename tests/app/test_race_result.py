@@ -33,7 +33,7 @@ def me(monkeypatch, no_workers):
     results._committed.clear()
 
 
-SECTIONS = ("differences", "price", "ranks", "film", "agreement", "table", "adapters")
+SECTIONS = ("words", "differences", "price", "ranks", "film", "agreement", "table", "adapters")
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_the_look_of_a_result(owner, name, size, scheme):
 def test_the_result_of_a_race_is_one_screen(owner):
     walk = owner("one seed", "wide")
     walk.page.wait_for_selector(".st-key-open-table")
-    for part in ("race-verdict", "race-section-budget", "race-numbers", "race-section-details"):
+    for part in ("race-verdict", "race-section-budget", "race-numbers"):
         place = walk.page.locator(f".st-key-{part}").first.bounding_box()
         assert place["y"] + place["height"] <= 900, part
     assert walk.page.locator(".st-key-race-section-table").count() == 0  # what is closed is not there

@@ -24,7 +24,7 @@ def show() -> None:
         record for record in trials.store().studies(trials.visitor()) if record.owner or record.study not in ours
     ]
     with st.container(horizontal=True, vertical_alignment="center", key="race-past-head"):
-        st.header("Past studies" if records else "No studies yet", anchor=False, width="stretch")
+        st.header("Past studies" if records else "Studies", anchor=False, width="stretch")
         with st.popover("Open a file", icon=":material/upload_file:", type="tertiary"):
             st.file_uploader("A study’s JSON file", type="json", key="study-file", on_change=_open_file)
     _show_undo()

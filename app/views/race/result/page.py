@@ -38,8 +38,8 @@ def show(record: StudyRecord) -> None:
         budget.show(found, behind)
     with right:
         words.show_numbers(record, found)
-        words.show_details(found, behind)
     best = found.best_svft
+    section("In words", "words", lambda: words.show_details(found, behind))
     section("Compared with one of them", "differences", lambda: differences.show(found, behind))
     section("The price", "price", lambda: price.show(record, found))
     section("Rank of the update", "ranks", lambda: ranks.show(found))

@@ -50,9 +50,12 @@ def show_numbers(record: StudyRecord, found: Results) -> None:
     best = found.summary.set_index("label").loc[label]
     whole = base_parameters(record.study.base or found.task.base)
     with st.container(key="race-numbers"):
-        st.caption(f"The most accurate SVFT pattern: {label}")
         accuracy, recovered, trained = st.columns(3, gap="small")
-        accuracy.metric("Accuracy", f"{best['accuracy']:.1%}", help=_interval(best["low"], best["high"]))
+        accuracy.metric(
+            "Accuracy",
+            f"{best['accuracy']:.1%}",
+            help=f"{label}, the most accurate SVFT pattern. {_interval(best['low'], best['high'])}",
+        )
         value = best["recovered"]
         recovered.metric(
             "Recovered",
@@ -70,8 +73,6 @@ def _interval(low: float, high: float, form: str = ".1%") -> str:
 
 def show_details(found: Results, behind: Results | None) -> None:
     """Write what else there is to say, and what the study that ships with this project says of the paper's claim."""
-    with st.container(key="race-section-details"):
-        st.header("In words", anchor=False)
     details = list(found.verdict.details)
     first, more = details[:_MOST], details[_MOST:]
     if found.verdict.pair is not None:
