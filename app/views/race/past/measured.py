@@ -36,7 +36,7 @@ def show(study: Study) -> None:
         st.caption(" · ".join(said))
     small = _small(study.task)
     if small:
-        with st.expander("Small", key="small-budgets"):
+        with st.expander("Small budgets", key="small-budgets"):
             _small_budgets(small)
 
 
