@@ -13,11 +13,10 @@ import numpy as np
 import torch
 
 from svft_bands import (
-    band_directions,
+    LEADING,
     band_indices,
     band_size,
     nearest_half_width,
-    plain_directions,
     share_entries,
     square_directions,
 )
@@ -134,7 +133,7 @@ def banded_indices(n: int, off_diag: int, rank: int | None = None) -> torch.Tens
     exact=False,
     stored=False,
     needs_basis=False,
-    leading=plain_directions,
+    leading=LEADING["plain"],
 )
 def _plain(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
     return plain_indices(n)
@@ -146,7 +145,7 @@ def _plain(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> to
     exact=False,
     stored=False,
     needs_basis=False,
-    leading=band_directions,
+    leading=LEADING["banded"],
 )
 def _banded(n: int, k: int, *, seed: int, U: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
     return banded_indices(n, nearest_off_diag(n, k))

@@ -24,7 +24,6 @@ def budget_curves(table: pd.DataFrame, *, theme: Theme, marked: float | None = N
         theme: Light or dark.
         marked: A number of parameters to mark: 0.006% of the model, the smallest budget of the paper.
     """
-    table = table.reset_index(drop=True)  # tables of several budgets are joined
     lines = table[~table["method"].isin(list(REFERENCE_DASHES))].sort_values(["method", "parameters"])
     bounds = table[table["method"].isin(list(REFERENCE_DASHES))].drop_duplicates("method")
     figure = new_figure(
@@ -86,9 +85,9 @@ def _alt(lines: pd.DataFrame, bounds: pd.DataFrame) -> str:
 
 
 def _caption(lines: pd.DataFrame) -> str:
-    smallest = lines.loc[lines.groupby("method")["parameters"].idxmin()]
-    best, worst = (smallest.loc[smallest["accuracy"].agg(end)] for end in ("idxmax", "idxmin"))
+    smallest = lines.drop_duplicates("method").sort_values("accuracy")  # the first of each method
+    worst, *_, best = smallest.itertuples()
     return (
-        f"Look where the lines part. At its smallest budget {best['label']} has {best['accuracy']:.1%}, "
-        f"{worst['label']} {worst['accuracy']:.1%}."
+        f"Look where the lines part. At its smallest budget {best.label} has {best.accuracy:.1%}, "
+        f"{worst.label} {worst.accuracy:.1%}."
     )

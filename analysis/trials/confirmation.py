@@ -57,22 +57,13 @@ def confirmation_study(sweep: StudyFile, seeds: Sequence[int]) -> Study:
         rates[method] = (rate,)
         if head_rate is not None:
             head_rates[method] = (head_rate,)
-    return Study(
-        study.task,
-        tuple(dict.fromkeys((BOUNDS[0], *methods, BOUNDS[1]))),
-        budgets=study.budgets,
+    return replace(
+        study,
+        methods=(BOUNDS[0], *methods, BOUNDS[1]),
         seeds=tuple(seeds),
         learning_rates=rates,
         head_learning_rates=head_rates,
-        base=study.base,
-        target_modules=study.target_modules,
-        steps=study.steps,
-        batch_size=study.batch_size,
-        examples=study.examples,
-        evaluate_every=study.evaluate_every,
         final_split="confirmation",
-        threads=study.threads,
-        set_apart=True,
     )
 
 

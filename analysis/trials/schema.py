@@ -1,7 +1,7 @@
 """The tables of the studies' SQLite file, and how a file of an earlier version becomes one of this version.
 
-The version is SQLite's `user_version`; files of release 0.1.0 have 0. To change tables, change `_TABLES` and append
-to `_STEPS` the statements that bring a file from the version before to the new one.
+The version is SQLite's `user_version`; files of release 0.1.0 have 0. To change tables, append to `_STEPS` the
+statements that bring a file from the version before to the new one: a new file goes through all of them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sqlite3
 
 from analysis.common.errors import UserError
 
+# Of release 0.1.0
 _TABLES = """
 CREATE TABLE studies (
   id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, created REAL NOT NULL, study TEXT NOT NULL,
@@ -32,7 +33,10 @@ CREATE TABLE class_studies (
   code TEXT NOT NULL, study TEXT NOT NULL REFERENCES studies (id) ON DELETE CASCADE, PRIMARY KEY (code, study)
 );
 """
-_STEPS: tuple[tuple[str, ...], ...] = ((),)  # 0 to 1: the tables of 0.1.0, to which the version is written
+_STEPS: tuple[tuple[str, ...], ...] = (
+    (),  # 0 to 1: the tables of 0.1.0, to which the version is written
+    ("ALTER TABLE studies ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0",),  # 1 to 2: deletions can be undone
+)
 
 
 def bring_up_to_date(connection: sqlite3.Connection, file: str) -> None:
@@ -58,7 +62,7 @@ def bring_up_to_date(connection: sqlite3.Connection, file: str) -> None:
             )
         statements = [statement for step in _STEPS[version:] for statement in step]
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'").fetchone():
-            statements = [statement for statement in _TABLES.split(";") if statement.strip()]
+            statements = [*filter(str.strip, _TABLES.split(";")), *statements]
         for statement in statements:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {newest}")

@@ -39,10 +39,6 @@ def data_directory() -> Path:
     return platformdirs.user_data_path("svft-explorer", appauthor=False)
 
 
-_DELETED = "deleted "  # before the state of a study that can still be restored
-_HERE = f"studies.state NOT LIKE '{_DELETED}%'"
-
-
 class Store:
     """The studies of one data directory. Safe to use from several threads and processes."""
 
@@ -223,7 +219,7 @@ class Store:
         """Return the studies of a class, the oldest first."""
         rows = self._read(
             "SELECT id, owner, name, created, studies.study, state, engine, bet, cost FROM studies"
-            f" JOIN class_studies c ON c.study = studies.id WHERE code = ? AND {_HERE}"
+            " JOIN class_studies c ON c.study = studies.id WHERE code = ? AND NOT deleted"
             " ORDER BY created, studies.rowid",
             (code,),
         )
@@ -243,18 +239,16 @@ class Store:
     def delete(self, id: str) -> None:
         """Delete a study that does not run: it is in no list any more, until `restore` or `purge`."""
         with self._writing() as connection:
-            connection.execute(f"UPDATE studies SET state = '{_DELETED}' || state WHERE id = ? AND {_HERE}", (id,))
+            connection.execute("UPDATE studies SET deleted = 1 WHERE id = ?", (id,))
 
     def restore(self, id: str) -> None:
         """Take a deletion back, if the study was not purged since."""
         with self._writing() as connection:
-            connection.execute(
-                f"UPDATE studies SET state = substr(state, {len(_DELETED) + 1}) WHERE id = ? AND NOT {_HERE}", (id,)
-            )
+            connection.execute("UPDATE studies SET deleted = 0 WHERE id = ?", (id,))
 
     def purge(self) -> None:
         """Remove what was deleted, with its adapters, for good."""
-        ids = [row["id"] for row in self._read(f"SELECT id FROM studies WHERE NOT {_HERE}")]
+        ids = [row["id"] for row in self._read("SELECT id FROM studies WHERE deleted")]
         with self._writing() as connection:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.executemany("DELETE FROM studies WHERE id = ?", [(id,) for id in ids])
@@ -266,7 +260,7 @@ class Store:
 
     def studies(self, owner: str | None = None) -> list[StudyRecord]:
         """Return the studies, the newest first: all, or an owner's and everyone's."""
-        where = f"WHERE {_HERE}" + ("" if owner is None else " AND owner IN (?, '')")
+        where = "WHERE NOT deleted" + ("" if owner is None else " AND owner IN (?, '')")
         rows = self._read(
             f"SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies {where}"
             " ORDER BY created DESC, rowid DESC",
@@ -277,7 +271,8 @@ class Store:
     def study(self, id: str) -> StudyRecord | None:
         """Return a study, None if there is none of this id."""
         rows = self._read(
-            f"SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies WHERE id = ? AND {_HERE}",
+            "SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies"
+            " WHERE id = ? AND NOT deleted",
             (id,),
         )
         return StudyRecord.from_row(rows[0]) if rows else None

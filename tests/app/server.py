@@ -5,24 +5,30 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def running_app(data_directory: Path) -> Iterator[str]:
-    """Run the app, with its studies in a directory; give its address."""
+def running_app(
+    data_directory: Path, script: Path = ROOT / "app" / "main.py", log: IO[str] | None = None
+) -> Iterator[str]:
+    """Run the app, or another script, with its studies in a directory and its errors in a log; give its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless", "true"]
     process = subprocess.Popen(
-        ["streamlit", "run", "app/main.py", "--server.headless", "true", "--server.port", str(port)],
+        [*command, "--server.port", str(port)],
         cwd=ROOT,
+        stderr=log,
         env={**os.environ, "SVFT_DATA_DIR": str(data_directory)},
     )
     address = f"http://localhost:{port}"

@@ -2,10 +2,6 @@
 
 import re
 import runpy
-import socket
-import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.common.errors import UserError
 from app import errors
+from tests.app.server import running_app
 
 ROOT = Path(__file__).parents[2]
 SENTENCE = r"An unexpected error occurred \(id (\w{8})\)\. The details are in the log\."
@@ -76,18 +73,8 @@ def test_the_app_shows_its_errors_this_way(monkeypatch):
 def test_no_traceback_reaches_the_screen_from_a_page_a_fragment_or_a_callback(tmp_path, visitor):
     (tmp_path / "entry.py").write_text(SCRIPT)
     (tmp_path / "main.py").write_text((ROOT / "app" / "main.py").read_text())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address, log = f"http://localhost:{port}", tmp_path / "log"
-    command = ["streamlit", "run", str(tmp_path / "main.py"), "--server.headless", "true", "--server.port", str(port)]
-    with log.open("w") as stream, subprocess.Popen(command, cwd=ROOT, stderr=stream) as process:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.5)
+    log = tmp_path / "log"
+    with log.open("w") as stream, running_app(tmp_path, tmp_path / "main.py", stream) as address:
         page = visitor().open(address, ready=".stButton").page
         for place in ("fragment", "page", "callback"):
             page.reload()
@@ -96,5 +83,4 @@ def test_no_traceback_reaches_the_screen_from_a_page_a_fragment_or_a_callback(tm
             assert (id := re.search(SENTENCE, shown)), place
             assert "broadcast" not in page.locator(".stApp").inner_text()
             assert f"Unexpected error {id[1]} in the app at {address}" in log.read_text()
-        process.terminate()
     assert "ValueError: operands could not be broadcast together" in log.read_text()

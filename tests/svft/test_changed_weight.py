@@ -12,7 +12,6 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
 
-from svft.linear import Linear
 from tests.svft.changed import (
     PATTERNS,
     adapt,
@@ -24,15 +23,6 @@ from tests.svft.changed import (
     new,
     x_for,
 )
-
-
-@pytest.fixture
-def folds(monkeypatch):
-    """Record whether the folded form was used."""
-    used = []
-    folded = Linear._folded
-    monkeypatch.setattr(Linear, "_folded", lambda self, *args: used.append(True) or folded(self, *args))
-    return used
 
 
 @every_change

@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 import svft
 from svft.layer import SvftLayer
-from svft.linear import Linear, _tf32_allowed
+from svft.linear import _tf32_allowed
 from tests.svft.tiny import expected_delta, train_by_hand
 
 PATTERNS = {
@@ -141,15 +141,6 @@ def test_the_dial_cannot_turn_while_the_adapter_is_merged():
 
 
 # -- 4.3 the folded form, and only where it is equal
-
-
-@pytest.fixture
-def folds(monkeypatch):
-    """Record whether the folded form was used."""
-    used = []
-    folded = Linear._folded
-    monkeypatch.setattr(Linear, "_folded", lambda self, *args: used.append(True) or folded(self, *args))
-    return used
 
 
 def test_it_folds_in_float32_with_one_adapter_and_the_full_basis(folds):

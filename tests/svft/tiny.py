@@ -165,3 +165,16 @@ def config_for(pattern: str, **options) -> svft.SvftConfig:
         return svft.SvftConfig(pattern="custom", **options)
     size = {"plain": {}, "block": {"rank": 3}}.get(pattern, {"off_diag": 2})
     return svft.SvftConfig(pattern=pattern, **{**size, **options})
+
+
+def assert_comes_back_after_emptying(model: nn.Module, x: torch.Tensor) -> None:
+    """Empty a model, as `to_empty` leaves it and by way of the meta device, and fill it from its state dict again."""
+    expected, state = model(x), {key: t.clone() for key, t in model.state_dict().items()}
+    model.to_empty(device="cpu")
+    for parameter in (*model.parameters(), *model.buffers()):
+        parameter.data.fill_(1)
+    model.load_state_dict(state)
+    torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-6)
+    model.to("meta").to_empty(device="cpu")
+    model.load_state_dict(state)
+    torch.testing.assert_close(model(x), expected, rtol=0, atol=1e-6)

@@ -13,7 +13,7 @@ from analysis.trials.duration import expected_duration
 from analysis.trials.study import LeftOut, Study, Trial
 from app import selection, trials
 from app.views import progress
-from app.views.race.past import measured
+from app.views.race.past import measured, small_budgets
 from app.views.race.plan import bet, examples, form, lanes, own_data, settings
 
 
@@ -68,6 +68,7 @@ def show() -> None:
             st.error(str(error), icon=":material/error:")
         examples.show(study)
         measured.show(study)
+        small_budgets.show(study)
     with expected:  # last: the first call takes a second, to begin with the workers
         engine = trials.engine()
         progress.repeat(lambda: _expect(study, planned), lambda: not (engine.ready or engine.error))

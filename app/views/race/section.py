@@ -1,4 +1,4 @@
-"""A part of the result that one opens; what is closed costs nothing."""
+"""A part of a page that one opens; what is closed costs nothing."""
 
 from __future__ import annotations
 
