@@ -31,13 +31,13 @@ class MeanGradient:
         name: Full name of the module.
         mean: Mean over the batches, (n, n).
         squares: Mean of the squared gradients of the batches, (n, n); None if it was not asked for.
-        inside: Share of the squared mean gradient of W that lies in span(U)×span(V); 1 for a square weight.
+        weight_energy: Σ of the squared mean gradient of W itself, of which `energy` is the part in span(U)×span(V).
     """
 
     name: str
     mean: torch.Tensor
     squares: torch.Tensor | None
-    inside: float
+    weight_energy: float
 
     @property
     def n(self) -> int:
@@ -48,6 +48,11 @@ class MeanGradient:
     def energy(self) -> float:
         """Σ of the squared mean gradient over all of M."""
         return float(self.mean.square().sum())
+
+    @property
+    def inside(self) -> float:
+        """Share of the squared mean gradient of W that lies in span(U)×span(V); 1 for a square weight."""
+        return self.energy / self.weight_energy if self.weight_energy else 0.0
 
 
 def mean_gradients(
@@ -161,7 +166,7 @@ class _Accumulator:
         squares = None if self.squares is None else self.squares / self.batches
         energy = float(mean.square().sum())
         whole = energy if self.outside is None else float((self.outside / self.batches).square().sum())
-        return MeanGradient(self.name, mean, squares, energy / whole if whole else 0.0)
+        return MeanGradient(self.name, mean, squares, whole)
 
 
 def _measure(
