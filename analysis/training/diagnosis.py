@@ -23,6 +23,7 @@ from analysis.models.modules import choose_targets
 from analysis.models.naming import places
 from analysis.training.choosing import spread_limit, task_gradients
 from analysis.training.methods import METHODS, svft_patterns
+from analysis.training.own_data import OwnData, register
 from analysis.training.specification import TrainingSpec, choose_examples
 from analysis.training.tasks import get_task
 from svft.layer import layers_of
@@ -40,12 +41,13 @@ def diagnose(spec: TrainingSpec, budgets: Sequence[int]) -> tuple[pd.DataFrame, 
     return pd.concat(captures, ignore_index=True), matrices
 
 
-def diagnose_steps(spec: TrainingSpec, budgets: Sequence[int]) -> Iterator[Any]:
+def diagnose_steps(spec: TrainingSpec, budgets: Sequence[int], own: OwnData | None = None) -> Iterator[Any]:
     """Yield the number of tables, then what follows from the mean gradient over a task's training examples.
 
     Args:
         spec: Of any method; its task, base, seed, examples and batch size are used.
         budgets: Entries of M in the whole model.
+        own: The task's data if it is none of ours, for a process that does not know them.
 
     Yields:
         First the table of matrices, with a row for each matrix and budget: ``name``, ``label``, ``kind``, ``n``;
@@ -60,6 +62,8 @@ def diagnose_steps(spec: TrainingSpec, budgets: Sequence[int]) -> Iterator[Any]:
     Raises:
         UserError: If the task or the base cannot be loaded, or a budget does not fit.
     """
+    if own is not None:
+        register(own)
     spec = spec.resolved()
     assert spec.base is not None  # written out in a resolved specification
     patterns = [name for name in svft_patterns() if name in PATTERNS or METHODS[name].from_data]
