@@ -56,11 +56,7 @@ def choose_entries(
         encode: Makes the base's inputs.
     """
     sizes = [min(linear_shape(model.get_submodule(name))) for name in targets]
-    budget = spec.budget
-    if budget is None:
-        assert spec.size is not None  # a resolved specification has one of the two
-        off_diag = spec.size
-        budget = sum(pattern_size(n, off_diag) for n in sizes)
+    budget = asked_budget(spec, sizes)
     with _trained_head(model, spec, examples, encode):
         return svft.choose_pattern(
             model,
@@ -77,6 +73,20 @@ def task_gradients(
     """Yield the mean gradients by M that `choose_entries` ranks; the arguments are its own."""
     with _trained_head(model, spec, examples, encode):
         yield from svft.mean_gradients(model, list(_epoch(spec, examples, encode)), target_modules=list(targets))
+
+
+def asked_budget(spec: TrainingSpec, sizes: Sequence[int]) -> int:
+    """Return the number of entries that a resolved specification of the method chosen asks for.
+
+    Args:
+        spec: With a budget, or an off_diag d that stands for as many entries as a band of that width has.
+        sizes: n of each matrix.
+    """
+    if spec.budget is not None:
+        return spec.budget
+    off_diag = spec.size
+    assert off_diag is not None  # a resolved specification has one of the two
+    return sum(pattern_size(n, off_diag) for n in sizes)
 
 
 def spread_limit(budget: int, sizes: Sequence[int]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -21,7 +22,7 @@ from analysis.common.errors import TaskError
 from analysis.models.loading import block_linears, linear_shape, load_base, load_encoder
 from analysis.models.modules import choose_targets
 from analysis.models.naming import places
-from analysis.training.choosing import spread_limit, task_gradients
+from analysis.training.choosing import asked_budget, spread_limit, task_gradients
 from analysis.training.methods import METHODS, svft_patterns
 from analysis.training.own_data import OwnData, register
 from analysis.training.specification import TrainingSpec, choose_examples
@@ -64,16 +65,9 @@ def diagnose_steps(spec: TrainingSpec, budgets: Sequence[int], own: OwnData | No
     """
     if own is not None:
         register(own)
-    spec = spec.resolved()
-    assert spec.base is not None  # written out in a resolved specification
     patterns = [name for name in svft_patterns() if name in PATTERNS or METHODS[name].from_data]
     yield 1 + len(patterns)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)
-        base = load_base(spec.base, get_task(spec.task).labels)
-        targets = choose_targets(block_linears(base), spec.target_modules)
-        examples, encode = choose_examples(spec), load_encoder(spec.base)
-        gradients = {gradient.name: gradient for gradient in task_gradients(base, spec, targets, examples, encode)}
+    with _measured(spec) as (base, targets, gradients):
         shapes = {name: linear_shape(base.get_submodule(name)) for name in targets}
         proportional = {budget: drawn_entries(base, "random", budget, targets, spec.seed) for budget in budgets}
         chosen = {budget: _chosen_entries(gradients, budget) for budget in budgets}
@@ -92,6 +86,56 @@ def diagnose_steps(spec: TrainingSpec, budgets: Sequence[int], own: OwnData | No
                     held = _captured(gradients, entries, expected=pattern == "random")
                     rows.append((pattern, budget, count, held, _chance(gradients, shapes, entries)))
             yield pd.DataFrame(rows, columns=["pattern", "budget", "entries", "captured", "chance"])
+
+
+def choice_steps(spec: TrainingSpec, own: OwnData | None = None) -> Iterator[Any]:
+    """Yield 1, then why a run of the method chosen got its entries.
+
+    Args:
+        spec: Of the run.
+        own: See `diagnose_steps`.
+
+    Yields:
+        The table of matrices of `diagnose_steps`, at the budget of the run; a table with a row for each chosen entry,
+        by descending score: ``name`` of its module, ``i``, ``j``, ``score``, the magnitude of the mean gradient by
+        M_ij at M = 0; and two shares of the squared gradient of all W: ``captured`` by these entries, and
+        ``random``, what as many random ones in proportion to n are expected to capture.
+
+    Raises:
+        UserError: See `diagnose_steps`.
+    """
+    if own is not None:
+        register(own)
+    yield 1
+    with _measured(spec) as (base, targets, gradients):
+        budget = asked_budget(spec.resolved(), [gradients[name].n for name in targets])
+        chosen = _chosen_entries(gradients, budget)
+        proportional = drawn_entries(base, "random", budget, targets, spec.seed)
+    entries = pd.concat(
+        pd.DataFrame({"name": name, "i": i, "j": j, "score": gradients[name].mean[i, j].abs()})
+        for name, (i, j) in chosen.items()
+    )
+    yield (
+        _matrices(gradients, {budget: chosen}, {budget: proportional}),
+        entries.sort_values("score", ascending=False, kind="stable", ignore_index=True),
+        {
+            "captured": _captured(gradients, chosen, expected=False),
+            "random": _captured(gradients, proportional, expected=True),
+        },
+    )
+
+
+@contextmanager
+def _measured(spec: TrainingSpec) -> Iterator[tuple[PreTrainedModel, list[str], dict[str, svft.MeanGradient]]]:
+    """Give the base with the run's head, the modules that it may adapt, and the gradients that its choice ranks."""
+    spec = spec.resolved()
+    assert spec.base is not None  # written out in a resolved specification
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        base = load_base(spec.base, get_task(spec.task).labels)
+        targets = choose_targets(block_linears(base), spec.target_modules)
+        gradients = task_gradients(base, spec, targets, choose_examples(spec), load_encoder(spec.base))
+        yield base, targets, {gradient.name: gradient for gradient in gradients}
 
 
 def drawn_entries(base: PreTrainedModel, pattern: str, budget: int, targets: Sequence[str], seed: int) -> Entries:

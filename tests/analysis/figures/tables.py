@@ -42,6 +42,7 @@ from analysis.figures.plane import plane
 from analysis.figures.prediction_bars import prediction_bars
 from analysis.figures.rank_budget import rank_budget
 from analysis.figures.reach import reach
+from analysis.figures.score_size import score_size
 from analysis.figures.shapes_picture import shapes_picture
 from analysis.figures.size_curves import size_curves
 from analysis.figures.spectrum import spectrum
@@ -324,6 +325,12 @@ def capture_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["pattern", "budget", "entries", "captured", "chance"])
 
 
+def scored_table() -> pd.DataFrame:
+    """Return four chosen entries of two matrices whose trained size falls with their score."""
+    rows = [("a", 0, 1, 4.0, -0.1), ("a", 3, 1, 3.0, 0.2), ("b", 2, 2, 2.0, 0.3), ("b", 1, 2, 1.0, -0.4)]
+    return pd.DataFrame(rows, columns=["name", "i", "j", "score", "value"])
+
+
 def shared_table() -> pd.DataFrame:
     """Return the entries of three matrices."""
     rows = [("a", "Layer 0 · query", "query", 30), ("b", "Layer 0 · key", "key", 0), ("c", "Layer 1 · key", "key", 6)]
@@ -399,6 +406,7 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "capture_accuracy": lambda theme: capture_accuracy(
         capture_table().assign(label="SVFT", accuracy=0.8, low=0.7, high=0.9), reading="They agree.", theme=theme
     ),
+    "score_size": lambda theme: score_size(scored_table(), name="a", theme=theme),
     "entries_map": lambda theme: entries_map(shared_table(), theme=theme),
     "accuracy_budget, recovered": lambda theme: accuracy_budget(SUMMARY, theme=theme, measure="recovered"),
     "accuracy_budget, nothing yet": lambda theme: accuracy_budget(OWN.iloc[:0], theme=theme),

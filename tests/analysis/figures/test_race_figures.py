@@ -22,6 +22,7 @@ from analysis.figures.live_curves import live_curves
 from analysis.figures.live_strip import live_strip
 from analysis.figures.paired_forest import paired_forest
 from analysis.figures.rank_budget import rank_budget
+from analysis.figures.score_size import score_size
 from analysis.figures.theme import DARK, LIGHT, LORA_COLOR, METHOD_COLORS, diverging_scale
 from analysis.training.methods import METHODS as METHOD_TITLES
 from tests.analysis.figures.tables import (
@@ -39,6 +40,7 @@ from tests.analysis.figures.tables import (
     film_values,
     growth_table,
     scattered,
+    scored_table,
     shared_table,
 )
 from tests.analysis.trials.outcomes import CONFIGURATIONS
@@ -432,4 +434,9 @@ class TestDiagnosis:
         assert caption(entries_map(shared_table(), theme=LIGHT)) == (
             "Look for matrices that get far more than others: Layer 0 · query gets 30, an even spread gives it 12; "
             "1 of 3 matrices get none."
+        )
+
+    def test_scores_are_judged_against_chance(self):
+        assert "rank correlation -1.00 over 4 entries, no more than chance (within ±1.13)" in caption(
+            score_size(scored_table(), name="a", theme=LIGHT)
         )

@@ -9,7 +9,7 @@ import torch
 from analysis.common.errors import TaskError
 from analysis.models.loading import block_linears, load_base, load_encoder
 from analysis.training.choosing import _batches, _epoch, _train_head
-from analysis.training.diagnosis import diagnose, drawn_entries
+from analysis.training.diagnosis import choice_steps, diagnose, drawn_entries
 from analysis.training.session import TrainingSession
 from analysis.training.specification import TrainingSpec, choose_examples
 from analysis.training.tasks import TASKS
@@ -102,3 +102,19 @@ def test_entries_are_those_that_a_run_trains(spec, pattern):
 def test_a_budget_that_does_not_fit_is_refused(spec):
     with pytest.raises(TaskError, match="budget=3 does not fit"):
         diagnose(spec, [3])
+
+
+def test_the_choice_of_a_run_is_measured_again(spec):
+    run = TrainingSpec(**(spec.to_dict() | {"method": "chosen", "budget": 40}))
+    steps = choice_steps(run)
+    next(steps)
+    matrices, entries, shares = next(steps)
+    trained = {
+        (name.removeprefix("base_model.model."), int(i), int(j))
+        for name, layer in layers_of(TrainingSession(run).model, "default").items()
+        for i, j in zip(*layer.coefficient_positions("default"), strict=True)
+    }
+    assert set(entries[["name", "i", "j"]].itertuples(index=False, name=None)) == trained
+    assert matrices["entries"].sum() == len(entries) == 40
+    assert entries["score"].is_monotonic_decreasing
+    assert shares["captured"] > shares["random"] > 0
