@@ -26,8 +26,7 @@ def score_size(table: pd.DataFrame, *, name: str, theme: Theme) -> go.Figure:
     size = np.abs(table["value"])
     rho = size.corr(table["score"], method="spearman") if len(table) > 2 else 0.0
     chance = 1.96 / np.sqrt(max(len(table) - 1, 1))
-    place = "no more than chance" if abs(rho) <= chance else "more than chance"
-    reading = f"rank correlation {rho:.2f} over {len(table):,} entries, {place} (within ±{chance:.2f})"
+    reading = f"rank correlation {rho:.2f} over {len(table):,} entries, by chance within ±{chance:.2f}"
     figure = new_figure(
         theme,
         alt=f"Size of the trained entries over their gradient at the start: {reading}.",

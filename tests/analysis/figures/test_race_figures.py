@@ -437,6 +437,6 @@ class TestDiagnosis:
         )
 
     def test_scores_are_judged_against_chance(self):
-        assert "rank correlation -1.00 over 4 entries, no more than chance (within ±1.13)" in caption(
+        assert "rank correlation -1.00 over 4 entries, by chance within ±1.13" in caption(
             score_size(scored_table(), name="a", theme=LIGHT)
         )
