@@ -19,6 +19,7 @@ from analysis.measures.edits import Edit
 from analysis.measures.null import EntryNull, SpectralNull, is_kept
 from analysis.measures.steps import (
     MATRIX_TABLES,
+    brush_steps,
     comparison_steps,
     matrix_steps,
     null_steps,
@@ -59,10 +60,10 @@ def table(function: Callable[..., Any], of: Adapter, name: str, **options: Any) 
     return _table(called, str(of.path), _stamp(of.path), name, options, function)
 
 
-def adapter_table(function: Callable[[Adapter], Any], of: Adapter) -> Any:
-    """Return ``function(adapter)``, a quick table over all matrices."""
+def adapter_table(function: Callable[..., Any], of: Adapter, **options: Any) -> Any:
+    """Return ``function(adapter, **options)``, a quick table over all matrices."""
     called = f"{function.__module__}.{function.__name__}"
-    return _adapter_table(called, str(of.path), _stamp(of.path), function)
+    return _adapter_table(called, str(of.path), _stamp(of.path), options, function)
 
 
 def adapter_table_of(function: Callable[[Adapter, Edit], Any], of: Adapter, edit: Edit) -> Any:
@@ -148,6 +149,16 @@ def restart_overview(of: Adapter) -> None:
     _overview_job.clear(str(of.path), _stamp(of.path))
 
 
+def brush_job(of: Adapter, text: str) -> Job:
+    """Return the running or finished reading of what a box, given as its text, holds of all matrices."""
+    return _brush_job(*key(of), text)
+
+
+def restart_brush(of: Adapter, text: str) -> None:
+    """Forget a stopped reading, so that the next call starts it anew."""
+    _brush_job.clear(*key(of), text)
+
+
 def comparison_job(a: Adapter, b: Adapter) -> Job:
     """Return the running or finished comparison of all matrices that two adapters share, started by the first call."""
     return _comparison_job(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
@@ -209,8 +220,10 @@ def _edited_adapter_table(
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the adapter …")
-def _adapter_table(called: str, path: str, stamp: float, _function: Callable[[Adapter], Any]) -> Any:
-    return _function(_adapter(path, stamp))
+def _adapter_table(
+    called: str, path: str, stamp: float, options: dict[str, Any], _function: Callable[..., Any]
+) -> Any:
+    return _function(_adapter(path, stamp), **options)
 
 
 _nulls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="null")
@@ -251,6 +264,11 @@ def _summary_job(path: str, stamp: float) -> Job:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _overview_job(path: str, stamp: float) -> Job:
     return Job(overview_steps, path)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _brush_job(path: str, stamp: float, text: str) -> Job:
+    return Job(brush_steps, path, text)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -91,16 +91,36 @@ def energy_shares(matrix: AdaptedMatrix) -> pd.DataFrame:
         "off_diagonal": matrix.rows != matrix.cols,
         "leading_10pct": np.maximum(matrix.rows, matrix.cols) < leading,
     }
-    rows = [
-        _energy(matrix, "part", np.array(["", part]), inside.astype(int)).iloc[1:] for part, inside in parts.items()
-    ]
-    return pd.concat(rows, ignore_index=True)
+    rows = [{"part": part, **energy_of(matrix, inside)} for part, inside in parts.items()]
+    return pd.DataFrame(rows).drop(columns="surprise")
 
 
 def inside_basis(matrix: AdaptedMatrix) -> pd.Series:
     """Return share, noise_share, noise_low and noise_high, as in `energy_by_offset`, of M in the whole ‖ΔW‖_F²."""
-    table = _energy(matrix, "part", np.array(["inside"]), np.zeros(matrix.k, np.int64))
-    return table.loc[0, ["share", "noise_share", "noise_low", "noise_high"]].astype(float)
+    whole = energy_of(matrix, np.ones(matrix.k, bool))
+    return pd.Series({name: float(whole[name]) for name in ("share", "noise_share", "noise_low", "noise_high")})
+
+
+def energy_of(matrix: AdaptedMatrix, inside: np.ndarray) -> dict[str, float]:
+    """Return the energy of the entries that are `inside`, (k,) bool.
+
+    Returns:
+        energy, share, entries, noise_share, noise_low, noise_high, as in `energy_by_offset`; and surprise, the
+        two-sided p-value of the share under noise, 1 for a zero update.
+    """
+    law = noise.shares(matrix, inside.astype(np.int64), 2)
+    low, high = law.interval()
+    energy = float(np.square(matrix.values[inside]).sum())
+    share = energy / (matrix.energy or 1.0)
+    return {
+        "energy": energy,
+        "share": share,
+        "entries": int(inside.sum()),
+        "noise_share": float(law.mean[1]),
+        "noise_low": float(low[1]),
+        "noise_high": float(high[1]),
+        "surprise": float(law.surprise(np.array([0.0, share]))[1]) if matrix.energy else 1.0,
+    }
 
 
 def _energy(matrix: AdaptedMatrix, column: str, labels: np.ndarray, group: np.ndarray) -> pd.DataFrame:

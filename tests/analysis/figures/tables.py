@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.accuracy_budget import accuracy_budget
 from analysis.figures.box import box_around
+from analysis.figures.brush_map import brush_map
 from analysis.figures.budget_curves import budget_curves
 from analysis.figures.class_growth import class_growth
 from analysis.figures.coefficient_film import coefficient_film
@@ -48,6 +49,7 @@ from analysis.figures.two_energies import two_energies
 from analysis.figures.two_spectra import two_spectra
 from analysis.lessons import cost, picture
 from analysis.lessons.plane import rotation
+from analysis.measures.brush import Brush
 from analysis.measures.noise import Level
 from analysis.measures.null import EntryNull
 from analysis.trials import results
@@ -125,6 +127,19 @@ def summary_table() -> pd.DataFrame:
     norms = np.linspace(0.01, 0.02, len(table))
     norms[table["label"] == "Layer 1 · value"] = 0.125
     return table.assign(relative_norm=norms)
+
+
+BOX, RUN = Brush((2, 7), (5, 12)), Brush((2, 9), (-1, 0), "o")  # boxes as they are drawn in the square and the strip
+
+
+def brush_table() -> pd.DataFrame:
+    """Return what a box holds of 3 layers: about chance, nothing in one matrix, much in one, and one is unknown."""
+    table = matrices_table(3)
+    share = np.full(len(table), 0.02)
+    share[[1, 4, 7]] = 0.0, np.nan, 0.3
+    return table.assign(
+        share=share, noise_share=0.02, noise_low=0.01, noise_high=0.03, stands_out=np.arange(len(table)) == 7
+    )
 
 
 def spectrum_table(n: int) -> pd.DataFrame:
@@ -320,6 +335,10 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "coefficient_wall, rows": lambda theme: coefficient_wall(
         wall_table(3, 24).assign(value=lambda wall: wall["value"].abs()), signed=False, theme=theme
     ),
+    "brush_map": lambda theme: brush_map(brush_table(), BOX, theme=theme),
+    "brush_map, nothing yet": lambda theme: brush_map(
+        brush_table().assign(share=np.nan, noise_share=np.nan, stands_out=False), RUN, theme=theme
+    ),
     "layer_map": lambda theme: layer_map(summary_table(), theme=theme),
     **{
         f"comparison_map, {likeness}": lambda theme, likeness=likeness: comparison_map(
@@ -338,12 +357,19 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "coefficient_strip, plain": lambda theme: coefficient_strip(DIAGONAL, n=24, theme=theme),
     "coefficient_strip, banded": lambda theme: coefficient_strip(BAND, n=24, theme=theme),
     "coefficient_square": lambda theme: coefficient_square(SPREAD, n=24, theme=theme),
+    "coefficient_square, brushed": lambda theme: coefficient_square(SPREAD, n=24, theme=theme, brush=BOX),
+    "coefficient_strip, brushed": lambda theme: coefficient_strip(BAND, n=24, theme=theme, brush=RUN),
     "coefficient_square, binned": lambda theme: coefficient_square(
         entries_table(100, scattered(100, 6000)), n=100, theme=theme
     ),
     "exact_cells": lambda theme: exact_cells(BAND, box_around(5, 5, 24, 8), theme=theme),
-    "locator": lambda theme: locator(BAND, n=24, pattern="banded", theme=theme, box=box_around(5, 5, 24, 8)),
+    "locator": lambda theme: locator(
+        BAND, n=24, pattern="banded", theme=theme, box=box_around(5, 5, 24, 8), brush=BOX
+    ),
     "offset_profile": lambda theme: offset_profile(profile_table(2), pattern="banded", theme=theme),
+    "offset_profile, brushed": lambda theme: offset_profile(
+        profile_table(2), pattern="banded", theme=theme, brush=RUN
+    ),
     "offset_profile, binned": lambda theme: offset_profile(
         profile_table(20).assign(width=10, offset=lambda table: 10 * table["offset"]), pattern="random", theme=theme
     ),
@@ -351,6 +377,7 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
         concentration_table(), concentration_null(), fraction=0.3, pattern="banded", theme=theme
     ),
     "spectrum": lambda theme: spectrum(spectrum_table(24), pattern="banded", theme=theme),
+    "spectrum, brushed": lambda theme: spectrum(spectrum_table(24), pattern="banded", theme=theme, brush=RUN),
     "overlap": lambda theme: overlap(overlap_table(24), pattern="random", theme=theme),
     "intruders": lambda theme: intruders(intruder_table(), pattern="top_k", theme=theme),
     "cumulative_energy": lambda theme: cumulative_energy(

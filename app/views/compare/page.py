@@ -18,7 +18,7 @@ from analysis.measures.comparison import comparison_table, counterparts, differe
 from app import data, figures, selection
 from app.selection import VIEWS, Opened
 from app.views import progress
-from app.views.coefficients import STRIPS
+from app.views.coefficients.brush import STRIPS
 
 OFFERED = 4  # shared matrices that are offered if the selected one is not among them
 _FADES = 10  # times the norm: of the smaller matrix little is to be seen
