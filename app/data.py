@@ -15,6 +15,7 @@ from analysis.adapters.opening import open_adapter
 from analysis.adapters.paths import PROJECTION_FILE
 from analysis.common.errors import UserError
 from analysis.common.jobs import Job
+from analysis.measures.comparison import compare_matrix
 from analysis.measures.edits import Edit
 from analysis.measures.null import EntryNull, SpectralNull, is_kept
 from analysis.measures.steps import (
@@ -169,6 +170,11 @@ def restart_comparison(a: Adapter, b: Adapter) -> None:
     _comparison_job.clear(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
 
 
+def compared(a: Adapter, b: Adapter, name: str) -> dict[str, Any]:
+    """Return `analysis.measures.comparison.compare_matrix`, quick for a matrix of up to `QUICK` directions."""
+    return _compared(*key(a), *key(b), name)
+
+
 def edited_table(function: Callable[..., Any], of: Adapter, name: str, line: str) -> Any:
     """Return ``function`` of a matrix after an edit, given as its line of JSON."""
     called = f"{function.__module__}.{function.__name__}"
@@ -274,6 +280,11 @@ def _brush_job(path: str, stamp: float, text: str) -> Job:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _comparison_job(a: str, stamp_a: float, b: str, stamp_b: float) -> Job:
     return Job(comparison_steps, a, b)
+
+
+@st.cache_resource(max_entries=512, show_spinner="Comparing …")
+def _compared(a: str, stamp_a: float, b: str, stamp_b: float, name: str) -> dict[str, Any]:
+    return compare_matrix(_adapter(a, stamp_a), _adapter(b, stamp_b), name)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

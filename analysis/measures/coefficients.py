@@ -71,10 +71,64 @@ def energy_by_offset(matrix: AdaptedMatrix, most: int | None = None) -> pd.DataF
     offsets, group = np.unique(np.round(offset / width).astype(int) * width, return_inverse=True)
     table = _energy(matrix, "offset", offsets, group)
     table.insert(1, "width", width)
-    level = noise.LEVEL / 2 if matrix.projected else noise.LEVEL
     surprise = noise.shares(matrix, group, len(offsets)).surprise(table["share"].to_numpy())
-    table["stands_out"] = (surprise * len(offsets) < level) & (matrix.energy > 0)
+    table["stands_out"] = (surprise * len(offsets) < _level(matrix)) & (matrix.energy > 0)
     return table
+
+
+def energy_profile(matrix: AdaptedMatrix, most: int = 32) -> pd.DataFrame:
+    """Return where the energy of M lies: by left direction, by right direction, and by distance from the diagonal.
+
+    It has one form for every kind of update, so that a band and a full M can stand in one figure.
+
+    Args:
+        matrix: The adapted matrix.
+        most: So many neighbouring directions share a row that there are at most so many rows a side.
+
+    Columns:
+        side: "left" (rows i), "right" (columns j) or "distance".
+        at: Middle of the directions that share a row; the distance d.
+        share: Their part of ‖M‖_F²; of "distance", the part that lies within |j − i| ≤ d.
+        noise_share: The same under noise, on average: their part of the trained entries.
+        stands_out: Whether the share is not what noise does, at 5% for all rows of both sides together, as in
+            `energy_by_offset`; False of distances, whose parts are not judged.
+    """
+    squares = np.square(matrix.values)
+    whole = float(squares.sum()) or 1.0
+    width = -(-matrix.m // most)
+    bins = -(-matrix.m // width)
+    tables = []
+    for side, place in (("left", matrix.rows), ("right", matrix.cols)):
+        group = place // width
+        energy = np.bincount(group, squares, minlength=bins)
+        surprise = noise.shares(matrix, group, bins).surprise(energy / (matrix.energy or 1.0))
+        tables.append(
+            pd.DataFrame(
+                {
+                    "side": side,
+                    "at": np.minimum(np.arange(bins) * width + (width - 1) / 2, matrix.m - 1),
+                    "share": energy / whole,
+                    "noise_share": np.bincount(group, minlength=bins) / matrix.k,
+                    "stands_out": (surprise * 2 * bins < _level(matrix)) & (matrix.energy > 0),
+                }
+            )
+        )
+    distance = np.abs(matrix.cols - matrix.rows)
+    kept = np.unique(np.linspace(0, matrix.m - 1, min(matrix.m, _DISTANCES)).astype(int))
+    within = {
+        name: np.bincount(distance, weight, minlength=matrix.m).cumsum()[kept]
+        for name, weight in (("share", squares / whole), ("noise_share", np.full(matrix.k, 1 / matrix.k)))
+    }
+    tables.append(pd.DataFrame({"side": "distance", "at": kept.astype(float), **within, "stands_out": False}))
+    return pd.concat(tables, ignore_index=True)
+
+
+_DISTANCES = 256
+
+
+def _level(matrix: AdaptedMatrix) -> float:
+    """Return the level of a judgement of many rows: far out, the Beta law of random directions is too light."""
+    return noise.LEVEL / 2 if matrix.projected else noise.LEVEL
 
 
 def energy_shares(matrix: AdaptedMatrix) -> pd.DataFrame:

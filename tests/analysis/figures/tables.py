@@ -46,13 +46,16 @@ from analysis.figures.spectrum import spectrum
 from analysis.figures.svd_time import svd_time
 from analysis.figures.theme import Theme
 from analysis.figures.two_energies import two_energies
+from analysis.figures.two_profiles import two_profiles
 from analysis.figures.two_spectra import two_spectra
 from analysis.lessons import cost, picture
 from analysis.lessons.plane import rotation
 from analysis.measures.brush import Brush
+from analysis.measures.coefficients import energy_profile
 from analysis.measures.noise import Level
 from analysis.measures.null import EntryNull
 from analysis.trials import results
+from tests.analysis.synthetic import make_matrix
 from tests.analysis.trials.outcomes import CONFIGURATIONS, study
 
 KINDS = ("query", "key", "value", "attention out", "MLP up", "MLP down")
@@ -261,6 +264,8 @@ OWN_DIFFERENCES = results.paired_differences(OWN_TRIALS, OWN_TRUTH, REFERENCE)
 CONFUSION, OTHER = (results.confusion(TRIALS, TRUTH, label) for label in ("SVFT plain", REFERENCE))
 TOPICS = ("business", "entertainment", "politics", "sport", "tech")
 
+FULL = make_matrix(*np.divmod(np.arange(24 * 24), 24), m=24)
+DIAGONAL_MATRIX = make_matrix(np.arange(24), np.arange(24), m=24)
 BAND, SPREAD = entries_table(24, band(24, 2)), entries_table(24, scattered(24, 100))
 DIAGONAL = entries_table(24, band(24, 0))
 
@@ -351,6 +356,9 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "edit_curve, nothing yet": lambda theme: edit_curve(outcome_curve()[:0], percent=False, **CURVE, theme=theme),
     "two_spectra": lambda theme: two_spectra(np.arange(24, 0, -1.0), np.geomspace(300, 1e-9, 24), theme=theme, **TWO),
     "two_spectra, zero": lambda theme: two_spectra(np.arange(24, 0, -1.0), np.zeros(24), theme=theme, **TWO),
+    "two_profiles": lambda theme: two_profiles(
+        energy_profile(FULL), energy_profile(DIAGONAL_MATRIX), theme=theme, **TWO
+    ),
     "two_energies": lambda theme: two_energies(
         energy_table(24), energy_table(12), energy_null(24), None, theme=theme, **TWO
     ),
