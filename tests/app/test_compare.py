@@ -132,8 +132,8 @@ def test_a_measure_is_written_with_the_digits_that_it_has():
 
 
 def test_every_measure_of_a_matrix_has_words():
-    matrix = data.adapter(DIRECTORY / "bbc_headlines-plain").matrix("encoder.layer.2.attention.self.value")
-    row = summarize(matrix)
+    adapter = data.adapter(DIRECTORY / "bbc_headlines-plain")
+    row = summarize(adapter.matrix(adapter.names[0]))
     assert set(differences(row, row)["measure"]) == set(MEASURES)
 
 

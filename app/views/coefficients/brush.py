@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.figures.box import brush_from_square, brush_from_strip
@@ -18,8 +17,8 @@ from app.selection import Opened
 STRIPS = ("plain", "banded")
 
 
-def draw(chosen: Opened, *, key: str, mode: str = "signed", height: int | None = None) -> go.Figure:
-    """Draw M with the box outlined; a rectangle that is dragged over it becomes the box. Return the figure.
+def draw(chosen: Opened, *, key: str, mode: str = "signed", height: int | None = None) -> None:
+    """Draw M with the box outlined; a rectangle that is dragged over it becomes the box, and so do numbers behind "⋯".
 
     Args:
         chosen: The selection.
@@ -33,7 +32,7 @@ def draw(chosen: Opened, *, key: str, mode: str = "signed", height: int | None =
     draw_M = coefficient_strip if strip else coefficient_square
     figure = figures.build(draw_M, cells, n=matrix.m, theme=figures.theme(), mode=mode, brush=chosen.brush)
     # The key follows the box: the figure that is drawn with it has nothing selected, and a drag is always news.
-    key = f"{key}-{chosen.matrix}-{mode}-{chosen.brush.text if chosen.brush else ''}"
+    name, key = key, f"{key}-{chosen.matrix}-{mode}-{chosen.brush.text if chosen.brush else ''}"
 
     def drawn() -> None:
         boxes = st.session_state[key]["selection"]["box"]
@@ -47,7 +46,7 @@ def draw(chosen: Opened, *, key: str, mode: str = "signed", height: int | None =
             _take(brush)
 
     figures.draw(figure, key=key, on_select=drawn, select="box", height=height)
-    return figure
+    figures.explain(figure, cells, key=name, file_name="coefficients.csv", more=lambda: _by_numbers(chosen))
 
 
 def show_held(chosen: Opened, more: Callable[[], None] | None = None) -> Brushed | None:
@@ -58,9 +57,8 @@ def show_held(chosen: Opened, more: Callable[[], None] | None = None) -> Brushed
         more: Draws what else can be done with a box that holds entries, before the other buttons.
     """
     if chosen.brush is None:
-        with st.container(horizontal=True, vertical_alignment="center", key="brush"):
-            st.caption("Drag a box over M to measure what it holds.", width="content")
-            _by_numbers(chosen)
+        with st.container(key="brush"):
+            st.caption("Drag a box over M to measure what it holds.")
         return None
     quick = data.matrix(chosen.adapter, chosen.matrix).m <= data.QUICK  # a scan of M for each random update
     draws = DRAWS if quick else 0
@@ -70,7 +68,6 @@ def show_held(chosen: Opened, more: Callable[[], None] | None = None) -> Brushed
         with st.container(horizontal=True, vertical_alignment="center"):
             if more is not None and held.entries:
                 more()
-            _by_numbers(chosen)
             st.button("Clear", on_click=selection.change, kwargs={"brush": ""}, type="tertiary", key="brush-clear")
     return held
 
@@ -91,12 +88,11 @@ def _by_numbers(chosen: Opened) -> None:
         rows, across = (st.session_state.get(key, now) for key, (_, now, *_) in ranges.items())
         _take(Brush(rows, across, by))
 
-    with st.popover("By numbers", type="tertiary", key="brush-numbers"):
-        for key, (title, now, least, most) in ranges.items():
-            if least < most:
-                first, last = (min(max(end, least), most) for end in now)
-                st.session_state[key] = (first, last)
-                st.slider(title, least, most, key=key, on_change=take)
+    for key, (title, now, least, most) in ranges.items():
+        if least < most:
+            first, last = (min(max(end, least), most) for end in now)
+            st.session_state[key] = (first, last)
+            st.slider(f"Box: {title}", least, most, key=key, on_change=take)
 
 
 def _take(brush: Brush) -> None:

@@ -39,8 +39,7 @@ def show(chosen: Opened) -> None:
 
     if matrix.projected:
         projection.show_inside(chosen)
-    figure = brush.draw(chosen, key="coefficients", mode=mode)
-    figures.explain(figure, cells, key="coefficients", file_name="coefficients.csv")
+    brush.draw(chosen, key="coefficients", mode=mode)
     brush.show_held(chosen, None if matrix.projected else _offer_edit)
 
     box = _box(chosen, matrix.m, strip=matrix.pattern in brush.STRIPS)
