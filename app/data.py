@@ -15,10 +15,12 @@ from analysis.adapters.opening import open_adapter
 from analysis.adapters.paths import PROJECTION_FILE
 from analysis.common.errors import UserError
 from analysis.common.jobs import Job
+from analysis.measures.comparison import compare_matrix
 from analysis.measures.edits import Edit
 from analysis.measures.null import EntryNull, SpectralNull, is_kept
 from analysis.measures.steps import (
     MATRIX_TABLES,
+    brush_steps,
     comparison_steps,
     matrix_steps,
     null_steps,
@@ -59,10 +61,10 @@ def table(function: Callable[..., Any], of: Adapter, name: str, **options: Any) 
     return _table(called, str(of.path), _stamp(of.path), name, options, function)
 
 
-def adapter_table(function: Callable[[Adapter], Any], of: Adapter) -> Any:
-    """Return ``function(adapter)``, a quick table over all matrices."""
+def adapter_table(function: Callable[..., Any], of: Adapter, **options: Any) -> Any:
+    """Return ``function(adapter, **options)``, a quick table over all matrices."""
     called = f"{function.__module__}.{function.__name__}"
-    return _adapter_table(called, str(of.path), _stamp(of.path), function)
+    return _adapter_table(called, str(of.path), _stamp(of.path), options, function)
 
 
 def adapter_table_of(function: Callable[[Adapter, Edit], Any], of: Adapter, edit: Edit) -> Any:
@@ -148,6 +150,16 @@ def restart_overview(of: Adapter) -> None:
     _overview_job.clear(str(of.path), _stamp(of.path))
 
 
+def brush_job(of: Adapter, text: str) -> Job:
+    """Return the running or finished reading of what a box, given as its text, holds of all matrices."""
+    return _brush_job(*key(of), text)
+
+
+def restart_brush(of: Adapter, text: str) -> None:
+    """Forget a stopped reading, so that the next call starts it anew."""
+    _brush_job.clear(*key(of), text)
+
+
 def comparison_job(a: Adapter, b: Adapter) -> Job:
     """Return the running or finished comparison of all matrices that two adapters share, started by the first call."""
     return _comparison_job(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
@@ -156,6 +168,11 @@ def comparison_job(a: Adapter, b: Adapter) -> Job:
 def restart_comparison(a: Adapter, b: Adapter) -> None:
     """Forget a stopped comparison, so that the next call starts it anew."""
     _comparison_job.clear(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
+
+
+def compared(a: Adapter, b: Adapter, name: str) -> dict[str, Any]:
+    """Return `analysis.measures.comparison.compare_matrix`, quick for a matrix of up to `QUICK` directions."""
+    return _compared(*key(a), *key(b), name)
 
 
 def edited_table(function: Callable[..., Any], of: Adapter, name: str, line: str) -> Any:
@@ -209,8 +226,10 @@ def _edited_adapter_table(
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the adapter …")
-def _adapter_table(called: str, path: str, stamp: float, _function: Callable[[Adapter], Any]) -> Any:
-    return _function(_adapter(path, stamp))
+def _adapter_table(
+    called: str, path: str, stamp: float, options: dict[str, Any], _function: Callable[..., Any]
+) -> Any:
+    return _function(_adapter(path, stamp), **options)
 
 
 _nulls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="null")
@@ -254,8 +273,18 @@ def _overview_job(path: str, stamp: float) -> Job:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
+def _brush_job(path: str, stamp: float, text: str) -> Job:
+    return Job(brush_steps, path, text)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _comparison_job(a: str, stamp_a: float, b: str, stamp_b: float) -> Job:
     return Job(comparison_steps, a, b)
+
+
+@st.cache_resource(max_entries=512, show_spinner="Comparing …")
+def _compared(a: str, stamp_a: float, b: str, stamp_b: float, name: str) -> dict[str, Any]:
+    return compare_matrix(_adapter(a, stamp_a), _adapter(b, stamp_b), name)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -199,6 +199,16 @@ def _merged(before: Any, value: Any) -> Any:
     return before | {name: _merged(before.get(name), part) for name, part in value.items()}
 
 
+def add_span(figure: go.Figure, start: float, stop: float, theme: Theme) -> None:
+    """Shade what lies from `start` to `stop` on the x axis of a figure, over its whole height."""
+    figure.add_shape(
+        type="rect",
+        **{"x0": start, "x1": stop, "y0": 0, "y1": 1, "yref": "paper", "layer": "below"},
+        line={"width": 0},
+        fillcolor=fade(theme.text, 0.12),
+    )
+
+
 def colorbar(theme: Theme, title: str, *, above: bool = False) -> dict[str, Any]:
     """Return a slim colour bar titled with the quantity it shows, right of the figure or `above` it."""
     bar: dict[str, Any] = {

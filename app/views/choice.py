@@ -16,7 +16,7 @@ from analysis.training.specification import TrainingSpec
 from app import data, figures, trials
 from app.selection import Opened
 from app.views import progress
-from app.views.race.section import section
+from app.views.section import section
 
 
 def show(chosen: Opened) -> None:

@@ -12,7 +12,7 @@ from analysis.trials.confirmation import budget_studies, budget_summary, claim_s
 from analysis.trials.files import StudyFile
 from analysis.trials.study import Study
 from app import figures
-from app.views.race.section import section
+from app.views.section import section
 
 PAPER_SHARE = 6e-5  # of the model: the smallest budget in the paper
 

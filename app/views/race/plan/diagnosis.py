@@ -18,7 +18,7 @@ from analysis.trials.study import Study
 from app import figures, trials
 from app.views import progress
 from app.views.race.past import small_budgets
-from app.views.race.section import section
+from app.views.section import section
 
 
 def show(study: Study) -> None:
