@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.figures.plain import PlainTrace
 from analysis.figures.theme import Theme, diverging_scale, sequential_scale, set_layout
 
 Mode = Literal["signed", "magnitude", "relative"]
@@ -149,14 +151,15 @@ def square_layout(i: np.ndarray, j: np.ndarray, side: int, at_most: int) -> Layo
     return Layout(i // width, j // width, (bins, bins), place)
 
 
-def select_points(x: np.ndarray, y: np.ndarray, customdata: list[list[Any]], hover: str) -> go.Scatter:
+def select_points(x: np.ndarray, y: np.ndarray, customdata: Sequence[Sequence[Any]], hover: str) -> PlainTrace:
     """Return the invisible squares over a heatmap that report clicks and boxes; `hover` is their template.
 
     They are small, and the figure's hover distance is unlimited (see `make_selectable`): so the nearest one
     answers, wherever one clicks.
     """
     invisible = {"marker": {"opacity": 0}}
-    return go.Scatter(
+    return PlainTrace(
+        type="scatter",
         name="select",
         x=x,
         y=y,
@@ -164,7 +167,7 @@ def select_points(x: np.ndarray, y: np.ndarray, customdata: list[list[Any]], hov
         marker={"symbol": "square", "size": 6, "opacity": 0},
         selected=invisible,
         unselected=invisible,
-        customdata=np.array(customdata, dtype=object),  # Plotly checks nested lists item by item, which is slow
+        customdata=np.array(customdata, dtype=object),  # nested lists are gone through item by item, which is slow
         hovertemplate=hover + "<extra></extra>",
         showlegend=False,
     )

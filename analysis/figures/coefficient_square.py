@@ -127,7 +127,7 @@ def _add_squares(
     points = select_points(x, y, [], "")
     figure.add_trace(points.update(name="ground", hovertemplate=None, hoverinfo="skip"))
     order = np.argsort(np.abs(values), kind="stable")
-    points = select_points(j[order], i[order], [[int(i[p]), int(j[p]), float(values[p])] for p in order], hover)
+    points = select_points(j[order], i[order], _data(i, j, values, order), hover)
     size = float(np.clip(np.sqrt(_COVER / len(i)) * _SIDE, 5, 24))
     as_drawn = {"marker": {"opacity": 1}}  # a selection elsewhere must not dim the entries
     points.update(
@@ -169,6 +169,10 @@ def _add_bins(
         hoverinfo="skip",
     )
     keep = strongest(layout.row, layout.col, values)
-    data = [[int(i[p]), int(j[p]), float(values[p])] for p in keep]
     x, y = (layout.place["x0"] + layout.place["dx"] * part[keep] for part in (layout.col, layout.row))
-    figure.add_trace(select_points(x, y, data, hover))
+    figure.add_trace(select_points(x, y, _data(i, j, values, keep), hover))
+
+
+def _data(i: np.ndarray, j: np.ndarray, values: np.ndarray, keep: np.ndarray) -> list[tuple[int, int, float]]:
+    """Return what the points of the entries at `keep` carry."""
+    return list(zip(*(part[keep].tolist() for part in (i, j, values))))

@@ -91,7 +91,7 @@ def coefficient_strip(
     )
     group = layout.place["dx"] * bin_width(columns, max(MAX_POINTS // rows, 1))
     keep = strongest(layout.row, i // group, values)
-    data = [[int(a), int(b), float(v)] for a, b, v in entries[["i", "j"]].assign(v=values).to_numpy()[keep]]
+    data = list(zip(*(part[keep].tolist() for part in (i, entries["j"].to_numpy(), values))))
     hover = f"i = %{{customdata[0]}}, j = %{{customdata[1]}}<br>{MODE_TITLES[mode]} = %{{customdata[2]:.4g}}"
     x = (i[keep] // group + 0.5) * group - 0.5
     y = layout.place["y0"] + layout.place["dy"] * layout.row[keep]

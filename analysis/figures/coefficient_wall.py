@@ -89,7 +89,7 @@ def coefficient_wall(
     figure.add_trace(select_points(middle, row[keep], data, hover))
     make_selectable(figure)
 
-    tick_rows, tick_texts, title = _row_ticks(matrices, (figure.layout.height - 80) / rows)
+    tick_rows, tick_texts, title = _row_ticks(matrices, max(height / rows - 80 / rows, _ROW))
     set_layout(
         figure,
         plot_bgcolor=theme.absent,

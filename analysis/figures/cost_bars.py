@@ -63,9 +63,8 @@ def cost_bars(cost: pd.DataFrame, *, reference: str, theme: Theme) -> go.Figure:
         figure.add_shape(
             type="line", x0=1, x1=1, y0=0, y1=1, xref=x_axis, yref="paper", line={"color": theme.text, "width": 1.5}
         )
-        figure.layout[f"xaxis{'' if place == 0 else 2}"] = axis(
-            theme, title, domain=domain, range=[0, 1.18 * cost[name].max()], nticks=4, fixedrange=True
-        )
+        span = {"domain": domain, "range": [0, 1.18 * cost[name].max()]}
+        set_layout(figure, **{x_axis.replace("x", "xaxis"): axis(theme, title, **span, nticks=4, fixedrange=True)})
     set_layout(
         figure,
         margin={"t": 4, "r": 24},

@@ -76,7 +76,7 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
             constrain="domain",
             nticks=6,
             # Plotly sets the title at the bottom of the undistorted square: keep it clear of the tick labels.
-            title_standoff=24,
+            standoff=24,
         ),
         yaxis=axis(
             theme,

@@ -40,7 +40,7 @@ def plane(U: np.ndarray, sigma: tuple[float, float], V: np.ndarray, *, theme: Th
     for number_, (curve, axes, names) in enumerate(
         ((points, V, ("v₁", "v₂")), (W @ points, U * np.array(sigma), ("σ₁u₁", "σ₂u₂"))), start=1
     ):
-        of = {"xaxis": f"x{number_}", "yaxis": f"y{number_}"}
+        of = {"xaxis": "x", "yaxis": "y"} if number_ == 1 else {"xaxis": "x2", "yaxis": "y2"}
         figure.add_scatter(
             name="circle" if number_ == 1 else "ellipse",
             x=curve[0],

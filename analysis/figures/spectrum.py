@@ -59,7 +59,7 @@ def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme, brush: Brush | 
     width = bin_width(len(table))
     bins = pd.DataFrame({"size": np.abs(delta), "moved": moved, "turned": turned}).groupby(index // width)
     keep = bins["size"].idxmax().to_numpy()
-    x = (np.asarray(list(bins.groups)) + 0.5) * width - 0.5
+    x = (np.unique(index // width) + 0.5) * width - 0.5
     figure.add_bar(
         name="Δσ",
         x=x,

@@ -11,6 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from analysis.figures.plain import PlainFigure, merged
 from analysis.training.methods import svft_patterns
 
 
@@ -125,10 +126,10 @@ def ink_on(color: str) -> str:
     return "#000000" if luminance > 0.179 else "#ffffff"
 
 
-def axis(theme: Theme, title: str, **more: Any) -> dict[str, Any]:
-    """Return a titled axis in the house style; `more` overrides it."""
+def axis(theme: Theme, title: str, *, standoff: int = 8, **more: Any) -> dict[str, Any]:
+    """Return an axis in the house style, with a title `standoff` pixels away; `more` overrides it."""
     return {
-        "title": {"text": title, "font": {"size": FONT_SIZE}, "standoff": 8},
+        "title": {"text": title, "font": {"size": FONT_SIZE}, "standoff": standoff},
         "tickfont": {"size": SMALL_FONT_SIZE},
         "color": theme.text,
         "gridcolor": theme.grid,
@@ -150,9 +151,9 @@ def new_figure(theme: Theme, *, alt: str, caption: str, formula: str, height: in
         height: In pixels; the width is the container's.
         meta: Further entries of ``layout.meta`` (see `analysis.figures`).
     """
-    figure = go.Figure(
-        layout={
-            "template": "none",
+    return PlainFigure(
+        {
+            "template": {"data": {"scatter": [{"type": "scatter"}]}},  # Plotly's "none"
             "height": height,
             "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
             "paper_bgcolor": "rgba(0,0,0,0)",
@@ -178,7 +179,6 @@ def new_figure(theme: Theme, *, alt: str, caption: str, formula: str, height: in
             "meta": {"alt": alt, "caption": caption, "formula": formula, **meta},
         }
     )
-    return figure
 
 
 def set_layout(figure: go.Figure, **parts: Any) -> None:
@@ -188,15 +188,10 @@ def set_layout(figure: go.Figure, **parts: Any) -> None:
         figure: The figure.
         parts: Entries of the layout; dicts are merged with what is there.
     """
-    before = figure.layout.to_plotly_json()
+    plain = figure.plain_layout if isinstance(figure, PlainFigure) else None
+    before, layout = (figure.layout.to_plotly_json(), figure.layout) if plain is None else (plain, plain)
     for name, value in parts.items():
-        figure.layout[name] = _merged(before.get(name), value)
-
-
-def _merged(before: Any, value: Any) -> Any:
-    if not (isinstance(before, dict) and isinstance(value, dict)):
-        return value
-    return before | {name: _merged(before.get(name), part) for name, part in value.items()}
+        layout[name] = merged(before.get(name), value)
 
 
 def add_span(figure: go.Figure, start: float, stop: float, theme: Theme) -> None:
