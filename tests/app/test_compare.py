@@ -169,7 +169,7 @@ def test_other_targets_are_said_and_a_matrix_of_one_alone_gets_a_sentence(tmp_pa
     b = write_adapter(tmp_path / "b", "banded", 1, modules=few)
     test = explore(adapter=str(a), vs=str(b), matrix="Layer 0 · key")
     assert not test.exception
-    assert "does not adapt this matrix" in test.info[0].value
+    assert "has no update of this matrix" in test.info[0].value
     assert "Compared on the 2 matrices that both adapt" in " ".join(caption.value for caption in test.caption)
 
 

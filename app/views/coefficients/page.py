@@ -42,7 +42,7 @@ def show(chosen: Opened) -> None:
     brush.draw(chosen, key="coefficients", mode=mode)
     brush.show_held(chosen, None if matrix.projected else _offer_edit)
 
-    box = _box(chosen, matrix.m, strip=matrix.pattern in brush.STRIPS)
+    box = _box(chosen, cells, matrix.m, strip=matrix.pattern in brush.STRIPS)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.subheader("Exact cells", anchor=False)
@@ -82,11 +82,14 @@ def show(chosen: Opened) -> None:
         projection.show_coverage(chosen)
 
 
-def _box(chosen: Opened, n: int, *, strip: bool) -> Box:
-    """Return the block of M to enlarge: the drawn box, else the leading one."""
+def _box(chosen: Opened, cells: pd.DataFrame, n: int, *, strip: bool) -> Box:
+    """Return the block of M to enlarge: the drawn box, else a band's leading one, or that of the largest entry."""
     if chosen.brush is not None:
         return box_of(chosen.brush, n)
-    return box_around(0, 0, n, side=16 if strip else SIDE)
+    if strip:
+        return box_around(0, 0, n, side=16)
+    largest = cells.loc[cells["value"].abs().idxmax()]
+    return box_around(int(largest["i"]), int(largest["j"]), n, side=SIDE)
 
 
 def _inside(cells: pd.DataFrame, box: Box) -> pd.DataFrame:

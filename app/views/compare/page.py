@@ -36,7 +36,7 @@ def show(chosen: Opened, other: Adapter, names: tuple[str, str]) -> None:
         if pair is not None:
             _stage(pair, chosen.view)
         else:
-            st.info(f"{names[1]} does not adapt this matrix. It does adapt:", icon=":material/info:")
+            st.info(f"The file of {names[1]} has no update of this matrix. Both have:", icon=":material/info:")
             labels = selection.matrix_labels(chosen.adapter)
             for name in common.names[:OFFERED]:
                 st.button(
