@@ -6,6 +6,7 @@ Files appear whole (written aside, then renamed), so that processes may share th
 |---|---|---|
 | SVFT_CACHE_DIR | `svft` in the user's cache directory | Where the files are. |
 | SVFT_CACHE_LIMIT_GB | 10 | The size that they may have together. |
+| SVFT_DECOMPOSITIONS | none | Further directories to read, separated as in PATH; `svft decompose` writes such. |
 """
 
 from __future__ import annotations
@@ -33,12 +34,38 @@ _FORMAT = "2"  # goes into the names of files: a change makes old ones unused, n
 def decompose(weight: torch.Tensor, rank: int | None = None, name: str = "The weight") -> Decomposition:
     """Return `svft.decomposition.decompose` of a weight, from the cache if it has been computed before."""
     mark = fingerprint(weight)
-    path = _path(mark, rank if is_randomized(weight.shape, rank) else None)
-    result = _read(path, weight.device, mark)
+    file = _file_name(mark, rank if is_randomized(weight.shape, rank) else None)
+    result = _find(file, weight.device, mark)
     if result is None:
         result = decomposition.decompose(weight, rank, name)
-        _write(path, result)
+        _cache(cache_directory() / file, result)
     return result
+
+
+def save_decomposition(
+    weight: torch.Tensor, directory: Path, rank: int | None = None, name: str = "The weight"
+) -> Path:
+    """Write the decomposition of a weight into a directory, unless it is there, and return its file.
+
+    A process with this directory in SVFT_DECOMPOSITIONS reads it instead of computing it.
+
+    Args:
+        weight: W, (out, in).
+        directory: It is made if it is not there.
+        rank: As in `svft.decomposition.decompose`.
+        name: Of the weight, for errors.
+
+    Raises:
+        SvftError: If the weight cannot be decomposed.
+        OSError: If the file cannot be written.
+    """
+    mark = fingerprint(weight)
+    file = directory / _file_name(mark, rank if is_randomized(weight.shape, rank) else None)
+    if not file.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        found = _find(file.name, weight.device, mark)
+        _write(file, decomposition.decompose(weight, rank, name) if found is None else found)
+    return file
 
 
 def recall(mark: torch.Tensor, rank: int | None, device: torch.device) -> Decomposition | None:
@@ -50,13 +77,13 @@ def recall(mark: torch.Tensor, rank: int | None, device: torch.device) -> Decomp
         device: Where to put it.
     """
     mark = mark.cpu()
-    return _read(_path(mark, rank), device, mark)
+    return _find(_file_name(mark, rank), device, mark)
 
 
-def _path(mark: torch.Tensor, rank: int | None) -> Path:
+def _file_name(mark: torch.Tensor, rank: int | None) -> str:
     wide = "-f64" if fingerprint_dtype(mark) == "float64" else ""  # kept in another type
     size = "full" if rank is None else f"r{rank}"
-    return cache_directory() / f"{bytes(mark[:-1].tolist()).hex()}-{size}{wide}-v{_FORMAT}"
+    return f"{bytes(mark[:-1].tolist()).hex()}-{size}{wide}-v{_FORMAT}.safetensors"
 
 
 def cache_directory() -> Path:
@@ -64,6 +91,11 @@ def cache_directory() -> Path:
     if chosen := os.environ.get("SVFT_CACHE_DIR"):
         return Path(chosen)
     return platformdirs.user_cache_path("svft", appauthor=False)
+
+
+def shared_directories() -> list[Path]:
+    """Return the directories of $SVFT_DECOMPOSITIONS, which are read and never written."""
+    return [Path(part) for part in os.environ.get("SVFT_DECOMPOSITIONS", "").split(os.pathsep) if part]
 
 
 def cache_limit() -> int:
@@ -96,10 +128,16 @@ def _size(file: Path) -> int:
     return 0
 
 
-def _read(path: Path, device: torch.device, mark: torch.Tensor) -> Decomposition | None:
-    file = path.with_suffix(".safetensors")
-    if not file.exists():
-        return None
+def _find(file: str, device: torch.device, mark: torch.Tensor) -> Decomposition | None:
+    """Return what the cache, or else one of the shared directories, has under a name."""
+    for directory in (cache_directory(), *shared_directories()):
+        path = directory / file
+        if path.exists() and (result := _read(path, device, mark)) is not None:
+            return result
+    return None
+
+
+def _read(file: Path, device: torch.device, mark: torch.Tensor) -> Decomposition | None:
     try:
         with safe_open(file, framework="pt") as f:
             U, sigma, V, sign = (f.get_tensor(name) for name in ("U", "sigma", "V", "signature"))
@@ -115,32 +153,33 @@ def _read(path: Path, device: torch.device, mark: torch.Tensor) -> Decomposition
     return Decomposition(U.to(device), sigma.to(device), V.to(device), sign, mark, error)
 
 
-def _write(path: Path, found: Decomposition) -> None:
-    tensors = {
-        "U": found.U, "sigma": found.sigma, "V": found.V,
-        "signature": found.signature,
-    }  # fmt: skip
-    tensors = {name: t.cpu() for name, t in tensors.items()}
+def _cache(file: Path, found: Decomposition) -> None:
+    """Keep a decomposition if there is room: a cache is a convenience, which leaves the disk a reserve."""
+    size = sum(t.nbytes for t in (found.U, found.sigma, found.V, found.signature))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if size > cache_limit() or shutil.disk_usage(file.parent).free < 2 * size + 1_000_000_000:
+            return
+        _write(file, found)
+        _make_room(file.stat().st_size)
+    except OSError as error:
+        warnings.warn(f"The decomposition could not be cached in {file.parent}: {error}.", stacklevel=3)
+
+
+def _write(file: Path, found: Decomposition) -> None:
+    """Write a decomposition aside, then rename it: a file is whole or not there."""
+    tensors = {"U": found.U.cpu(), "sigma": found.sigma.cpu(), "V": found.V.cpu(), "signature": found.signature.cpu()}
     stated = {
         "error": str(found.error),
         "checksum": _checksum(found.fingerprint[:-1], *tensors.values()),
     }
-    size = sum(t.nbytes for t in tensors.values())
+    handle, aside = tempfile.mkstemp(dir=file.parent, suffix=".part")
+    os.close(handle)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A cache is a convenience: it leaves the disk a reserve, and does without if there is none.
-        if size > cache_limit() or shutil.disk_usage(path.parent).free < 2 * size + 1_000_000_000:
-            return
-        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        os.close(handle)
-        try:
-            save_file(tensors, aside, metadata=stated)
-            os.replace(aside, path.with_suffix(".safetensors"))
-        finally:
-            Path(aside).unlink(missing_ok=True)
-        _make_room(path.with_suffix(".safetensors").stat().st_size)
-    except OSError as error:
-        warnings.warn(f"The decomposition could not be cached in {path.parent}: {error}.", stacklevel=3)
+        save_file(tensors, aside, metadata=stated)
+        os.replace(aside, file)
+    finally:
+        Path(aside).unlink(missing_ok=True)
 
 
 def _checksum(*tensors: torch.Tensor) -> str:

@@ -374,6 +374,25 @@ def convert(
 
 
 @app.command()
+def decompose(
+    output: Annotated[Path, typer.Option(help="Directory for the files, one per weight.")],
+    model: Annotated[str, typer.Argument(help="Hub id in the local cache, or a directory.")] = DEFAULT_BASE,
+    target_modules: Annotated[
+        list[str] | None, typer.Option(help="Linear layers, repeatable. Default: all in the blocks.")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Leading directions to keep. Default: all.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local worker processes. Default: one per core.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(envvar="SVFT_SCHEDULER", help="Address of a Dask scheduler to use instead.")
+    ] = None,
+) -> None:
+    """Decompose a base model once, into files that others read instead of computing them."""
+    from analysis.cli.decompose import decompose_to
+
+    decompose_to(model, output, tuple(target_modules) if target_modules else None, rank, workers, scheduler)
+
+
+@app.command()
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete every cached decomposition.")] = False,
 ) -> None:

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dask
@@ -80,20 +80,13 @@ class Workers:
                 self._client.close(timeout=5)
             if self._cluster is not None:
                 self._cluster.close(timeout=10)
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:  # on a busy machine it takes its time
-                process.kill()
-                process.wait()
+        end_processes(self.processes)
 
     def _connect(self) -> None:
         """Start or find the workers, and have them load what a first turn needs."""
         try:
             if self._scheduler is None:
-                self._cluster = self._start_cluster()
+                self._cluster, self.processes = start_cluster(self._number)
                 client = Client(self._cluster, set_as_default=False)
             else:
                 try:
@@ -113,17 +106,31 @@ class Workers:
         except Exception as error:
             self.error = report_unexpected(error, "starting the workers")
 
-    def _start_cluster(self) -> LocalCluster:
-        """Start a scheduler in this process, and workers as any other worker of a scheduler starts.
 
-        Dask's own way to start local workers imports this process's main script again, which in an app is a page.
-        """
-        # A trial whose worker dies is not tried elsewhere: it may be what killed it.
-        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-            cluster = LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR)
-        for _ in range(self._number or os.cpu_count() or 1):
-            self.processes.append(start_worker(cluster.scheduler_address))
-        return cluster
+def start_cluster(number: int | None = None) -> tuple[LocalCluster, list[subprocess.Popen]]:
+    """Start a scheduler in this process, and workers as any other worker of a scheduler starts.
+
+    Dask's own way to start local workers imports this process's main script again, which in an app is a page.
+
+    Args:
+        number: Of worker processes; None is one per core.
+    """
+    # A task whose worker dies is not tried elsewhere: it may be what killed it.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        cluster = LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR)
+    return cluster, [start_worker(cluster.scheduler_address) for _ in range(number or os.cpu_count() or 1)]
+
+
+def end_processes(processes: Sequence[subprocess.Popen]) -> None:
+    """End worker processes, with force if need be."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:  # on a busy machine it takes its time
+            process.kill()
+            process.wait()
 
 
 def start_worker(scheduler: str, memory_limit: str = "auto") -> subprocess.Popen:

@@ -151,7 +151,7 @@ def test_a_painted_pattern_is_the_plan_of_a_race(learn):
     test = learn(3)
     test.button(key="race-it").click().run()
     plan = test.session_state["plan"]
-    assert plan.methods == ("head_only", "custom", "banded", "random", "lora", "full")
+    assert plan.methods == ("head_only", "custom", "banded", "random", "chosen", "lora", "full")
     assert plan.budgets == (36 * 6_144,)
     assert len(plan.custom_indices) == 6_144
     planned, left_out = plan.plan()

@@ -13,7 +13,7 @@ import torch
 from svft import cache as cache_module
 from svft import decomposition
 from svft.basis import fingerprint
-from svft.cache import cache_files, clear_cache, decompose, recall
+from svft.cache import cache_files, clear_cache, decompose, recall, save_decomposition
 from tests.svft.test_decomposition import random_weight, same
 
 
@@ -188,3 +188,37 @@ def test_a_decomposition_is_recalled_by_the_fingerprint_of_its_weight(monkeypatc
     monkeypatch.setattr(decomposition, "RANDOMIZED_FROM", 8)
     assert recall(fingerprint(W), 3, W.device) is None
     assert same(decompose(W, rank=3), recall(fingerprint(W), 3, W.device))
+
+
+# ---- decompositions that others have made
+
+
+@pytest.mark.parametrize("rank", [None, 5])
+def test_a_shared_file_is_read_instead_of_computed(tmp_path, monkeypatch, rank):
+    W = random_weight(30, 12)
+    fresh = decomposition.decompose(W, rank)
+    file = save_decomposition(W, tmp_path / "shared", rank)
+    assert file.parent == tmp_path / "shared"
+    assert not cache_files()
+    monkeypatch.setattr(decomposition, "_compute", None)  # not needed again
+    monkeypatch.setenv("SVFT_DECOMPOSITIONS", os.pathsep.join([str(tmp_path / "none"), str(tmp_path / "shared")]))
+    found = decompose(W, rank)
+    assert same(found, fresh)
+    assert not cache_files()  # what is shared is not copied
+
+
+def test_a_damaged_shared_file_is_computed_anew(tmp_path, monkeypatch):
+    W = random_weight(30, 12)
+    file = save_decomposition(W, tmp_path)
+    file.write_bytes(file.read_bytes()[:-8])
+    monkeypatch.setenv("SVFT_DECOMPOSITIONS", str(tmp_path))
+    with pytest.warns(UserWarning, match="damaged"):
+        found = decompose(W)
+    assert same(found, decomposition.decompose(W))
+
+
+def test_what_is_there_is_not_computed_again(tmp_path, monkeypatch):
+    W = random_weight(30, 12)
+    file = save_decomposition(W, tmp_path)
+    monkeypatch.setattr(decomposition, "decompose", None)
+    assert save_decomposition(W, tmp_path) == file

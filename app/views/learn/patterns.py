@@ -134,8 +134,8 @@ def _show_race(facts: Facts) -> None:
         ):
             st.rerun()  # all of the app: another page was asked for
         st.caption(
-            f"Takes My pattern to Race, next to banded and random patterns of about {facts.k:,} entries per matrix, "
-            "head only, LoRA r=1 and full fine-tuning."
+            f"Takes My pattern to Race, next to banded, random and chosen ones of about {facts.k:,} entries per "
+            "matrix, head only, LoRA r=1 and full fine-tuning."
             if cells <= _MOST_CELLS
             else f"At most {_MOST_CELLS} cells race, so that it takes minutes: wipe {cells - _MOST_CELLS}.",
             width="stretch",
@@ -145,7 +145,7 @@ def _show_race(facts: Facts) -> None:
 def _race() -> None:
     pairs = tuple((int(i), int(j)) for i, j in zip(*np.divmod(painting.entries_of(painted()), painting.N)))
     budget = len(pairs) * racing.matrices()
-    methods = ("head_only", "custom", "banded", "random", "lora", "full")
+    methods = ("head_only", "custom", "banded", "random", "chosen", "lora", "full")
     sizes = {"lora": (1,)}
     racing.go(replace(racing.prepared(), methods=methods, budgets=(budget,), sizes=sizes, custom_indices=pairs))
 

@@ -12,6 +12,7 @@ from analysis.common.errors import UserError
 from analysis.training.evaluation import read_evaluation
 from analysis.training.session import TrainingSession
 from analysis.training.specification import TrainingSpec
+from svft import decomposition
 
 TRAIN = ["train", "--task", "bbc_headlines", "--steps", "2", "--batch-size", "4", "--examples", "8"]
 
@@ -39,6 +40,25 @@ def test_diagnose_prints_what_patterns_capture_beside_chance():
     assert result.exit_code == 0, result.output
     for words in ("chosen", "by chance", "of the squared gradient lies", "rank correlation"):
         assert words in result.output
+
+
+@pytest.mark.enable_socket  # the scheduler and its workers, in processes of their own, speak TCP
+def test_decompose_writes_with_two_workers_what_an_adapter_then_reads(tiny_base, tmp_path, monkeypatch):
+    shared = tmp_path / "shared"
+    result = run("decompose", tiny_base, "--output", str(shared), "--workers", "2")
+    assert result.exit_code == 0, result.output
+    assert "12 matrices" in result.output
+    monkeypatch.setenv("SVFT_CACHE_DIR", str(tmp_path / "empty"))
+    monkeypatch.setenv("SVFT_DECOMPOSITIONS", str(shared))
+    monkeypatch.setattr(decomposition, "decompose", None)  # not needed again
+    TrainingSession(TrainingSpec("bbc_headlines", "plain", base=tiny_base, examples=8))
+
+
+def test_decompose_says_that_a_directory_holds_no_model(tmp_path):
+    result = run("decompose", str(tmp_path), "--output", str(tmp_path / "shared"))
+    assert result.exit_code == 2
+    assert "config.json" in " ".join(result.output.split())
+    assert not (tmp_path / "shared").exists()
 
 
 def test_help_lists_the_commands():
