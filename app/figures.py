@@ -80,7 +80,9 @@ def explain(
     """Write a figure's sentence, with its formula and its table as CSV behind "⋯"; `more` draws what else is there."""
     with st.container(horizontal=True, wrap=False, key=f"foot-{key}", gap="small"):
         st.caption(figure.layout.meta["caption"], width="stretch")
-        with st.popover("⋯", type="tertiary", help="Formula and CSV", key=f"more-{key}"):
+        with st.popover(
+            "⋯", type="tertiary", help="Formula, CSV, numbers" if more else "Formula and CSV", key=f"more-{key}"
+        ):
             st.latex(figure.layout.meta["formula"])
             st.download_button(
                 "CSV",

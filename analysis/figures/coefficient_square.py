@@ -122,10 +122,10 @@ def _add_squares(
     hover: str,
 ) -> None:
     """Add one visible square for each entry, the strongest on top, over a ground on which a box can be drawn."""
-    ground = np.linspace(0, side - 1, min(side, _GROUND))
-    x, y = (part.ravel() for part in np.meshgrid(ground, ground))
-    points = select_points(x, y, [], "")
-    figure.add_trace(points.update(name="ground", hovertemplate=None, hoverinfo="skip"))
+    if len(i) + _GROUND**2 <= MAX_POINTS:  # beyond, no box that can be drawn is without an entry
+        ground = np.linspace(0, side - 1, min(side, _GROUND))
+        x, y = (part.ravel() for part in np.meshgrid(ground, ground))
+        figure.add_trace(select_points(x, y, [], "").update(name="ground", hovertemplate=None, hoverinfo="skip"))
     order = np.argsort(np.abs(values), kind="stable")
     points = select_points(j[order], i[order], _data(i, j, values, order), hover)
     size = float(np.clip(np.sqrt(_COVER / len(i)) * _SIDE, 5, 24))

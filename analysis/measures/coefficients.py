@@ -114,7 +114,7 @@ def energy_profile(matrix: AdaptedMatrix, most: int = 32) -> pd.DataFrame:
             )
         )
     distance = np.abs(matrix.cols - matrix.rows)
-    kept = np.unique(np.linspace(0, matrix.m - 1, min(matrix.m, _DISTANCES)).astype(int))
+    kept = np.unique(np.geomspace(1, matrix.m, _DISTANCES).round().astype(int)) - 1  # close by, each of them
     within = {
         name: np.bincount(distance, weight, minlength=matrix.m).cumsum()[kept]
         for name, weight in (("share", squares / whole), ("noise_share", np.full(matrix.k, 1 / matrix.k)))

@@ -211,6 +211,18 @@ def test_a_box_is_zeroed_beside_as_many_entries_elsewhere(worker):
     assert "Singular values of W" in alternatives(test)
 
 
+def test_the_control_of_a_box_is_waited_for(worker, monkeypatch):
+    class AlmostDone(Worker):
+        def __init__(self, *args: str) -> None:
+            super().__init__(*args)
+            self.results, self.running, self.complete = self.results[:3], True, False
+
+    monkeypatch.setattr(evaluations, "Job", AlmostDone)
+    test = press(edit_view(card="Zero a box", brush="i0..99_o0..0"), "measure")
+    assert "zeroed in Layer 2 · value: 83.0% →" in " ".join(markdown.value for markdown in test.markdown)
+    assert "stop-edits" in [button.key for button in test.button]
+
+
 def test_without_a_box_there_is_m_to_drag_one_over(worker):
     test = edit_view(card="Zero a box")
     assert "Strip of the 384 trained entries" in alternatives(test)

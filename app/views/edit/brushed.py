@@ -10,7 +10,7 @@ from app import data
 from app.selection import Opened
 from app.views.coefficients import brush
 from app.views.edit import custom
-from app.views.edit.outcome import beside_elsewhere
+from app.views.edit.outcome import beside_elsewhere, wait_for
 
 TITLE = "Zero a box"
 
@@ -32,7 +32,8 @@ def show(chosen: Opened) -> tuple[Edit, str] | None:
     control = edit.control(1.0)
     assert control is not None  # a box has one
     custom.measure(chosen, [edit.to_json(), control.to_json()])
-    known = custom.show_outcome(chosen, edit, words)
-    if known and control.to_json() in known:
-        st.caption(beside_elsewhere(effect(known[control.to_json()], known[edit.to_json()])))
+    if custom.show_outcome(chosen, edit, words):
+        known = wait_for(chosen, [control.to_json()])
+        if known:
+            st.caption(beside_elsewhere(effect(known[control.to_json()], known[edit.to_json()])))
     return edit, words

@@ -31,10 +31,10 @@ def show(chosen: Opened) -> None:
                 writing.show(chosen)
             return
         found = {card.title: card for card in data.adapter_table(cards, chosen.adapter)}
+        st.session_state.setdefault("card", next(iter(found)))  # no default: a box that is sent here sets it, too
         title = st.pills(
-            "Edit of M", [*found, brushed.TITLE, CUSTOM], default=next(iter(found)), key="card", required=True,
-            label_visibility="collapsed",
-        )  # fmt: skip
+            "Edit of M", [*found, brushed.TITLE, CUSTOM], key="card", required=True, label_visibility="collapsed"
+        )
         left, right = st.columns([7, 6], gap="medium")
     with left:
         if title in (brushed.TITLE, CUSTOM):

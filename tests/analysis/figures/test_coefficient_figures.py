@@ -169,6 +169,14 @@ class TestSquare:
         for x, y, color, (i, j, value) in zip(points.x, points.y, points.marker.color, points.customdata):
             assert (x, y, color) == (j, i, value)
 
+    def test_every_box_that_can_be_drawn_holds_a_point_that_answers(self):
+        for k in (1, 40, 400, 4900):
+            figure = coefficient_square(entries_table(384, scattered(384, k)), n=384, theme=LIGHT)
+            points = [point for trace in figure.data for point in zip(trace.x, trace.y)]
+            assert len(points) <= MAX_POINTS
+            counts, *_ = np.histogram2d(*zip(*points), bins=384 // 24)  # of 24 cells: 25 pixels of a wide screen
+            assert (counts > 0).all()
+
     def test_many_entries_are_binned_and_a_bin_carries_its_strongest(self):
         entries = entries_table(200, scattered(200, 6000))
         figure = coefficient_square(entries, n=200, theme=LIGHT)
