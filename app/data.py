@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +26,10 @@ from analysis.measures.steps import (
     overview_steps,
     summary_steps,
 )
+from analysis.measures.weights import weight_steps
+from analysis.models.shapes import block_shapes
 from analysis.training.evaluation import Evaluation, read_evaluation
+from analysis.trials.records import trained_title as read_trained_title
 
 QUICK = 512  # singular directions: up to here the spectrum of a matrix takes a fraction of a second
 
@@ -74,6 +77,11 @@ def adapter_table_of(function: Callable[[Adapter, Edit], Any], of: Adapter, edit
 def evaluation(of: Adapter) -> Evaluation | None:
     """Return what was measured of an adapter, None if it brings no evaluation.json."""
     return _evaluation(str(of.path), _stamp(of.path))
+
+
+def trained_title(path: Path) -> str:
+    """Return what a trial trained, from the file beside its adapter; "" if there is none."""
+    return _trained_title(str(path), _stamp(path))
 
 
 def predictor(of: Adapter) -> Future:
@@ -156,6 +164,30 @@ def comparison_job(a: Adapter, b: Adapter) -> Job:
 def restart_comparison(a: Adapter, b: Adapter) -> None:
     """Forget a stopped comparison, so that the next call starts it anew."""
     _comparison_job.clear(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
+
+
+def base_shapes(directory: Path) -> dict[str, tuple[int, int]]:
+    """Return full module name -> (out, in) of the linear layers inside the blocks of a base model.
+
+    Raises:
+        UserError: If its files are missing or damaged.
+    """
+    return _base_shapes(str(directory), _stamp(directory))
+
+
+def weights_job(directory: Path) -> Job:
+    """Return the running or finished `analysis.measures.weights.weight_steps`, started by the first call."""
+    return _weights_job(str(directory), _stamp(directory))
+
+
+def restart_weights(directory: Path) -> None:
+    """Forget a stopped computation, so that the next call starts it anew."""
+    _weights_job.clear(str(directory), _stamp(directory))
+
+
+def decomposing_seconds(shapes: Sequence[tuple[int, int]]) -> float:
+    """Return how long one thread of this machine decomposes matrices (out, in); the first call measures it."""
+    return _decomposing_seconds(tuple(shapes))
 
 
 def edited_table(function: Callable[..., Any], of: Adapter, name: str, line: str) -> Any:
@@ -258,9 +290,32 @@ def _comparison_job(a: str, stamp_a: float, b: str, stamp_b: float) -> Job:
     return Job(comparison_steps, a, b)
 
 
+# A family that is not known by name is built without weights, which loads transformers.
+@st.cache_resource(max_entries=32, show_spinner="Reading the model …")
+def _base_shapes(directory: str, stamp: float) -> dict[str, tuple[int, int]]:
+    return block_shapes(directory)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _weights_job(directory: str, stamp: float) -> Job:
+    return Job(weight_steps, directory)
+
+
+@st.cache_data(max_entries=64, show_spinner="Measuring how fast this machine decomposes …")
+def _decomposing_seconds(shapes: tuple[tuple[int, int], ...]) -> float:
+    from analysis.planning.svd_speed import measure_svd_speed, svd_seconds
+
+    return svd_seconds(shapes, measure_svd_speed())
+
+
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _evaluation(path: str, stamp: float) -> Evaluation | None:
     return read_evaluation(path)
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _trained_title(path: str, stamp: float) -> str:
+    return read_trained_title(Path(path))
 
 
 _loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
