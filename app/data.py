@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +28,10 @@ from analysis.measures.steps import (
     overview_steps,
     summary_steps,
 )
+from analysis.measures.weights import weight_steps
+from analysis.models.shapes import block_shapes
 from analysis.training.evaluation import Evaluation, read_evaluation
+from analysis.trials.records import trained_title as read_trained_title
 
 QUICK = 512  # singular directions: up to here the spectrum of a matrix takes a fraction of a second
 
@@ -76,6 +79,11 @@ def adapter_table_of(function: Callable[[Adapter, Edit], Any], of: Adapter, edit
 def evaluation(of: Adapter) -> Evaluation | None:
     """Return what was measured of an adapter, None if it brings no evaluation.json."""
     return _evaluation(str(of.path), _stamp(of.path))
+
+
+def trained_title(path: Path) -> str:
+    """Return what a trial trained, from the file beside its adapter; "" if there is none."""
+    return _trained_title(str(path), _stamp(path))
 
 
 def predictor(of: Adapter) -> Future:
@@ -173,6 +181,30 @@ def restart_comparison(a: Adapter, b: Adapter) -> None:
 def compared(a: Adapter, b: Adapter, name: str) -> dict[str, Any]:
     """Return `analysis.measures.comparison.compare_matrix`, quick for a matrix of up to `QUICK` directions."""
     return _compared(*key(a), *key(b), name)
+
+
+def base_shapes(directory: Path) -> dict[str, tuple[int, int]]:
+    """Return full module name -> (out, in) of the linear layers inside the blocks of a base model.
+
+    Raises:
+        UserError: If its files are missing or damaged.
+    """
+    return _base_shapes(str(directory), _stamp(directory))
+
+
+def weights_job(directory: Path) -> Job:
+    """Return the running or finished `analysis.measures.weights.weight_steps`, started by the first call."""
+    return _weights_job(str(directory), _stamp(directory))
+
+
+def restart_weights(directory: Path) -> None:
+    """Forget a stopped computation, so that the next call starts it anew."""
+    _weights_job.clear(str(directory), _stamp(directory))
+
+
+def decomposing_seconds(shapes: Sequence[tuple[int, int]]) -> float:
+    """Return how long one thread of this machine decomposes matrices (out, in); the first call measures it."""
+    return _decomposing_seconds(tuple(shapes))
 
 
 def edited_table(function: Callable[..., Any], of: Adapter, name: str, line: str) -> Any:
@@ -287,9 +319,32 @@ def _compared(a: str, stamp_a: float, b: str, stamp_b: float, name: str) -> dict
     return compare_matrix(_adapter(a, stamp_a), _adapter(b, stamp_b), name)
 
 
+# A family that is not known by name is built without weights, which loads transformers.
+@st.cache_resource(max_entries=32, show_spinner="Reading the model …")
+def _base_shapes(directory: str, stamp: float) -> dict[str, tuple[int, int]]:
+    return block_shapes(directory)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _weights_job(directory: str, stamp: float) -> Job:
+    return Job(weight_steps, directory)
+
+
+@st.cache_data(max_entries=64, show_spinner="Measuring how fast this machine decomposes …")
+def _decomposing_seconds(shapes: tuple[tuple[int, int], ...]) -> float:
+    from analysis.planning.svd_speed import measure_svd_speed, svd_seconds
+
+    return svd_seconds(shapes, measure_svd_speed())
+
+
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _evaluation(path: str, stamp: float) -> Evaluation | None:
     return read_evaluation(path)
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _trained_title(path: str, stamp: float) -> str:
+    return read_trained_title(Path(path))
 
 
 _loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")

@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.common.errors import UserError
-from app import selection, style
+from app import selection, style, uploads
 from app.views import opening, pickers
 
 ICONS = {"start": "home", "explore": "search", "race": "flag", "learn": "school"}
@@ -18,6 +18,7 @@ pages = {
 }
 page = st.navigation(list(pages.values()), position="hidden")  # its own links would lose the selection
 style.apply()
+uploads.remember_visitor()
 with st.container(horizontal=True, key="pages"):
     for each in pages.values():
         st.page_link(each, query_params=selection.current().to_query())

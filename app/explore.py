@@ -1,4 +1,4 @@
-"""Explore: one adapter, from the map of its layers down to single coefficients; or two beside each other."""
+"""Explore: one adapter, from the map of its layers down to single coefficients; two; or a base model alone."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ from analysis.adapters.adapter import Adapter
 from analysis.common.errors import UserError
 from app import selection
 from app.views import choice, convert, layers, left_out, measures, projection, spectrum
+from app.views.base import page as base
 from app.views.coefficients import page as coefficients
 from app.views.compare import page as compare
 from app.views.edit import page as edit
@@ -48,10 +49,18 @@ def second() -> Adapter | None:
         return None
 
 
-chosen = selection.opened()
-if chosen.view == selection.EDIT:
-    edit.show(chosen)
-elif (other := second()) is not None:
-    compare.show(chosen, other, selection.names())
+def show_adapter() -> None:
+    """Draw the page of the selected adapter, alone or beside the one in the second slot."""
+    chosen = selection.opened()
+    if chosen.view == selection.EDIT:
+        edit.show(chosen)
+    elif (other := second()) is not None:
+        compare.show(chosen, other, selection.names())
+    else:
+        show_one(chosen)
+
+
+if selection.current().model:
+    base.show(selection.opened_base())
 else:
-    show_one(chosen)
+    show_adapter()

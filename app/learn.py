@@ -1,8 +1,6 @@
 """Learn: six chapters, one at a time, each with something to move and questions that the page checks."""
 
-from app import trials
 from app.views.learn import lesson
 
-trials.remember_visitor()
 lesson.show_chapters()
 lesson.show(lesson.current())

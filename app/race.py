@@ -11,7 +11,6 @@ from app.views.race.plan import page as plan
 from app.views.race.result import page as result
 from app.views.race.running import live
 
-trials.remember_visitor()
 chosen, record = selection.current(), trials.opened()
 if record is None:
     if not chosen.study:

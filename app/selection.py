@@ -13,12 +13,17 @@ import streamlit as st
 
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.shipped import shipped_adapters
+from analysis.common.errors import UserError
 from analysis.measures.brush import Brush
+from analysis.models.base_weights import locate_base
+from analysis.models.naming import places
+from analysis.models.packages import PACKAGED_BASES
 from app import data, uploads
 
 VIEWS = ("Coefficients", "Spectrum and rank", "Edit")
 EDIT = VIEWS[2]  # of one adapter: the second slot is out of the way
 RACE_TABS = ("Race", "Budgets")
+NO_ADAPTER = "No adapter: "  # and a base model, as the picker of adapters names what is shown without any
 _LONGEST_CODE = 40
 _REQUESTED = "page-requested"
 _PARAMETERS = {"class_code": "class"}  # of fields that the URL calls otherwise
@@ -30,6 +35,7 @@ class Selection:
 
     Attributes:
         adapter: As the picker names it: the label of one that ships, or the path of its directory; "" is the first.
+        model: The base model that Explore shows without any adapter: an id or a directory, "" for an adapter.
         vs: The adapter that it is compared with, "" for none.
         matrix: Label of an adapted matrix; one that the adapter does not have stands for its first.
         view: One of `VIEWS`, of the page Explore.
@@ -45,6 +51,7 @@ class Selection:
     """
 
     adapter: str = ""
+    model: str = ""
     vs: str = ""
     matrix: str = ""
     view: str = VIEWS[0]
@@ -105,6 +112,15 @@ class Opened:
         return self.adapter.config.get("pattern", "custom")
 
 
+@dataclass(frozen=True)
+class OpenedBase:
+    """What Explore shows of a base model alone: its name, its files, and the label of one of its matrices."""
+
+    name: str
+    directory: Path
+    matrix: str
+
+
 def current() -> Selection:
     """Return the selection."""
     return Selection.from_query(st.query_params)
@@ -141,6 +157,38 @@ def opened() -> Opened:
     return Opened(adapter, _matrix_name(adapter, chosen.matrix), chosen.view, Brush.parse(chosen.brush))
 
 
+def opened_base() -> OpenedBase:
+    """Return the base model that is shown without an adapter.
+
+    Raises:
+        UserError: If it is not here, is none, or may not be opened by this visitor.
+    """
+    chosen = current()
+    directory = base_directory(chosen.model)
+    labels = [place.label for place in places(list(data.base_shapes(directory)))]
+    if not labels:
+        raise UserError(
+            f"{short_name(chosen.model)} has no linear layers inside transformer blocks, so there is none to show."
+        )
+    return OpenedBase(chosen.model, directory, chosen.matrix if chosen.matrix in labels else labels[0])
+
+
+def base_directory(model: str) -> Path:
+    """Return where the files of a base model are.
+
+    Args:
+        model: Id of a packaged model or of one in the Hub's local cache, or a directory.
+
+    Raises:
+        UserError: If it is not here, or may not be opened by this visitor.
+    """
+    path = Path(model).expanduser()
+    if model not in PACKAGED_BASES and uploads.is_there(path / "config.json"):
+        uploads.require(path)
+        return path
+    return locate_base(model)
+
+
 def versus() -> Adapter | None:
     """Return the adapter in the second slot, None if it is empty: nothing is compared with itself.
 
@@ -154,12 +202,17 @@ def versus() -> Adapter | None:
 def short_name(name: str) -> str:
     """Return an adapter's name for people: its label if it ships, else that of its directory, without the path.
 
-    A number says nothing (a study numbers its trials' adapters): the directory above comes with it.
+    A number says nothing (a study numbers its trials' adapters): what was trained stands in its place, or the
+    directory above comes with it.
     """
     if name in shipped_adapters():
         return name
+    if name.startswith(NO_ADAPTER):
+        return NO_ADAPTER + short_name(name.removeprefix(NO_ADAPTER))
     *above, last = Path(name).parts or (name,)
-    return f"{above[-1]}/{last}" if above and last.isdecimal() else last
+    if above and last.isdecimal():
+        return data.trained_title(Path(name)) or f"{above[-1]}/{last}"
+    return last
 
 
 def names() -> tuple[str, str]:
@@ -186,7 +239,16 @@ def open_adapter(path: Path, **values: str) -> None:
         path: Its directory.
         values: Other fields of the selection to change; the second slot is emptied otherwise.
     """
-    go("explore", **{"adapter": _label(path), "vs": "", **values})
+    go("explore", **{"adapter": _label(path), "model": "", "vs": "", **values})
+
+
+def open_base(model: str) -> None:
+    """Show a base model alone on the page Explore, from a callback.
+
+    Args:
+        model: Its id or directory.
+    """
+    go("explore", model=model, vs="", view=VIEWS[0])
 
 
 def _label(path: Path) -> str:

@@ -24,6 +24,12 @@ $wrapper:has(> .st-key-pages) { position: fixed; inset: .9rem auto auto 1rem; z-
 .st-key-pages { gap: .25rem; flex-wrap: nowrap; }
 $wrapper:has(> .st-key-cookie) { display: none; }
 
+/* What a first visit may be for: in the bar too, if it is wide enough. */
+.st-key-want { gap: .1rem .5rem; flex-wrap: wrap; }
+@media (min-width: 1100px) {
+  $wrapper:has(> .st-key-want) { position: fixed; inset: .9rem 4.5rem auto auto; z-index: 1000000; width: auto; }
+}
+
 /* The selection: one row, two columns on a phone. */
 .st-key-selection { display: flex; flex-flow: row nowrap; gap: .75rem; align-items: start; }
 .st-key-selection > * { flex: 1 1 0; min-width: 0; }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
-import secrets
 import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,7 +18,8 @@ from analysis.trials.files import StudyFile, committed_studies, import_study
 from analysis.trials.records import StudyRecord
 from analysis.trials.store import Store, data_directory
 from analysis.trials.study import Study, Trial
-from app import compat, selection
+from app import selection
+from app.uploads import visitor
 
 if TYPE_CHECKING:
     from analysis.trials.engine import Engine
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 RUNNING = ("queued", "running")
 
 EVERYONE = ""  # owner of what no visitor may change
-_COOKIE = "svft-visitor"
-_YEAR = 365 * 24 * 3600
 
 
 @st.cache_resource(show_spinner=False)
@@ -64,20 +61,6 @@ def engine() -> Engine:
 def committed() -> dict[str, StudyFile]:
     """Return the studies that come with this project, by task."""
     return committed_studies()
-
-
-def visitor() -> str:
-    """Return who is at the browser: the id that it was given as a cookie, so that it finds its studies again."""
-    cookie = st.context.cookies.get(_COOKIE, "")
-    if re.fullmatch(r"[0-9a-f]{32}", cookie):
-        return cookie
-    return st.session_state.setdefault("visitor", secrets.token_hex(16))
-
-
-def remember_visitor() -> None:
-    """Leave the visitor's id in the browser, if it has none yet."""
-    if st.context.cookies.get(_COOKIE) != visitor():
-        compat.set_cookie(_COOKIE, visitor(), seconds=_YEAR)
 
 
 def refusal(planned: Sequence[Trial]) -> UserError | None:

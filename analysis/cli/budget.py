@@ -72,7 +72,7 @@ _OPTIONS = {
     "count": Column("trainable", _count, gives_way=1),
     "peak": Column("memory", gigabytes),
     "recovered": Column("recovered", "{:.0%}".format, gives_way=2),
-    "why_not": Column("", text=True),
+    "verdict": Column("", text=True),
 }
 _PAPER = {
     "model": Column("model"),

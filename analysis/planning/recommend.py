@@ -26,7 +26,7 @@ class Recommendation:
     Attributes:
         best: Row of `options`; None if nothing fits.
         reasons: Sentences, each with a number of the tables.
-        options: `options_table`, what can be taken first.
+        options: `options_table`, what can be taken first, with ``verdict``: why each is taken or not, in words.
     """
 
     best: Mapping[str, object] | None
@@ -137,14 +137,52 @@ def recommend(options: pd.DataFrame, available: float) -> Recommendation:
         return Recommendation(None, ["No method's memory is known for this model at this size."], options)
     can = options[options["why_not"] == ""]
     if can.empty:
-        return Recommendation(None, [_nothing_fits(options, available)], options)
+        return Recommendation(None, [_nothing_fits(options, available)], options.assign(verdict=options["why_not"]))
     rivals = can[can["base"] == (BFLOAT16 if (can["base"] == BFLOAT16).any() else FOUR_BIT)]
     studied = rivals[rivals["recovered"].notna()]
     if (studied["on"] == "").any():  # as the studies adapt
         studied = studied[studied["on"] == ""]
     able = rivals if studied.empty else studied[~(studied["high"] < studied["low"].max())]
     best = able.loc[able["peak"].idxmin()]
-    return Recommendation(best.to_dict(), _reasons(best, rivals, options, available), options)
+    top = None if studied.empty else float(studied["low"].max())
+    verdicts = [_verdict(row, best, best.name == place, top) for place, row in options.iterrows()]
+    return Recommendation(best.to_dict(), _reasons(best, rivals, options, available), options.assign(verdict=verdicts))
+
+
+def four_bit_sentence(architecture: Architecture) -> str:
+    """Return what a 4-bit base of a model with fused experts leaves in bfloat16, "" for other models."""
+    if not architecture.fused:
+        return ""
+    size = 2 * sum(experts * out * in_ for experts, out, in_ in architecture.fused.values())
+    return (
+        f"In a 4-bit base, {_gb(size)} of fused experts stay in bfloat16: bitsandbytes quantizes linear layers alone."
+    )
+
+
+def _verdict(row: pd.Series, best: pd.Series, taken: bool, top: float | None) -> str:
+    """Return why an option is taken or not, in the order in which `recommend` decides.
+
+    Args:
+        row: Of the options.
+        best: The one that is taken.
+        taken: Whether it is this one.
+        top: The highest lower end of an interval of recovered performance among those studied, None without any.
+    """
+    is_studied = top is not None
+    if taken:
+        return "taken"
+    if row["why_not"]:
+        return row["why_not"]
+    if row["base"] != best["base"]:
+        return f"fits, and so does {best['base']}"
+    if is_studied and row["on"] != best["on"]:
+        return "fits; not what the studies adapt"
+    if is_studied and pd.isna(row["recovered"]):
+        return "fits; not studied near this budget"
+    if is_studied and row["high"] < top:
+        return "fits; recovered clearly less"
+    more = row["peak"] - best["peak"]
+    return f"fits; not clearly better, {_gb(more)} more" if more >= 5e7 else "fits; not clearly better"
 
 
 def _reasons(best: pd.Series, rivals: pd.DataFrame, options: pd.DataFrame, available: float) -> list[str]:

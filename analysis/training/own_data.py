@@ -29,16 +29,16 @@ import pandas as pd
 
 from analysis.common.errors import OwnDataError
 from analysis.training import tasks
+from analysis.training.own_table import LABEL_NAMES, TEXT_NAMES, is_number
 from analysis.training.own_table import read_table as read_table
 from analysis.training.tasks import OWN_PREFIX, Task, by_majority, normalize, sort_key
 
 MIN_ROWS = 150
 MIN_ROWS_PER_CLASS = 20
 MAX_CLASSES = 50
+RARE = f"a label with fewer than {MIN_ROWS_PER_CLASS} texts"
 _MAX_EXAMPLES = 600
 
-_TEXT_NAMES = ("text", "sentence", "message", "tweet", "review", "headline", "title", "content", "body", "comment")
-_LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "topic", "intent", "y")
 _NAME = re.compile(OWN_PREFIX + r"[0-9a-f]{12}")
 
 
@@ -158,23 +158,25 @@ def suggest_columns(table: pd.DataFrame) -> tuple[str, str]:
     texts = [column for column, cells in values.items() if cells and not _no_texts(cells)]
     if not texts:
         raise OwnDataError(f"{_title(table)} has no column of texts; it has {', '.join(map(str, table.columns))}.")
-    text = min(texts, key=lambda c: (_rank(c, _TEXT_NAMES), -np.mean([len(value) for value in values[c]])))
+    text = min(texts, key=lambda c: (_rank(c, TEXT_NAMES), -np.mean([len(value) for value in values[c]])))
     classes = {c: _number_of_classes(cells, c) for c, cells in values.items() if c != text}
     labels = [column for column, number in classes.items() if 2 <= number <= MAX_CLASSES]
     if not labels:
         raise OwnDataError(
             f"{_title(table)} has no column of labels beside {text!r}: one with 2 to {MAX_CLASSES} different values."
         )
-    return text, min(labels, key=lambda c: (_rank(c, _LABEL_NAMES), classes[c]))
+    return text, min(labels, key=lambda c: (_rank(c, LABEL_NAMES), classes[c]))
 
 
-def check(table: pd.DataFrame, text_column: str, label_column: str) -> OwnData:
+def check(table: pd.DataFrame, text_column: str, label_column: str, *, drop_rare: bool = False) -> OwnData:
     """Return the labelled texts of a table, cleaned.
 
     Args:
         table: From `read_table`.
         text_column: A column of texts.
         label_column: A column of names, whole numbers or true and false.
+        drop_rare: Whether to leave out texts whose label has fewer than `MIN_ROWS_PER_CLASS` of them, instead of
+            refusing the table.
 
     Raises:
         OwnDataError: If the columns or what is left of the rows cannot be a task.
@@ -204,6 +206,11 @@ def check(table: pd.DataFrame, text_column: str, label_column: str) -> OwnData:
     kept, contested = by_majority(pairs)
     dropped["a duplicate text"] = len(pairs) - len(kept) - contested
     dropped["the same text with different labels, none in the majority"] = contested
+    if drop_rare:
+        counts = Counter(label for _, label in kept)
+        common = [pair for pair in kept if counts[pair[1]] >= MIN_ROWS_PER_CLASS]
+        dropped[RARE] = len(kept) - len(common)
+        kept = common
     data = OwnData(
         title=_title(table),
         pairs=tuple(sorted(kept, key=lambda pair: sort_key(pair[0]))),
@@ -231,7 +238,7 @@ def _check_classes(data: OwnData, label_column: str) -> None:
         more = f" and {len(rare) - 3} more" if len(rare) > 3 else ""
         raise OwnDataError(
             f"Each class needs at least {MIN_ROWS_PER_CLASS} texts; too rare: {', '.join(rare[:3])}{more}. Leave them "
-            "out of the file, or join them with others."
+            "out, or join them with others."
         )
 
 
@@ -243,15 +250,7 @@ def _no_texts(values: Iterable[Any]) -> str | None:
     for value in values:
         if not isinstance(value, str):
             return "numbers" if isinstance(value, Real | np.bool_) else f"values such as {str(value)[:40]!r}"
-    return "numbers" if all(map(_is_number, values)) else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text.replace(",", "."))
-    except ValueError:
-        return False
-    return True
+    return "numbers" if all(map(is_number, values)) else None
 
 
 def _number_of_classes(values: Iterable[Any], column: str) -> int:

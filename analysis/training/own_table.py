@@ -1,4 +1,4 @@
-"""Tables that people bring: CSV, JSON lines or Parquet, read with one clear sentence for whatever is wrong. No torch.
+"""Tables that people bring: CSV, JSON or Parquet, read with one clear sentence for whatever is wrong. No torch.
 
 Cells of CSV files stay the texts that they are: "NA" is a label like any other, only an empty cell is missing.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
 import pandas as pd
 
 from analysis.common.errors import OwnDataError
@@ -24,17 +26,31 @@ MAX_ROWS = 1_000_000
 MAX_COLUMNS = 100
 _MAX_EXPANDED = 10 * MAX_BYTES  # what a compressed file may become
 _DELIMITERS = ",;\t|"
+_LONGEST_NAME = 80  # characters of a column's name: more are a text
+_FEW = 50  # different values: a column of labels has not more
+
+# What columns of texts and of labels are usually called.
+TEXT_NAMES = ("text", "sentence", "message", "tweet", "review", "headline", "title", "content", "body", "comment")
+LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "topic", "intent", "y")
+
+UTF_8, WINDOWS = "UTF-8", "Windows-1252"
 
 
-def read_table(file: BinaryIO | Path, name: str) -> pd.DataFrame:
-    """Return the table in a file; ``table.attrs["name"]`` is the file's name.
+def read_table(file: BinaryIO | Path, name: str, *, header: bool | None = None) -> pd.DataFrame:
+    """Return the table in a file.
 
-    Parquet is known by its first bytes, JSON lines by the suffix (.jsonl, .ndjson, .json) or a first brace; anything
-    else is CSV, separated by commas, semicolons, tabs or bars, with a header.
+    Parquet is known by its first bytes; JSON (one object per line, or an array of objects) by the suffix (.jsonl,
+    .ndjson, .json) or by how it begins; anything else is CSV, separated by commas, semicolons, tabs or bars. Text is
+    UTF-8, or UTF-16 with its mark; what is neither is read as Windows-1252, unless it is UTF-8 that was damaged.
 
     Args:
         file: An open file, or the path of one.
         name: Its name for people, with its suffix.
+        header: Whether the first row of a CSV file holds the names of the columns; None finds out.
+
+    Returns:
+        A table whose ``attrs`` hold ``name``, ``encoding`` (`WINDOWS` if that was assumed, else `UTF_8`) and
+        ``header``, as found or given; None if it is not CSV.
 
     Raises:
         OwnDataError: If it is too large, empty, of another kind, or damaged.
@@ -45,12 +61,13 @@ def read_table(file: BinaryIO | Path, name: str) -> pd.DataFrame:
     elif content.startswith((b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")):
         raise OwnDataError(f"{name} is a workbook or a compressed file: save the table as CSV, and choose that.")
     else:
-        text = _decode(content, name)
-        is_json = Path(name).suffix.lower() in (".jsonl", ".ndjson", ".json") or text.lstrip().startswith("{")
-        table = _read_json_lines(text, name) if is_json else _read_csv(text, name)
+        text, encoding = _decode(content, name)
+        is_json = Path(name).suffix.lower() in (".jsonl", ".ndjson", ".json") or re.match(r"\s*(\[\s*)?\{", text)
+        table = _read_json(text, name) if is_json else _read_csv(text, name, header)
+        table.attrs["encoding"] = encoding
     if table.empty:
         raise OwnDataError(f"{name} has no rows.")
-    table.attrs["name"] = name
+    table.attrs = {"encoding": UTF_8, "header": None} | table.attrs | {"name": name}
     return table
 
 
@@ -70,21 +87,64 @@ def _content(file: BinaryIO | Path, name: str) -> bytes:
     return content
 
 
-def _decode(content: bytes, name: str) -> str:
+def _decode(content: bytes, name: str) -> tuple[str, str]:
+    """Return the text of a file, and which encoding it was read in: `UTF_8` or `WINDOWS`."""
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    said = UTF_8
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise OwnDataError(
-            f"Line {line} of {name} is not UTF-8 text: save the file with the encoding UTF-8."
-        ) from error
+        damaged = OwnDataError(
+            f"Line {line} of {name} is neither UTF-8 nor Windows-1252 text: save the file with the encoding UTF-8."
+        )
+        if encoding == "utf-16" or _is_mostly_utf_8(content):
+            raise damaged from error
+        try:
+            text, said = content.decode("cp1252"), WINDOWS
+        except UnicodeDecodeError:
+            raise damaged from error
     if "\0" in text:
-        raise OwnDataError(f"{name} is not a text file: choose a CSV, JSON lines or Parquet file.")
-    return text
+        raise OwnDataError(f"{name} is not a text file: choose a CSV, JSON or Parquet file.")
+    return text, said
 
 
-def _read_csv(text: str, name: str) -> pd.DataFrame:
+def _is_mostly_utf_8(content: bytes) -> bool:
+    """Whether most bytes beyond ASCII form whole UTF-8 characters, which those of Windows-1252 hardly ever do."""
+    beyond = int((np.frombuffer(content, np.uint8) >= 0x80).sum())
+    kept = len(content.decode("utf-8", errors="ignore").encode())  # bytes of ASCII and of whole characters
+    return kept - (len(content) - beyond) > beyond / 2
+
+
+def _has_header(rows: list[list[str]]) -> bool:
+    """Return whether the first row of a CSV file names the columns.
+
+    It does if a name is a usual one, or a cell is blank (an index column). It does not if one of its cells is too long
+    for a name, is a number like all below it, or comes again below as one of few values, as labels do.
+    """
+    first, rest = rows[0], rows[1:]
+    names = [cell.strip().lower() for cell in first]
+    if not rest or not all(names) or set(names) & {*TEXT_NAMES, *LABEL_NAMES}:
+        return True
+    for cell, below in zip(first, zip(*rest, strict=True), strict=True):
+        values = set(below)
+        if len(cell) > _LONGEST_NAME or (is_number(cell) and all(map(is_number, values))):
+            return False
+        if cell in values and len(values) <= min(_FEW, len(below) - 1):
+            return False
+    return True
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number, with a point or a comma."""
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _read_csv(text: str, name: str, header: bool | None) -> pd.DataFrame:
     header_line = text.lstrip().partition("\n")[0]
     delimiter = max(_DELIMITERS, key=header_line.count)  # the first of them if there is none
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -96,7 +156,7 @@ def _read_csv(text: str, name: str) -> pd.DataFrame:
             rows.append(row)
             if len(row) != len(rows[0]):
                 raise OwnDataError(
-                    f"Line {reader.line_num} of {name} has {len(row)} fields, but the header has {len(rows[0])}: put "
+                    f"Line {reader.line_num} of {name} has {len(row)} fields, but the first has {len(rows[0])}: put "
                     "texts that contain the separator in double quotes."
                 )
     except csv.Error as error:
@@ -105,15 +165,41 @@ def _read_csv(text: str, name: str) -> pd.DataFrame:
         ) from error
     if not rows:
         raise OwnDataError(f"{name} has no rows.")
-    header, *cells = rows
+    named = _has_header(rows) if header is None else header
     # Index columns have no name.
-    columns = [column.strip() or f"column {place}" for place, column in enumerate(header, start=1)]
-    return pd.DataFrame(cells, columns=_checked(columns, name), dtype=object)
+    names = [column.strip() for column in rows[0]] if named else [""] * len(rows[0])
+    columns = [column or f"column {place}" for place, column in enumerate(names, start=1)]
+    table = pd.DataFrame(rows[1:] if named else rows, columns=_checked(columns, name), dtype=object)
+    table.attrs["header"] = named
+    return table
 
 
-def _read_json_lines(text: str, name: str) -> pd.DataFrame:
-    if text.lstrip().startswith("["):
-        raise OwnDataError(f"{name} is one JSON array: write one object per line (JSON lines).")
+def _read_json(text: str, name: str) -> pd.DataFrame:
+    rows = _of_array(text, name) if text.lstrip().startswith("[") else _of_lines(text, name)
+    if not rows:
+        raise OwnDataError(f"{name} has no rows.")
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return pd.DataFrame(rows, columns=_checked(columns, name), dtype=object)
+
+
+def _of_array(text: str, name: str) -> list[dict]:
+    try:
+        rows = json.loads(text)
+    except RecursionError:
+        raise OwnDataError(f"{name} is nested too deeply: an array of objects is expected.") from None
+    except ValueError as error:
+        line = f"near line {error.lineno} " if isinstance(error, json.JSONDecodeError) else ""
+        raise OwnDataError(f"{name} is a JSON array that is damaged {line}({error}): save it again.") from error
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise OwnDataError(
+                f'Element {number} of the JSON array in {name} is not an object: write each as {{"text": "…", '
+                '"label": "…"}.'
+            )
+    return rows
+
+
+def _of_lines(text: str, name: str) -> list[dict]:
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
@@ -123,12 +209,11 @@ def _read_json_lines(text: str, name: str) -> pd.DataFrame:
                 row = None
             if not isinstance(row, dict):
                 raise OwnDataError(
-                    f'Line {number} of {name} is not a JSON object: write one object per line, as {{"text": "…", '
-                    '"label": "…"}.'
+                    f"Line {number} of {name} is not a JSON object: write one object per line, or an array of them, "
+                    'as {"text": "…", "label": "…"}.'
                 )
             rows.append(row)
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    return pd.DataFrame(rows, columns=_checked(columns, name), dtype=object)
+    return rows
 
 
 def _read_parquet(content: bytes, name: str) -> pd.DataFrame:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.measures.overview import base_parameters
+from analysis.training.tasks import get_task
 from analysis.trials.files import StudyFile
 from analysis.trials.records import ENDED, TrialRecord
 from analysis.trials.study import Study, Trial
@@ -61,6 +63,7 @@ def expected_duration(
     elif step_seconds is not None:
         shares = _relative_steps(committed)
         batches = study.steps * study.batch_size / 16  # of the step that was measured
+        batches *= _relative_size(study)
         each = [
             OVERHEAD * batches * step_seconds * shares.get((study.task, trial.spec.method), 1.0) for trial in trials
         ]
@@ -114,6 +117,15 @@ def _trial_seconds(trial: Trial, measured: Mapping[str, pd.Series], every: int, 
         seconds = pd.DataFrame(measured).median(axis=1)
     turns = ["first", *["middle"] * (count_turns(trial, every) - 2), "last"]
     return float(sum(seconds[turn] for turn in turns[done:]))
+
+
+def _relative_size(study: Study) -> float:
+    """Return how many times as many parameters the base of a study has as its task's own; 1 if that is not known."""
+    own = get_task(study.task).base
+    if study.base in (None, own):
+        return 1.0
+    here, there = base_parameters(study.base), base_parameters(own)
+    return here / there if here and there else 1.0
 
 
 def _relative_steps(committed: Mapping[str, StudyFile]) -> dict[tuple[str, str], float]:

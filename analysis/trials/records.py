@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
+from analysis.common.errors import UserError
+from analysis.training.tasks import get_task
 from analysis.trials.study import Study, Trial
 
+TRIAL_FILE = "trial.json"  # beside a trial's adapter: what it is
 ENDED = ("done", "failed", "stopped")
 # Trials: waiting, running, done, failed, stopped, interrupted. Studies: queued, running, done, stopped, interrupted.
 
@@ -69,3 +73,16 @@ class TrialRecord:
     reason: str | None
     step: int
     turns: int
+
+
+def trained_title(directory: Path) -> str:
+    """Return what the adapter of a trial is: "BBC headlines · LoRA r=8, seed 1"; "" if nothing beside it says so."""
+    try:
+        trial = Trial.from_dict(json.loads((directory / TRIAL_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return ""
+    try:
+        task = get_task(trial.spec.task).title
+    except UserError:  # of data that only its owner has
+        task = "Own data"
+    return f"{task} · {trial.label}" + (f", seed {trial.spec.seed}" if trial.spec.seed else "")

@@ -24,7 +24,7 @@ import pandas as pd
 import platformdirs
 
 from analysis.trials.messages import Layout, Report
-from analysis.trials.records import StudyRecord, TrialRecord
+from analysis.trials.records import TRIAL_FILE, StudyRecord, TrialRecord
 from analysis.trials.schema import bring_up_to_date
 from analysis.trials.study import Study, Trial
 
@@ -75,8 +75,8 @@ class Store:
         bet: dict | None = None,
         data: bytes | None = None,
     ) -> str:
-        """Add a study with all its trials waiting; return its id."""
-        id = secrets.token_hex(6)
+        """Add a study with all its trials waiting; return its id, which nobody can guess: it opens the study."""
+        id = secrets.token_hex(16)
         with self._writing() as connection:
             connection.execute(
                 "INSERT INTO studies (id, owner, name, created, study, state, engine, bet, data)"
@@ -129,6 +129,7 @@ class Store:
             shutil.rmtree(directory, ignore_errors=True)
             with zipfile.ZipFile(io.BytesIO(report.outcome.adapter)) as archive:  # packed by our own worker
                 archive.extractall(directory)
+            (directory / TRIAL_FILE).write_text(self._trial(id, number), encoding="utf-8")
         with self._writing() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -180,6 +181,11 @@ class Store:
                 )
         if cost is not None:
             self.set_cost(id, cost)
+
+    def _trial(self, id: str, number: int) -> str:
+        """Return what a trial is, as JSON."""
+        (row,) = self._read("SELECT trial FROM trials WHERE study = ? AND number = ?", (id, number))
+        return row["trial"]
 
     def begin_again(self, id: str, number: int) -> None:
         """Take a trial back to step 0: its state is lost."""

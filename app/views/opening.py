@@ -1,4 +1,4 @@
-"""The dialog that opens an adapter: an upload, a directory on this machine, or a repository on the Hub."""
+"""The dialog that opens an adapter or a base model: an upload, a directory here, or a repository on the Hub."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ from analysis.common.settings import is_public, max_upload, roots
 from analysis.conversion.targets import conversion_steps
 from analysis.models.base_weights import locate_base
 from analysis.models.packages import PACKAGED_BASES
-from app import dialogs, selection, uploads
+from app import data, dialogs, selection, uploads
 from app.views import progress
 
 SOURCES = {"upload": "Upload", "directory": "Directory", "hub": "Hugging Face Hub"}
+KINDS = {"adapter": "An adapter", "base": "A base model"}
+_ADAPTERS = (
+    "SVFT, LoRA and its relatives (DoRA, rsLoRA, PiSSA, OLoRA, AdaLoRA, VeRA, LoHa, LoKr, OFT, BOFT, FourierFT, "
+    "SHiRA, RandLoRA), or a whole fine-tuned model: the format is detected automatically."
+)
 _OWN = "as its files say"
 _WORK = "open-work"
 
@@ -33,14 +38,14 @@ class _Work:
     Attributes:
         job: It fetches, or converts.
         what: What it does, to begin a sentence.
-        path: What can be opened then; None for a base model, and if the first result says it.
-        done: What to say at the end where nothing is opened.
+        path: What can be opened then; None if the first result says it.
+        model: Name of the base model that it fetches; "" for an adapter.
     """
 
     job: Job
     what: str
     path: Path | None = None
-    done: str = ""
+    model: str = ""
 
 
 def show() -> None:
@@ -51,32 +56,56 @@ def show() -> None:
         _dialog()
 
 
-@st.dialog("Open an adapter", width="large", on_dismiss=dialogs.close)
+@st.dialog("Open your own", width="large", on_dismiss=dialogs.close)
 def _dialog() -> None:
-    """Ask where the adapter is, and on which base model; open it, or say why it cannot be opened."""
-    st.caption(
-        "SVFT, LoRA and its relatives (DoRA, rsLoRA, PiSSA, OLoRA, AdaLoRA, VeRA, LoHa, LoKr, OFT, BOFT, FourierFT, "
-        "SHiRA, RandLoRA), or a whole fine-tuned model: the format is detected automatically."
+    """Ask what it is and where; open it, or say why it cannot be opened."""
+    kind = st.segmented_control(
+        "What",
+        list(KINDS),
+        default="base" if selection.current().model else "adapter",
+        format_func=KINDS.get,
+        required=True,
+        key="open-kind",
+        label_visibility="collapsed",
     )
+    if kind == "base":
+        st.caption("A model's config.json and its weights, without an adapter: see what its weights are like.")
+    else:
+        st.caption(_ADAPTERS)
     source = st.segmented_control(
         "Source", list(SOURCES), default="upload", format_func=SOURCES.get, required=True, key="open-source"
     )
-    base = st.selectbox(
-        "Base model",
-        [_OWN, *PACKAGED_BASES],
-        accept_new_options=True,
-        key="open-base",
-        help="Needed if the files name no base model, or a path on another machine. An id or a directory.",
-    )
+    base = _OWN if kind == "base" else _pick_base()
     try:
-        path = {"upload": _upload, "directory": _directory, "hub": _hub}[source]() or _finished()
-        if path is not None:
+        path = {"upload": _upload, "directory": _directory, "hub": _hub}[source](kind) or _finished()
+        if path is not None and kind == "base":
+            _show_base(str(path))
+        elif path is not None:
             _open(path, None if base == _OWN else base)
     except UserError as error:
         st.error(str(error), icon=":material/error:")
     if _WORK in st.session_state:
         work = st.session_state[_WORK]
         progress.wait(work.job, work.what, key="open-work", restart=lambda: st.session_state.pop(_WORK, None))
+
+
+def _pick_base() -> str:
+    return st.selectbox(
+        "Base model",
+        [_OWN, *PACKAGED_BASES],
+        accept_new_options=True,
+        key="open-base",
+        help="Needed if the files name no base model, or a path on another machine. An id or a directory.",
+    )
+
+
+def _show_base(model: str) -> None:
+    """Show a base model by itself, once it is known that it has weights to show."""
+    if not data.base_shapes(selection.base_directory(model)):
+        raise UserError(f"{selection.short_name(model)} has no linear layers inside transformer blocks to show.")
+    selection.open_base(model)
+    dialogs.close()
+    st.rerun()
 
 
 def _open(path: Path, base: str | None) -> None:
@@ -92,7 +121,7 @@ def _open(path: Path, base: str | None) -> None:
     if base is not None:
         path = with_base(path, base, uploads.new_directory() / path.name)
     open_adapter(recognised if base is None else path)  # what is wrong with it is said here, and not on the page
-    selection.change(adapter=str(path))
+    selection.open_adapter(path)
     dialogs.close()
     st.rerun()
 
@@ -111,16 +140,17 @@ def _finished() -> Path | None:
         raise UserError(work.job.error)
     if not work.job.complete:
         return None
-    if work.done:
-        st.success(work.done)
-        return None
+    if work.model:
+        _show_base(work.model)
     return work.path or Path(work.job.results[0]).parent
 
 
-def _upload() -> Path | None:
+def _upload(kind: str) -> Path | None:
     most = max(1, max_upload() // 1_000_000)
+    is_adapter = kind == "adapter"
+    names = "adapter_config.json and adapter_model.safetensors" if is_adapter else "its config and safetensors"
     files = st.file_uploader(
-        f"A zip of its directory, or adapter_config.json and adapter_model.safetensors, up to {most:,} MB",
+        f"A zip of its directory, or {names}, up to {most:,} MB",
         accept_multiple_files=True,
         max_upload_size=most,
         key="open-files",
@@ -131,14 +161,16 @@ def _upload() -> Path | None:
     single = files[0].name if len(files) == 1 else ""
     zipped = single.lower().endswith(".zip")
     name = re.sub(r"[^\w .-]", "_", single[:-4]).strip(" .") if zipped else ""
-    directory = uploads.new_directory() / (name[:80] or "uploaded adapter")
+    directory = uploads.new_directory() / (
+        name[:80] or ("uploaded adapter" if kind == "adapter" else "uploaded model")
+    )
     directory.mkdir()
     return unpack(files[0], directory) if zipped else keep([(file.name, file) for file in files], directory)
 
 
-def _directory() -> Path | None:
+def _directory(kind: str) -> Path | None:
     where = f" under {', '.join(map(str, roots())) or 'no directory: its operator named none'}" if is_public() else ""
-    typed = st.text_input(f"Directory on this machine{where}", key="open-path", placeholder="runs/my-adapter")
+    typed = st.text_input(f"Directory on this machine{where}", key="open-path", placeholder=f"runs/my-{kind}")
     if not st.button("Open", type="primary", disabled=not typed.strip(), key="open-directory"):
         return None
     path = Path(typed.strip()).expanduser()
@@ -146,15 +178,21 @@ def _directory() -> Path | None:
     return path
 
 
-def _hub() -> Path | None:
+def _hub(kind: str) -> Path | None:
+    if kind == "base" and is_public():
+        st.caption("On this server, base models come from an upload, or from the models that it offers.")
+        return None
     left, right = st.columns([3, 1])
     repository = left.text_input("Repository", key="open-repository", placeholder="owner/name, or owner/name/folder")
     revision = right.text_input("Revision", key="open-revision", placeholder="main")
-    is_base = not is_public() and st.toggle(
-        "This is a base model, to keep on this machine", key="open-is-base", help="For adapters trained on it."
-    )
+    if kind == "base":
+        st.caption("It is kept on this machine, as transformers keeps its models.")
     if st.button("Fetch", type="primary", disabled="/" not in repository, key="open-fetch"):
-        target = "" if is_base else str(uploads.new_directory())
-        done = f"{repository} is now on this machine: choose it as the base model." if is_base else ""
-        st.session_state[_WORK] = _Work(Job(fetch, repository, revision.strip(), target), "Fetching", done=done)
+        name, target = repository.strip().strip("/"), ""
+        if kind == "adapter":
+            directory = uploads.new_directory() / name.split("/")[1]  # what the picker calls it
+            directory.mkdir()
+            target = str(directory)
+        model = name if kind == "base" else ""
+        st.session_state[_WORK] = _Work(Job(fetch, name, revision.strip(), target), "Fetching", model=model)
     return None

@@ -7,7 +7,11 @@ import streamlit as st
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.shipped import shipped_adapters
 from analysis.common.errors import UserError
+from analysis.models.naming import places
+from analysis.models.packages import PACKAGED_BASES
 from app import data, dialogs, selection
+
+UNKNOWN = "unknown"  # base of an adapter that names none
 
 
 def show(*, explore: bool) -> None:
@@ -17,27 +21,49 @@ def show(*, explore: bool) -> None:
         explore: Whether the page has views of it, and a second slot to compare it with another.
     """
     chosen, name = selection.current(), selection.adapter_name()
+    if explore and chosen.model:
+        _show_base(chosen.model)
+        return
     opened = _opened()
     base_of = {label: data.base_of(path) for label, path in shipped_adapters().items()}
-    base = (opened.adapter.base or "unknown") if opened else next(iter(base_of.values()))
+    base = (opened.adapter.base or UNKNOWN) if opened else next(iter(base_of.values()))
     of_base = [label for label, other in base_of.items() if other == base] or list(base_of)
     with st.container(key="selection"):
         _pick_base(base_of, base)
-        _pick_adapter(of_base, name)
-        st.button(
-            "Open …",
-            icon=":material/upload_file:",
-            key="open",
-            help="An adapter or a base model of your own: upload it, or name a directory or a repository.",
-            on_click=dialogs.show,
-            args=(dialogs.OPEN,),
-        )
+        _pick_adapter(of_base, name, base)
+        _open_button()
         if explore and chosen.view != selection.EDIT:
             _pick_second(of_base, name, chosen.vs)
         if opened:
             _pick_matrix(opened.adapter, opened.matrix)
         if explore:
             _pick_view(chosen.view)
+
+
+def _show_base(model: str) -> None:
+    """Draw the pickers of the page about a base model alone."""
+    of_base = [label for label, path in shipped_adapters().items() if data.base_of(path) == model]
+    with st.container(key="selection"):
+        _pick_adapter(of_base or list(shipped_adapters()), f"{selection.NO_ADAPTER}{model}", model)
+        _open_button()
+        try:
+            opened = selection.opened_base()
+        except UserError:
+            return
+        labels = [place.label for place in places(list(data.base_shapes(opened.directory)))]
+        st.session_state["matrix"] = opened.matrix
+        st.selectbox("Matrix", labels, key="matrix", on_change=_take, args=("matrix",))
+
+
+def _open_button() -> None:
+    st.button(
+        "Open your own",
+        icon=":material/upload_file:",
+        key="open",
+        help="An adapter or a base model of your own: upload it, or name a directory or a repository.",
+        on_click=dialogs.show,
+        args=(dialogs.OPEN,),
+    )
 
 
 def show_race_tabs() -> None:
@@ -54,6 +80,7 @@ def _opened() -> selection.Opened | None:
 
 
 def _pick_base(base_of: dict[str, str], base: str) -> None:
+    """Offer the bases that adapters are of, if there is a choice."""
     every = list(dict.fromkeys([*base_of.values(), base]))
     if len(every) == 1:
         return
@@ -63,27 +90,32 @@ def _pick_base(base_of: dict[str, str], base: str) -> None:
             selection.change(adapter=of_base[0])
 
     st.session_state["base"] = base
-    st.selectbox(
-        "Base model",
-        every,
-        format_func=lambda base: base.rsplit("/", 1)[-1],
-        key="base",
-        on_change=take_first_adapter,
-        help=f"`{base}`",
-    )
+    st.selectbox("Base model", every, format_func=selection.short_name, key="base", on_change=take_first_adapter)
 
 
-def _pick_adapter(of_base: list[str], name: str) -> None:
+def _pick_adapter(of_base: list[str], name: str, base: str) -> None:
+    """Offer the adapters of a base, and the bases that are here alone."""
+
+    def take() -> None:
+        chosen = st.session_state["adapter"] or ""
+        if chosen.startswith(selection.NO_ADAPTER):
+            selection.open_base(chosen.removeprefix(selection.NO_ADAPTER))
+        else:
+            selection.change(adapter=chosen, model="")
+
+    bare = [
+        f"{selection.NO_ADAPTER}{model}"
+        for model in dict.fromkeys([*PACKAGED_BASES, *([base] if base != UNKNOWN else [])])
+    ]
     st.session_state["adapter"] = name
     st.selectbox(
         "Adapter",
-        list(dict.fromkeys([*of_base, name])),
+        list(dict.fromkeys([*of_base, name, *bare])),
         format_func=selection.short_name,
         key="adapter",
-        on_change=_take,
-        args=("adapter",),
+        on_change=take,
         accept_new_options=True,
-        help="Choose one, or type the path of its directory.",
+        help="Choose one, or type the path of its directory; or a base model without any.",
     )
 
 

@@ -40,7 +40,7 @@ def choose(one, key, option):
 def test_a_lora_is_uploaded_and_stands_beside_a_shipped_adapter(server, visitor, lora):
     one = visitor().open(f"{server}/explore")
     page = one.page
-    page.get_by_role("button", name="Open …").click()
+    page.get_by_role("button", name="Open your own").click()
     files = [lora / name for name in ("adapter_config.json", "adapter_model.safetensors")]
     page.get_by_role("dialog").locator("input[type=file]").set_input_files(files)
     for file in files:  # both are there before they are opened

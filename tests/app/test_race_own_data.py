@@ -1,5 +1,7 @@
 """A visitor's own data on the page Race: previewed, refused, raced for, and nobody else's."""
 
+import json
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -69,6 +71,44 @@ def test_unusable_data_are_a_sentence(race, content, says):
     test = choose_file(race(), content)
     assert not test.exception
     assert says in test.error[0].value
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"PAR1", b"review,opinion\nfine"])
+def test_what_is_wrong_with_a_file_is_said_at_the_uploader_and_stays(race, content):
+    test = choose_file(race(), content).run()
+    assert len(test.error) == 1
+    assert "reviews.csv" in test.error[0].value
+    assert not test.selectbox
+    assert not choose_file(test, reviews()).error
+
+
+def test_rare_labels_are_left_out_with_one_click(race):
+    test = choose_file(race(), reviews() + b"\n" + b"\n".join(b"%d,so so number %d,mixed" % (n, n) for n in range(7)))
+    assert "too rare: mixed (7)" in test.error[0].value
+    button = test.button(key="own-use")
+    assert button.label == "Use these 180 texts, leave out 7 rare"
+    button.click().run()
+    assert not test.error
+    assert "180 texts in 2 classes" in captions(test)
+
+
+def test_a_file_without_a_header_is_recognised_and_can_be_overruled(race):
+    test = choose_file(race(), reviews().partition(b"\n")[2])
+    assert test.toggle(key="own-header").value is False
+    assert (test.selectbox(key="own-text").value, test.selectbox(key="own-label").value) == ("column 2", "column 3")
+    assert "180 of 181 rows" in captions(test)
+    test.toggle(key="own-header").set_value(True).run()
+    assert not test.exception
+    assert "of 180 rows" in captions(test)
+
+
+def test_an_array_of_objects_and_windows_text_are_read(race):
+    rows = [{"review": f"café number {n}", "opinion": "good" if n % 2 else "bad"} for n in range(160)]
+    test = choose_file(race(), json.dumps(rows).encode())
+    assert "160 of 160 rows" in captions(test)
+    test = choose_file(test, reviews().decode().replace("fine", "très fine").encode("cp1252"))
+    assert "read as Windows-1252" in captions(test)
+    assert any("très fine" in html.value for html in test.html)
 
 
 def test_what_a_text_holds_is_shown_as_text(race):

@@ -70,10 +70,13 @@ def test_a_stranger_sees_a_study_by_its_link_but_changes_nothing(race):
     assert {button.key for button in test.button} == {"again"}
 
 
-def test_a_study_is_shared_as_a_link_to_its_plan(race):
-    test = race(study=add())
-    (link,) = [code.value for code in test.code]
-    assert Study.from_link(link.partition("?plan=")[2]) == SMALL
+def test_a_study_is_shared_as_a_link_to_its_plan_or_to_itself(race):
+    id = add()
+    test = race(study=id)
+    plan, results = [code.value for code in test.code]
+    assert Study.from_link(plan.partition("?plan=")[2]) == SMALL
+    assert results.partition("?study=")[2] == id
+    assert len(id) == 32  # it opens the study, so nobody may guess it
 
 
 # ---- past studies

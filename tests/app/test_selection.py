@@ -7,11 +7,13 @@ from urllib.parse import parse_qsl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from analysis.models.packages import DEFAULT_BASE
 from app.selection import EDIT, VIEWS, Selection, short_name
 
 MAIN = Path(__file__).parents[2] / "app" / "entry.py"
 EVERYTHING = Selection(
     adapter="runs/mine & yours",
+    model="someone/model",
     vs="BBC headlines · full",
     matrix="Layer 2 · value",
     view=EDIT,
@@ -87,9 +89,16 @@ def test_every_link_between_the_pages_carries_the_selection():
     test.query_params["matrix"] = "Layer 2 · value"
     test.run()
     links = [link.proto for link in test.get("page_link")]
-    assert [link.label for link in links] == ["Start", "Explore", "Race", "Learn"]
-    for link in links:
+    assert [link.label for link in links[:4]] == ["Start", "Explore", "Race", "Learn"]
+    for link in links[:4]:
         assert dict(parse_qsl(link.query_string)) == {"matrix": "Layer 2 · value"}
+    wanted = {link.label: (link.page, dict(parse_qsl(link.query_string))) for link in links[4:]}
+    assert wanted == {
+        "look at an adapter": ("explore", {"matrix": "Layer 2 · value"}),
+        "look at a base model": ("explore", {"matrix": "Layer 2 · value", "model": DEFAULT_BASE}),
+        "choose a method": ("race", {"matrix": "Layer 2 · value", "tab": "Budgets"}),
+        "learn how it works": ("learn", {"matrix": "Layer 2 · value"}),
+    }
     test.selectbox(key="matrix").set_value(test.selectbox(key="matrix").options[0]).run()
     assert test.query_params["matrix"] == "Layer 0 · query"
 

@@ -9,7 +9,7 @@ import streamlit as st
 from analysis.common.jobs import Job
 from analysis.models.architecture import Architecture
 from analysis.planning.memory_steps import considered_steps
-from analysis.planning.recommend import Recommendation, options_table, recommend
+from analysis.planning.recommend import Recommendation, four_bit_sentence, options_table, recommend
 from analysis.planning.sizing import count_parameters
 from analysis.planning.wording import gigabytes, share_text
 from analysis.trials.files import recovery_near
@@ -23,7 +23,7 @@ _COLUMNS = {
     "recovered": st.column_config.TextColumn(
         "Recovered", help="Of full fine-tuning’s gain, at about this budget in the studies that come with this project"
     ),
-    "why_not": "Does it fit?",
+    "verdict": st.column_config.TextColumn("Why, or why not", width="large"),
 }
 
 
@@ -54,22 +54,24 @@ def _show_job(job: Job, architecture: Architecture, kinds: list[str], settings: 
         return
     shapes = [shape for group in architecture.of_kinds(kinds).values() for shape in group]
     recovery = recovery_near(settings[3] / count_parameters("lora", shapes, 1))
-    _show(recommend(options_table(architecture, list(job.results), recovery, available), available))
+    asked = f"{available / 1e9:g} GB, about {settings[3]:,} parameters, {architecture.name}"
+    _show(asked, recommend(options_table(architecture, list(job.results), recovery, available), available))
+    if sentence := four_bit_sentence(architecture):
+        st.caption(sentence)
 
 
-def _show(advice: Recommendation) -> None:
+def _show(asked: str, advice: Recommendation) -> None:
     best = advice.best
     if best is None:
-        st.warning(advice.reasons[0], icon=":material/warning:")
+        st.warning(f"{asked}: {advice.reasons[0]}", icon=":material/warning:")
     else:
         reasons = "\n".join(f"- {reason}" for reason in advice.reasons)
-        st.success(f"**{best['label']}**, with the base in {best['base']}\n\n{reasons}")
+        st.success(f"{asked} → **{best['label']}**, with the base in {best['base']}\n\n{reasons}")
     if advice.options.empty:
         return
     shown = advice.options.assign(
         memory=advice.options["peak"].map(gigabytes),
         recovered=advice.options["recovered"].map(share_text, na_action="ignore").fillna("–"),
-        why_not=advice.options["why_not"].replace("", "fits"),
     )
     st.dataframe(
         shown[list(_COLUMNS)], hide_index=True, width="stretch", column_config=_COLUMNS, key="budgets-options"

@@ -12,7 +12,7 @@ from analysis.figures.memory_terms import memory_terms
 from analysis.models.architecture import Architecture
 from analysis.planning.memory_steps import memory_steps
 from analysis.planning.wording import HOW, duration
-from app import figures
+from app import data, figures
 from app.views import progress
 
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -77,18 +77,11 @@ def _show_job(job: Job, architecture: Architecture, kinds: list[str], settings: 
         st.caption(note)
     if job.complete:
         layers = [name for kind in kinds for name in architecture.kinds.get(kind, ())]
-        seconds = _seconds(tuple(architecture.shapes[name] for name in layers))
+        seconds = data.decomposing_seconds([architecture.shapes[name] for name in layers])
         st.caption(
             f"For SVFT, {len(layers)} matrices are decomposed once: about {duration(seconds)} of one thread, {HOW}; "
             "afterwards they come from the cache."
         )
-
-
-@st.cache_data(max_entries=64, show_spinner="Measuring how fast this machine decomposes …")
-def _seconds(shapes: tuple[tuple[int, int], ...]) -> float:
-    from analysis.planning.svd_speed import measure_svd_speed, svd_seconds
-
-    return svd_seconds(shapes, measure_svd_speed())
 
 
 def _start(settings: tuple[str, ...]) -> None:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import streamlit as st
 
 from analysis.common.errors import UserError
 from analysis.models.architecture import MOST_BYTES, PRESETS, Architecture, open_architecture, read_architecture
-from analysis.models.packages import DEFAULT_BASE
+from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE
+from app import selection, uploads
 
 _OWN = "A configuration of your own"
 
 
 def pick() -> Architecture | None:
     """Draw the choice of a model and return its architecture; say why if there is none."""
-    options = [DEFAULT_BASE, *PRESETS, _OWN]
+    options = [DEFAULT_BASE, *PRESETS, DIGITS_BASE, _OWN]
     chosen = st.selectbox(
         "Model",
         [*options, *(name for name in [st.session_state.get("budgets-model")] if name and name not in options)],
-        format_func=lambda name: name.rsplit("/", 1)[-1] if name == DEFAULT_BASE else name,
+        format_func=lambda name: name if name in (*PRESETS, _OWN) else selection.short_name(name),
         key="budgets-model",
         persist_state="session",
         accept_new_options=True,
@@ -32,7 +34,7 @@ def pick() -> Architecture | None:
         st.caption("Paste a config.json, or choose the file.")
         return None
     try:
-        architecture = _read(text) if chosen == _OWN else _open(chosen)
+        architecture = _read(text) if chosen == _OWN else _open_named(chosen)
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         return None
@@ -78,6 +80,15 @@ def _paste() -> str | None:
     return file.getvalue().decode("utf-8", errors="replace") if file is not None else pasted.strip() or None
 
 
+def _open_named(model: str) -> Architecture:
+    """Return the architecture of a preset, an id or a directory that this visitor may open."""
+    path = Path(model).expanduser()
+    if not uploads.is_there(path / "config.json"):
+        return _open(model)
+    uploads.require(path)
+    return _read(path.joinpath("config.json").read_text("utf-8", errors="replace"), path.name)
+
+
 # transformers takes seconds to import, once per server.
 @st.cache_resource(max_entries=64, show_spinner="Building the model from its configuration …")
 def _open(model: str) -> Architecture:
@@ -85,5 +96,5 @@ def _open(model: str) -> Architecture:
 
 
 @st.cache_resource(max_entries=16, show_spinner="Building the model from its configuration …")
-def _read(text: str) -> Architecture:
-    return read_architecture(text)
+def _read(text: str, name: str = "Your model") -> Architecture:
+    return read_architecture(text, name)

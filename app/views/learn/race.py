@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.figures.paired_forest import paired_forest
 from analysis.lessons import claims
 from analysis.trials.results import Answers
-from app import figures, trials
+from app import figures, trials, uploads
 from app.views.learn import classes, lesson, question, racing
 from app.views.race import results
 from app.views.race.results import Results
@@ -61,7 +61,7 @@ def _open() -> None:
 
 def _own() -> Results | None:
     """Return the visitor's newest run that has both sides of the claim, None without one."""
-    for record in trials.store().studies(trials.visitor()):
+    for record in trials.store().studies(uploads.visitor()):
         if not trials.owns(record) or record.study.task != racing.PREPARED.task:
             continue
         result = results.of_study(record, trials.store().trials(record.id))

@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.common import settings
 from analysis.common.errors import TaskError, UserError
 from analysis.training.own_data import OwnData
-from analysis.training.tasks import get_task
+from analysis.training.tasks import OWN_PREFIX, get_task
 from analysis.trials.files import export_study
 from analysis.trials.records import StudyRecord
 from analysis.trials.study import Study
@@ -80,6 +80,13 @@ def _show_share(record: StudyRecord) -> None:
     with st.popover("Share", icon=":material/share:", key="share"):
         st.caption("This link opens the plan, here or in any other SVFT Explorer:")
         st.code(f"{st.context.url}?plan={record.study.to_link()}", language=None, wrap_lines=True)
+        texts = ", with those of your texts that it shows" if record.study.task.startswith(OWN_PREFIX) else ""
+        st.caption(
+            f"Only you find this study here. Whoever has this link sees it{texts}, and cannot change it:"
+            if trials.owns(record)
+            else "This link opens the study on this server:"
+        )
+        st.code(f"{st.context.url}?study={record.id}", language=None, wrap_lines=True)
         st.download_button(
             "Plan and results as a file",
             lambda: export_study(trials.store(), record.id),

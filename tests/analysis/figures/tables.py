@@ -52,12 +52,15 @@ from analysis.figures.theme import Theme
 from analysis.figures.two_energies import two_energies
 from analysis.figures.two_profiles import two_profiles
 from analysis.figures.two_spectra import two_spectra
+from analysis.figures.weight_decay import weight_decay
+from analysis.figures.weight_map import weight_map
 from analysis.lessons import cost, picture
 from analysis.lessons.plane import rotation
 from analysis.measures.brush import Brush
 from analysis.measures.coefficients import energy_profile
 from analysis.measures.noise import Level
 from analysis.measures.null import EntryNull
+from analysis.measures.weights import MEASURES, weight_curve, weight_table
 from analysis.trials import results
 from tests.analysis.synthetic import make_matrix
 from tests.analysis.trials.outcomes import CONFIGURATIONS, study
@@ -72,6 +75,21 @@ def entries_table(n: int, flat: np.ndarray, seed: int = 0) -> pd.DataFrame:
     sigma = np.linspace(2, 1, n)
     columns = {"i": i, "j": j, "offset": j - i, "value": value, "sigma_i": sigma[i], "sigma_j": sigma[j]}
     return pd.DataFrame(columns).assign(relative=value / np.sqrt(sigma[i] * sigma[j]))
+
+
+def weight_row(number: int, layer: int, kind: str, sigma: np.ndarray) -> dict:
+    """Return a row of `analysis.measures.weights.weight_steps`."""
+    head = {"name": f"w{number}", "layer": layer, "kind": kind, "label": f"Layer {layer} · {kind}"}
+    return head | {"out": len(sigma), "in": 2 * len(sigma), "sigma": sigma, "reason": ""}
+
+
+# A condition number of 1e6, one without bound, an ordinary one, and a weight of zeros.
+WEIGHTS = [
+    weight_row(0, 0, "query", np.geomspace(5, 5e-6, 24)),
+    weight_row(1, 0, "key", np.linspace(3, 0, 24)),
+    weight_row(2, 1, "query", np.linspace(3, 1, 24)),
+    weight_row(3, 1, "key", np.zeros(24)),
+]
 
 
 def band(n: int, d: int) -> np.ndarray:
@@ -428,6 +446,16 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "svd_time": lambda theme: svd_time(
         pd.DataFrame({"n": [64, 128], "seconds": [0.001, 0.008]}), size=512, theme=theme
     ),
+    **{
+        f"weight_map, {measure}": lambda theme, measure=measure: weight_map(
+            weight_table(WEIGHTS), measure=measure, theme=theme, selected="w1"
+        )
+        for measure in MEASURES
+    },
+    "weight_decay": lambda theme: weight_decay(
+        weight_curve(WEIGHTS[0]), {"Layer 1 · query": WEIGHTS[2]["sigma"]}, label="Layer 0 · query", theme=theme
+    ),
+    "weight_decay, zero": lambda theme: weight_decay(weight_curve(WEIGHTS[3]), label="Layer 1 · key", theme=theme),
     "dial_curve": lambda theme: dial_curve(
         dial_table(), alpha=1.5, pattern="plain", theme=theme, head_only=0.46, full=0.83
     ),

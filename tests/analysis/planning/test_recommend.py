@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis.models.architecture import open_architecture
-from analysis.planning.recommend import BFLOAT16, FOUR_BIT, options_table, recommend
+from analysis.planning.recommend import BFLOAT16, FOUR_BIT, four_bit_sentence, options_table, recommend
 
 MODEL = open_architecture("LLaMA-3-8B")
 ROWS = [
@@ -65,3 +65,27 @@ def test_where_nothing_fits_the_least_is_named():
 def test_a_method_without_a_study_is_taken_only_if_no_other_fits():
     assert advice(80, plain=EQUAL["plain"]).best["label"] == "SVFT plain"
     assert "no study" in " ".join(advice(24, plain=EQUAL["plain"]).reasons)
+
+
+def test_each_alternative_says_why_it_is_not_taken():
+    def verdicts(gigabytes: float, **recovered) -> dict[tuple[str, str], str]:
+        return advice(gigabytes, **recovered).options.set_index(["label", "base"])["verdict"].to_dict()
+
+    equal = verdicts(80, **EQUAL)
+    assert equal[("LoRA r=1", BFLOAT16)] == "taken"
+    assert equal[("SVFT plain", BFLOAT16)] == "fits; not clearly better, 19.0 GB more"
+    assert equal[("SVFT banded d=1", BFLOAT16)] == "fits; not studied near this budget"
+    assert equal[("LoRA r=1", FOUR_BIT)] == "fits, and so does bfloat16"
+    assert list(verdicts(80, **EQUAL).values()).count("taken") == 1
+    worse = verdicts(80, plain=(0.95, 0.9, 1.0), lora=(0.5, 0.4, 0.6))
+    assert worse[("LoRA r=1", BFLOAT16)] == "fits; recovered clearly less"
+    small = verdicts(24, **EQUAL)
+    assert small[("SVFT plain", BFLOAT16)] == "14.4 GB too much"  # of 24, 2.4 stay free
+    assert "taken" not in verdicts(4, **EQUAL).values()
+
+
+def test_experts_stay_in_bfloat16_and_that_is_said():
+    assert four_bit_sentence(MODEL) == ""
+    mixture = open_architecture("Mixtral-8x7B")
+    held = 2 * 8 * 3 * 4096 * 14336 * 32 / 1e9
+    assert f"{held:.1f} GB of fused experts stay in bfloat16" in four_bit_sentence(mixture)

@@ -19,6 +19,7 @@ from analysis.training import own_table, tasks
 from analysis.training.own_data import (
     MAX_CLASSES,
     MIN_ROWS,
+    RARE,
     OwnData,
     check,
     load,
@@ -62,6 +63,7 @@ CONTENTS = {
     "a byte order mark": b"\xef\xbb\xbftext,label\nfirst,a\nsecond,b\n",
     "UTF-16": "text,label\nfirst,a\nsecond,b\n".encode("utf-16"),
     "JSON lines": '{"text": "first", "label": "a"}\n\n{"label": "b", "text": "second"}\n',
+    "a JSON array": '[\n  {"text": "first", "label": "a"},\n  {"label": "b", "text": "second"}\n]\n',
     "Parquet": as_parquet(pd.DataFrame({"text": ["first", "second"], "label": ["a", "b"]})),
     "Parquet with categories": as_parquet(
         pd.DataFrame({"text": ["first", "second"], "label": pd.Categorical(["a", "b"])})
@@ -75,6 +77,61 @@ def test_every_kind_of_file_gives_the_same_table(content):
     assert list(found.columns) == ["text", "label"]
     assert found.to_numpy().tolist() == [["first", "a"], ["second", "b"]]
     assert found.attrs["name"] == "reviews"
+
+
+# Those of Windows-1252 whose bytes do not continue a UTF-8 character.
+LETTERS = [char for byte in (*range(0x20, 0x7F), *range(0xC0, 0x100)) for char in bytes([byte]).decode("cp1252")]
+
+
+@given(texts=st.lists(st.text(LETTERS, min_size=1), min_size=1))
+def test_windows_1252_is_read_as_what_it_is_and_said(texts):
+    rows = [{"text": f"é {text}", "label": "ü"} for text in texts]
+    content = pd.DataFrame(rows).to_csv(index=False).encode("cp1252")
+    found = read(content)
+    assert found.attrs["encoding"] == own_table.WINDOWS  # a lone é before a space is no UTF-8
+    assert found["text"].tolist() == [row["text"] for row in rows]
+    assert read("text,label\né,ü\n").attrs["encoding"] == own_table.UTF_8
+
+
+@settings(max_examples=50)
+@given(
+    rows=st.lists(
+        st.tuples(st.text("abcdef ", min_size=3), st.sampled_from(["spam", "ham"])), min_size=4, max_size=30
+    ),
+    names=st.sampled_from([("text", "label"), ("Comment", "y"), ("what they wrote", "opinion"), ("", "id")]),
+)
+def test_a_header_is_told_from_an_example(rows, names):
+    frame = pd.DataFrame([(f"text {i} {text}", label) for i, (text, label) in enumerate(rows)], columns=names)
+    frame.iloc[:2, 1], frame.iloc[2:4, 1] = "spam", "ham"
+    with_names = read(frame.to_csv(index=False))
+    without = read(frame.to_csv(index=False, header=False))
+    assert with_names.attrs["header"]
+    assert not without.attrs["header"]
+    assert list(without.columns) == ["column 1", "column 2"]
+    assert without.to_numpy().tolist() == with_names.to_numpy().tolist() == frame.to_numpy().tolist()
+
+
+@pytest.mark.parametrize(
+    ("first", "header"),
+    [
+        ("a very long first text " * 5 + ",joy", False),  # no name is so long
+        ("7,joy", True),  # numbers as names of columns that hold others
+        ("some words,joy", True),  # nothing speaks against it
+    ],
+)
+def test_what_a_first_row_looks_like(first, header):
+    assert read(f"{first}\nfirst,a\nsecond,b\n").attrs["header"] is header
+
+
+def test_numbers_over_numbers_are_no_header():
+    assert not read("it was fine,1\nit was bad,2\nit was so,2\n").attrs["header"]
+
+
+def test_the_guess_about_the_header_can_be_overruled():
+    content = b"some words,joy\nfirst,a\nsecond,b\n"
+    assert list(read_table(io.BytesIO(content), "x.csv", header=True).columns) == ["some words", "joy"]
+    assert len(read_table(io.BytesIO(content), "x.csv", header=False)) == 3
+    assert read('{"text": "first", "label": "a"}').attrs["header"] is None
 
 
 def test_a_path_is_read_as_an_open_file_is(tmp_path):
@@ -110,17 +167,22 @@ def test_columns_of_lists_and_bytes_in_parquet_are_left_out():
         (b",,\n", "x.csv", "x.csv has no rows"),
         (b"text\nfirst\n", "x.csv", r"one column only \(text\)"),
         (b"text,text\na,b\n", "x.csv", "two columns called 'text'"),
-        (b"text,label\nfirst,a\nsecond, or so,b\n", "x.csv", "Line 3 of x.csv has 3 fields.*header has 2"),
+        (b"text,label\nfirst,a\nsecond, or so,b\n", "x.csv", "Line 3 of x.csv has 3 fields.*first has 2"),
         (b'text,label\n"first,a\n', "x.csv", "x.csv cannot be read as CSV near line 2"),
         (b'text,label\n"first"?,a\n', "x.csv", "near line 2"),
-        (b"text,label\nfirst,a\ncaf\xe9,b\n", "x.csv", "Line 3 of x.csv is not UTF-8"),
-        (b"\xff\xfea", "x.csv", "not UTF-8"),
+        (b"text,label\nfirst,a\ncaf\xe9\x81,b\n", "x.csv", "Line 3 of x.csv is neither UTF-8 nor Windows-1252"),
+        ("text,label\ncafé,a\nnaïve,a\n".encode() + b"caf\xe9,b\n", "x.csv", "Line 4 of x.csv is neither UTF-8"),
+        (b"\xff\xfea", "x.csv", "neither UTF-8"),
         (b"text,label\n\0,a\n", "x.csv", "not a text file"),
         (b"PK\x03\x04rest", "x.xlsx", "workbook or a compressed file: save the table as CSV"),
         (b"\x1f\x8brest", "x.csv.gz", "compressed"),
         (b"PAR1rest", "x.parquet", "x.parquet is a damaged Parquet file"),
         (b'{"text": "a", "label": "b"}\n{"text": \n', "x.jsonl", "Line 2 of x.jsonl is not a JSON object"),
-        (b"[1]\n", "x.jsonl", "one JSON array"),
+        (b"[1]\n", "x.jsonl", "Element 1 of the JSON array in x.jsonl is not an object"),
+        (b'[{"text": "a", "label": "b"},\n{"text": ]', "x.json", "x.json is a JSON array that is damaged near line 2"),
+        (b'[{"text": "a"}]\n[{"text": "b"}]', "x.jsonl", "damaged near line 2"),
+        (b"[" * 100_000, "x.json", "nested too deeply|damaged"),
+        (b"[]", "x.json", "x.json has no rows"),
         (b"3\n", "x.jsonl", "Line 1 of x.jsonl is not a JSON object"),
         (b'{"text": ' + b"[" * 100_000, "x.jsonl", "Line 1 of x.jsonl is not a JSON object"),
         (b"\n".join(b'{"c%d": 1}' % i for i in range(101)), "x.jsonl", "101 columns, at most 100"),
@@ -279,6 +341,20 @@ def test_columns_that_do_not_suit_are_refused(text, label, message):
 def test_too_few_rows_or_classes_are_refused(frame, message):
     with pytest.raises(OwnDataError, match=message):
         check(frame, "text", "label")
+
+
+@given(counts=st.lists(st.integers(1, 120), min_size=2, max_size=70))
+@settings(max_examples=50)
+def test_rare_labels_are_left_out_and_counted_or_what_is_left_is_refused(counts):
+    rows = [(f"text {label} {i}", f"label {label}") for label, count in enumerate(counts) for i in range(count)]
+    common = [count for count in counts if count >= 20]
+    try:
+        data = check(pd.DataFrame(rows, columns=["text", "label"]), "text", "label", drop_rare=True)
+    except OwnDataError:
+        assert len(common) < 2 or sum(common) < MIN_ROWS or len(common) > MAX_CLASSES
+        return
+    assert sorted(data.counts.values()) == sorted(common)
+    assert data.dropped.get(RARE, 0) == sum(counts) - sum(common)
 
 
 def test_the_title_is_the_name_of_the_file():

@@ -3,6 +3,8 @@
 import pandas as pd
 import pytest
 
+from analysis.measures.overview import base_parameters
+from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE
 from analysis.trials.duration import OVERHEAD, Duration, expected_duration, time_left
 from analysis.trials.files import StudyFile
 from analysis.trials.records import TrialRecord
@@ -66,6 +68,13 @@ def test_without_turns_it_follows_from_one_measured_step_and_the_committed_costs
     found = expected_duration(STUDY, TRIALS, NONE, 1, 0.1, committed)
     assert not found.measured
     assert found.seconds == pytest.approx(OVERHEAD * 30 * 0.1 * (1 + 1 + 3))
+
+
+def test_a_guess_about_another_base_grows_with_its_parameters():
+    study = Study("bbc_headlines", ("plain",), base=DIGITS_BASE)  # planned alone, not trained
+    guess = expected_duration(study, TRIALS, NONE, 1, 0.1, {}).seconds
+    own = expected_duration(Study("bbc_headlines", ("plain",)), TRIALS, NONE, 1, 0.1, {}).seconds
+    assert guess / own == pytest.approx(base_parameters(DIGITS_BASE) / base_parameters(DEFAULT_BASE))
 
 
 def test_nothing_is_said_where_nothing_is_known():

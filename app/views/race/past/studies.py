@@ -10,7 +10,7 @@ import streamlit as st
 from analysis.common.errors import UserError
 from analysis.trials.files import import_study, read_study
 from analysis.trials.records import StudyRecord
-from app import trials
+from app import trials, uploads
 from app.views.race import study
 from app.views.race.plan import form
 
@@ -21,7 +21,7 @@ def show() -> None:
     """Draw the visitor's studies, the newest first."""
     ours = [file.study for file in trials.committed().values()]
     records = [
-        record for record in trials.store().studies(trials.visitor()) if record.owner or record.study not in ours
+        record for record in trials.store().studies(uploads.visitor()) if record.owner or record.study not in ours
     ]
     with st.container(horizontal=True, vertical_alignment="center", key="race-past-head"):
         st.header("Past studies" if records else "Studies", anchor=False, width="stretch")
@@ -108,7 +108,7 @@ def _open_file() -> None:
                 import_study(
                     trials.store(),
                     study_file,
-                    owner=trials.visitor(),
+                    owner=uploads.visitor(),
                     name=file.name.removesuffix(".json"),
                     data=own and own.to_bytes(),
                 )

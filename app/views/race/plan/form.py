@@ -18,7 +18,7 @@ from analysis.training.methods import METHODS
 from analysis.training.specification import own_learning_rate
 from analysis.training.tasks import TASKS, get_task
 from analysis.trials.study import Study
-from app import trials
+from app import selection, trials
 
 MAIN = ("head_only", "plain", "banded", "random", "chosen", "lora", "full")
 OWN = "own data"  # among the tasks, before a file was chosen
@@ -30,8 +30,8 @@ def more() -> tuple[str, ...]:
     return tuple(sorted((method for method in METHODS if method not in MAIN), key=lambda method: method == "custom"))
 
 
-def default_study(task: str) -> Study:
-    """Return the study that a visitor finds filled in.
+def default_study(task: str, base: str | None = None) -> Study:
+    """Return the study that a visitor finds filled in, on the task's own base model or another one.
 
     Its budgets are a tenth of plain's diagonal, where patterns differ (0.006% of the default text model, the paper's
     smallest budget), and that of LoRA's smallest size.
@@ -39,9 +39,9 @@ def default_study(task: str) -> Study:
     Raises:
         TaskError: If the task is not here.
     """
-    shapes = list(block_shapes(get_task(task).base).values())
+    shapes = list(block_shapes(base or get_task(task).base).values())
     small = count_parameters("plain", shapes) // 10
-    return Study(task, MAIN, budgets=(small, count_parameters("lora", shapes, size=1))).resolved()
+    return Study(task, MAIN, budgets=(small, count_parameters("lora", shapes, size=1)), base=base).resolved()
 
 
 def begin() -> None:
@@ -58,13 +58,15 @@ def fill(study: Study) -> None:
     """
     trials.own_data(study.task)
     study = study.resolved()
+    if study.base != get_task(study.task).base:
+        selection.base_directory(study.base)  # a sentence, if it is not here or not for this visitor
     study.plan()
     sweeps = [method for method, rates in study.learning_rates.items() if len(rates) > 1]
     st.session_state.update(
         {
             "plan": study,
             "plan-task": study.task if study.task in TASKS else OWN,
-            "plan-budget": (study.budgets or default_study(study.task).budgets)[0],
+            "plan-budget": (study.budgets or default_study(study.task, study.base).budgets)[0],
             "plan-more-budgets": list(study.budgets[1:]),
             "plan-seeds": len(study.seeds),
             "plan-steps": study.steps,
@@ -85,7 +87,9 @@ def change_task() -> None:
             return  # until there are some
         task = st.session_state["own-data"].name
     try:
-        default, given = default_study(task), read()
+        given = read()
+        own = given.base != get_task(before.task).base and get_task(task).kind == get_task(before.task).kind
+        default = default_study(task, given.base if own else None)
         methods = tuple(method for method in given.methods if method != "custom" or given.base == default.base)
         fill(
             replace(
@@ -100,6 +104,14 @@ def change_task() -> None:
         )
     except UserError as error:
         st.session_state["plan-task"] = before.task if before.task in TASKS else OWN
+        complain(error)
+
+
+def forget_base() -> None:
+    """Fill the form for the task's own base model, from a callback."""
+    try:
+        fill(default_study(st.session_state["plan"].task))
+    except UserError as error:
         complain(error)
 
 

@@ -47,6 +47,7 @@ def show() -> None:
             own_data.show()
             if not own_data.chosen():
                 return
+        _show_other_base(study)
         lanes.show(study, planned, left_out)
         settings.show(study)
     with right, st.container(border=True, key="start-card"):
@@ -73,6 +74,15 @@ def show() -> None:
     with expected:  # last: the first call takes a second, to begin with the workers
         engine = trials.engine()
         progress.repeat(lambda: _expect(study, planned), lambda: not (engine.ready or engine.error))
+
+
+def _show_other_base(study: Study) -> None:
+    """Say on which base model the study is, if it is not the task's own."""
+    if study.base is None or study.base == get_task(study.task).base:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="other-base"):
+        st.caption(f"On the base model **{selection.short_name(study.base)}**")
+        st.button("Use the task’s own model", type="tertiary", key="forget-base", on_click=form.forget_base)
 
 
 def _plan() -> tuple[Study, list[Trial], list[LeftOut], UserError | None]:

@@ -1,0 +1,1 @@
+"""A base model without any adapter: what its weights are like."""
