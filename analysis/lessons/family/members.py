@@ -282,13 +282,13 @@ def family_table(shapes: Mapping[str, tuple[int, int]], r: int) -> pd.DataFrame:
         count: See `trained`.
         rank: The most that ΔW of the first matrix can have.
         turns: As in `Member`.
-        paper: Its address.
+        paper: Its address, "" if it is not on arXiv.
     """
     first = next(iter(shapes.values()))
     rows = [
         (
             name, member.title, " ".join(REGIONS[member.region].title).replace("- ", ""), member.rule,
-            trained(member, shapes, r), member.rank(*first, r), member.turns, member.checked, address(member),
+            trained(member, shapes, r), member.rank(*first, r), member.turns, member.checked, address(member) or "",
         )
         for name, member in MEMBERS.items()
     ]  # fmt: skip

@@ -25,6 +25,8 @@ from analysis.figures.dial_curve import dial_curve
 from analysis.figures.edit_curve import edit_curve
 from analysis.figures.edit_outcomes import edit_outcomes
 from analysis.figures.exact_cells import exact_cells
+from analysis.figures.family_map import family_map
+from analysis.figures.family_update import family_update
 from analysis.figures.intruders import intruders
 from analysis.figures.kept_energy import kept_energy
 from analysis.figures.layer_map import layer_map
@@ -47,6 +49,9 @@ from analysis.figures.theme import Theme
 from analysis.figures.two_energies import two_energies
 from analysis.figures.two_spectra import two_spectra
 from analysis.lessons import cost, picture
+from analysis.lessons.family.drawing import Setting
+from analysis.lessons.family.members import MEMBERS
+from analysis.lessons.family.regions import REGIONS
 from analysis.lessons.plane import rotation
 from analysis.measures.noise import Level
 from analysis.measures.null import EntryNull
@@ -368,6 +373,19 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
         growth_table().iloc[:0], label="SVFT banded d=1", reference="LoRA r=1", method="banded", theme=theme
     ),
     "memory_bars": lambda theme: memory_bars(cost.memory_table(64, 32, 2, 1), shape=(64, 32), theme=theme),
+    **{
+        f"family_map, {shape}": lambda theme, shape=shape: family_map(
+            {name: region.mask(*shape, 6) for name, region in REGIONS.items()},
+            titles={name: region.title for name, region in REGIONS.items()},
+            n=24,
+            chosen="leading square",
+            theme=theme,
+        )
+        for shape in ((24, 24), (36, 24))
+    },
+    "family_update": lambda theme: family_update(
+        MEMBERS["psoft"].draw(Setting(24, 36, 6)), n=24, title="PSOFT", theme=theme
+    ),
     "svd_time": lambda theme: svd_time(
         pd.DataFrame({"n": [64, 128], "seconds": [0.001, 0.008]}), size=512, theme=theme
     ),
