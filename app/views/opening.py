@@ -56,7 +56,7 @@ def _dialog() -> None:
     """Ask where the adapter is, and on which base model; open it, or say why it cannot be opened."""
     st.caption(
         "SVFT, LoRA and its relatives (DoRA, rsLoRA, PiSSA, OLoRA, AdaLoRA, VeRA, LoHa, LoKr, OFT, BOFT, FourierFT, "
-        "SHiRA, RandLoRA), or a whole fine-tuned model: the format is detected automatically."
+        "SHiRA, RandLoRA, TinyLoRA, PSOFT, OSF), or a whole fine-tuned model: the format is detected automatically."
     )
     source = st.segmented_control(
         "Source", list(SOURCES), default="upload", format_func=SOURCES.get, required=True, key="open-source"
