@@ -62,6 +62,7 @@ class Method:
             a budget restricts it in no such way.
         from_data: Whether its pattern is chosen from training examples before it is built
             (`analysis.training.choosing`).
+        also: Another method of which it is the same up to units, "" for none.
         rate_exponent: How the learning rate falls with the size (`training.specification.scaled_rate`). With one rate
             for all sizes, either the small ones would hardly learn or the large ones diverge.
     """
@@ -77,6 +78,12 @@ class Method:
     leading: Callable[[int, int], int] | None = None
     from_data: bool = False
     rate_exponent: float = 0.0
+    also: str = ""
+
+    @property
+    def named(self) -> str:
+        """Its title, with the other name that people know it by."""
+        return f"{self.title} ({self.also})" if self.also else self.title
 
     @property
     def takes_budget(self) -> bool:
@@ -260,7 +267,7 @@ METHODS = Methods(
         _pattern("banded", exact=False),
         _pattern("random"),
         _pattern("top_k"),
-        Method("block", "SVFT block", 5e-2, "r", 20, _block, rate_exponent=1.0),
+        Method("block", "SVFT block", 5e-2, "r", 20, _block, rate_exponent=1.0, also="LoRA-XS"),
         Method("chosen", "SVFT chosen", 5e-2, "off_diag", 2, _chosen, exact=True, from_data=True, rate_exponent=1.0),
         Method("custom", "My pattern", 5e-2, None, None, _svft, rate_exponent=1.0),
         Method("lora", "LoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
