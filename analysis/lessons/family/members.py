@@ -164,7 +164,7 @@ MEMBERS: dict[str, Member] = {
         r"M = \Sigma_r\big(\operatorname{diag}(b)\,R\,\operatorname{diag}(a) - I\big),\quad R^\top R = I",
         "r(r−1)/2 + 2r", lambda out, in_, r: r * (r - 1) // 2 + 2 * r, _r,
         "Rotates the r strongest directions and scales both sides; cannot make most other M of that square.",
-        of_m(drawing.psoft), "PEFT",
+        of_m(drawing.psoft), "PEFT", method="psoft",
     ),
     "spectral_r": Member(
         "Spectral Adapter R", "2405.13952", "leading square",

@@ -250,7 +250,7 @@ def test_how_free_the_square_is():
 
 def test_counts_agree_with_the_planner_and_shared_numbers_count_once():
     shapes = block_shapes(DEFAULT_BASE)
-    for name, size in {"plain": None, "banded": OFF_DIAG, "block": 64, "lora": 64}.items():
+    for name, size in {"plain": None, "banded": OFF_DIAG, "block": 64, "psoft": 64, "lora": 64}.items():
         assert trained(MEMBERS[name], shapes, 64) == count_parameters(name, list(shapes.values()), size)
     assert trained(MEMBERS["tinylora"], shapes, 64) == TINYLORA_U
     assert trained(MEMBERS["pica"], shapes, 64) == 64 * (4 * 384 + 1536 + 384)  # once for each of six kinds
