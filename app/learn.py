@@ -1,4 +1,4 @@
-"""Learn: six chapters, one at a time, each with something to move and questions that the page checks."""
+"""Learn: seven chapters, one at a time, each with something to move and questions that the page checks."""
 
 from app.views.learn import lesson
 

@@ -37,6 +37,9 @@ _MARKS = {
     "fourierft_spectrum": ("FOURIERFT", "FourierFT"),
     "shira_weight": ("SHIRA", "SHiRA"),
     "randlora_lambda": ("RANDLORA", "RandLoRA"),
+    "tinylora_B": ("TINYLORA", "TinyLoRA"),
+    "psoft_R": ("PSOFT", "PSOFT"),
+    "osf_svd_params": ("OSF", "OSF"),
 }
 KINDS = tuple(dict.fromkeys(kind for _, kind in _MARKS.values()))
 _STARTS = {"pissa": "PiSSA", "olora": "OLoRA"}  # values of init_lora_weights that change the base

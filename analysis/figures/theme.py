@@ -62,6 +62,7 @@ LORA_MARKERS: dict[str, str] = {
     "dora": "square",
     "vera": "diamond",
     "pissa": "triangle-up",
+    "psoft": "triangle-down",
     "boft": "cross",
 }
 # Methods that bound the others are horizontal lines in the theme's muted colour, not points: their dash.

@@ -86,7 +86,7 @@ def budget_table(architecture: Architecture, kinds: Sequence[str] | None, budget
 
 FUSED_SENTENCE = (
     "fused experts are one 3-D tensor for all experts of a layer, which only LoRA can adapt (PEFT's "
-    "target_parameters); SVFT, DoRA, VeRA and BOFT adapt linear layers and Conv1D."
+    "target_parameters); SVFT, DoRA, VeRA and BOFT adapt linear layers and Conv1D, PSOFT linear layers."
 )
 
 
@@ -160,22 +160,22 @@ def size_curves(architecture: Architecture, kinds: Sequence[str] | None) -> pd.D
 def reachable_rank(method: str, shape: Shape, entries: int, size: int | None = None) -> float:
     """Return the largest rank that a method's update of one matrix can have.
 
-    For SVFT it is the structural rank of Ω, for LoRA, VeRA and block r. Of a drawn Ω it is the expected one, of a
-    pattern that depends on the weight (top_k) the bound min(k, n). DoRA and BOFT scale the rows of W, which has full
+    For SVFT it is the structural rank of Ω, for LoRA, VeRA, PSOFT and block r. Of a drawn Ω it is the expected one, of
+    a pattern that depends on the weight (top_k) the bound min(k, n). DoRA and BOFT scale the rows of W, which has full
     rank.
 
     Args:
         method: A name in `METHODS`.
         shape: (out, in).
         entries: Trainable parameters of this matrix.
-        size: r, for LoRA, VeRA and block.
+        size: r, for LoRA, VeRA, PSOFT and block.
     """
     n = min(shape)
     if (leading := METHODS[method].leading) is not None:
         return leading(n, entries)
     if method in ("dora", "boft"):
         return n
-    if method in ("lora", "vera", "block"):
+    if method in ("lora", "vera", "psoft", "block"):
         return min(_sized(method, size), n)
     from svft.patterns import effective_pattern
 
@@ -263,6 +263,10 @@ def _tensors(
         elif method == "vera":
             yield f"{key}.vera_lambda_b", "F32", (out,)
             yield f"{key}.vera_lambda_d", "F32", (size,)
+        elif method == "psoft":
+            yield f"{key}.psoft_R.weight", "F32", (size * (size - 1) // 2,)
+            yield f"{key}.psoft_R.vector_a", "F32", (size,)
+            yield f"{key}.psoft_R.vector_b", "F32", (size,)
         elif method == "boft":
             yield f"{key}.boft_R", "F32", (1, in_ // size, size, size)
             yield f"{key}.boft_s", "F32", (out, 1)

@@ -287,6 +287,7 @@ def _adapt(
         if method.config is None or (has_head and not experts):
             adapted = method.build(model, spec.options, targets)
         else:  # a language model, or one with fused experts: PEFT's own call
+            method.check(model, spec.options, targets)
             config = method.config(spec.method, spec.options, targets)
             if isinstance(config, LoraConfig):  # which alone can adapt experts
                 config.target_parameters = experts or None
@@ -295,7 +296,17 @@ def _adapt(
             adapted = get_peft_model(model, config)
     if entries:
         _insert_layers(model, spec.method, entries)
+    if method.name == "psoft":
+        _let_go_of_v(adapted)
     return nn.Module.to(adapted, "meta")
+
+
+def _let_go_of_v(model: nn.Module) -> None:
+    """Give PSOFT's factors memory of their own: on the meta device they are views of all of V, on a CPU copies."""
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.untyped_storage().nbytes() > buffer.nbytes:
+                setattr(module, name, torch.empty_like(buffer))
 
 
 def _entries(spec: TrainingSpec, shapes: dict[str, tuple[int, int]]) -> dict[str, int]:

@@ -214,6 +214,8 @@ _PER_MATRIX: dict[str, Callable[[int, int, int], int]] = {
     "dora": lambda out, in_, r: r * (out + in_) + out,
     # The scales b (out) and d (r); A and B are random, frozen and shared (arXiv 2310.11454).
     "vera": lambda out, in_, r: out + r,
+    # A rotation of the r leading directions and two scales of each (arXiv 2505.11235).
+    "psoft": lambda out, in_, r: r * (r - 1) // 2 + 2 * r,
     # in/b blocks b×b and a scale for each output (arXiv 2311.06243 with one butterfly factor). PEFT trains all entries
     # of a block, though Cayley's map reads its skew-symmetric part alone.
     "boft": lambda out, in_, b: in_ * b + out,
@@ -263,7 +265,8 @@ def _sizes(method: str, groups: Counter[tuple[int, int]]) -> Sequence[int]:
         return [b for b in range(2, common + 1) if common % b == 0]
     if method in ("vera", "block"):  # PEFT takes any r; beyond the largest smaller side no update has more to give
         return range(1, max(smaller_sides) + 1)
-    return range(1, min(smaller_sides) + 1)  # LoRA and DoRA, likewise
+    # LoRA and DoRA, likewise; PSOFT has nothing to rotate in one direction
+    return range(2 if method == "psoft" else 1, min(smaller_sides) + 1)
 
 
 def _budgets(groups: Counter[tuple[int, int]]) -> range:

@@ -62,6 +62,7 @@ class Method:
             a budget restricts it in no such way.
         from_data: Whether its pattern is chosen from training examples before it is built
             (`analysis.training.choosing`).
+        also: Another method of which it is the same up to units, "" for none.
         rate_exponent: How the learning rate falls with the size (`training.specification.scaled_rate`). With one rate
             for all sizes, either the small ones would hardly learn or the large ones diverge.
     """
@@ -77,6 +78,12 @@ class Method:
     leading: Callable[[int, int], int] | None = None
     from_data: bool = False
     rate_exponent: float = 0.0
+    also: str = ""
+
+    @property
+    def named(self) -> str:
+        """Its title, with the other name that people know it by."""
+        return f"{self.title} ({self.also})" if self.also else self.title
 
     @property
     def takes_budget(self) -> bool:
@@ -101,8 +108,7 @@ class Method:
         if self.config is None:
             base.requires_grad_(True)
             return base
-        if self.size_name == "block size":
-            _check_blocks(base, _size(options), target_modules)
+        self.check(base, options, target_modules)
         with refusals():
             config = self.config(self.name, options, target_modules)
             if base.main_input_name == "pixel_values":  # no task type of PEFT's: SEQ_CLS passes input_ids on
@@ -110,6 +116,13 @@ class Method:
             else:
                 config.task_type = "SEQ_CLS"
             return get_peft_model(base, config)
+
+    def check(self, base: nn.Module, options: Options, target_modules: Sequence[str]) -> None:
+        """Raise a UserError if PEFT would fail on these modules in words of its own, or leave them without any."""
+        if self.name == "boft":
+            _check_blocks(base, _size(options), target_modules)
+        if self.name == "psoft":
+            _check_squares(base, _size(options), target_modules)
 
 
 def count_budget(model: nn.Module) -> int:
@@ -174,6 +187,13 @@ def _vera(method: str, options: Options, target_modules: Sequence[str]) -> PeftC
     return VeraConfig(r=_size(options), projection_prng_key=options.seed, target_modules=list(target_modules))
 
 
+def _psoft(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
+    from peft import PsoftConfig
+
+    r = _size(options)  # alpha cancels: PEFT divides the frozen factor by the scale
+    return PsoftConfig(r=r, psoft_alpha=r, target_modules=list(target_modules))
+
+
 def _boft(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
     from peft import BOFTConfig
 
@@ -188,6 +208,19 @@ def _check_blocks(base: nn.Module, size: int, target_modules: Sequence[str]) -> 
         _, inputs = linear_shape(base.get_submodule(name))
         if inputs % size:
             raise UserError(f"BOFT needs a block size that divides the {inputs} inputs of {name}, not {size}.")
+
+
+def _check_squares(base: nn.Module, size: int, target_modules: Sequence[str]) -> None:
+    from torch import nn
+
+    from analysis.models.loading import linear_shape
+
+    for name in target_modules:
+        module = base.get_submodule(name)
+        if not isinstance(module, nn.Linear):  # PEFT leaves it as it is, and says nothing
+            raise UserError(f"PSOFT adapts nn.Linear alone, and {name} is {type(module).__name__}: choose LoRA there.")
+        if size > min(linear_shape(module)):
+            raise UserError(f"PSOFT needs r of at most {min(linear_shape(module))} for {name}, not {size}.")
 
 
 def _head_only(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
@@ -260,12 +293,13 @@ METHODS = Methods(
         _pattern("banded", exact=False),
         _pattern("random"),
         _pattern("top_k"),
-        Method("block", "SVFT block", 5e-2, "r", 20, _block, rate_exponent=1.0),
+        Method("block", "SVFT block", 5e-2, "r", 20, _block, rate_exponent=1.0, also="LoRA-XS"),
         Method("chosen", "SVFT chosen", 5e-2, "off_diag", 2, _chosen, exact=True, from_data=True, rate_exponent=1.0),
         Method("custom", "My pattern", 5e-2, None, None, _svft, rate_exponent=1.0),
         Method("lora", "LoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
         Method("dora", "DoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
         Method("vera", "VeRA", 6e-2, "r", 256, _vera),
+        Method("psoft", "PSOFT", 1.2e-1, "r", 8, _psoft, rate_exponent=1.0),
         Method("boft", "BOFT", 1e-2, "block size", 8, _boft),
         # A head alone needs a higher rate; at the others' 6e-3 it would be a baseline that is easy to beat.
         Method("head_only", "head only", None, None, None, _head_only, head_learning_rate=6e-2),

@@ -119,8 +119,8 @@ class TrainingSpec:
         Args:
             rate: At the method's smallest size; for head only, the head's.
 
-        LoRA's and DoRA's rate falls with the root of the rank, that of SVFT patterns with the number of trained
-        entries per row of M (`Method.rate_exponent`), to two digits.
+        LoRA's and DoRA's rate falls with the root of the rank, PSOFT's with the rank, that of SVFT patterns with the
+        number of trained entries per row of M (`Method.rate_exponent`), to two digits.
         """
         method = METHODS[self.method]
         if method.learning_rate is None:

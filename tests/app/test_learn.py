@@ -8,6 +8,10 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from analysis.lessons import claims, painting, picture
+from analysis.lessons.family.members import MEMBERS, trained
+from analysis.lessons.family.regions import REGIONS
+from analysis.models.packages import DEFAULT_BASE
+from analysis.models.shapes import block_shapes
 from analysis.trials.results import Answers
 from analysis.trials.study import Study
 from app import trials
@@ -68,6 +72,8 @@ def test_chapters_follow_each_other(learn):
     assert test.query_params["chapter"] == "2"
     test.button(key="chapter-6").click().run()
     assert "U and V" in alts(test)[0]
+    test.button(key="next-chapter").click().run()
+    assert "one for each region" in alts(test)[0]
     assert "next-chapter" not in [button.key for button in test.button]
 
 
@@ -268,3 +274,56 @@ def test_links_lock_and_hide_controls(learn):
     wild = learn(1, lock="sigma1:nan,v:99999,step1:none")
     assert not wild.exception
     assert wild.slider(key="learn-v").value == 180
+
+
+@pytest.mark.parametrize("weight", ["Tall", "Square", "Wide"])
+def test_every_member_of_the_family_has_its_region_and_its_counts(learn, weight):
+    test = learn(7, lock=f"weight:{weight},directions:64")
+    shapes = block_shapes(DEFAULT_BASE)
+    for name in MEMBERS if weight == "Tall" else ("psoft", "osf", "frod"):
+        member = MEMBERS[name]
+        test.selectbox(key="learn-member").set_value(name).run()
+        assert not test.exception
+        region, update = alts(test)
+        assert f"Marked is {' '.join(REGIONS[member.region].title).replace('- ', '')}," in region
+        assert f"One ΔW of {member.title}," in update
+        assert test.metric[0].value == f"{trained(member, shapes, 64):,}"
+        assert test.metric[2].value == ("turn" if member.turns else "stay")
+        assert member.says in [markdown.value for markdown in test.markdown]
+
+
+def test_a_link_opens_one_member_and_what_is_no_member_is_the_first(learn):
+    assert learn(7, lock="member:osf").selectbox(key="learn-member").value == "osf"
+    assert learn(7, lock="member:none").selectbox(key="learn-member").value == next(iter(MEMBERS))
+
+
+def test_twins_of_the_family_and_the_table_of_counts(learn):
+    test = learn(7)
+    test.pills(key="answer-twins").set_value("MiCA and MiLoRA").run()
+    assert "must stay there" in test.info[-1].value
+    test.pills(key="answer-twins").set_value("SVF and SVFT plain").run()
+    assert "zᵢ − 1" in test.success[-1].value
+    assert test.button(key="chapter-7").icon == ":material/check_circle:"
+    step(test, 7, "All counts")
+    table = test.dataframe[0].value
+    assert len(table) == len(MEMBERS)
+    assert table["count"].is_monotonic_increasing
+    before = table.set_index("title")["count"]["LoRA-XS"]
+    test.slider(key="learn-directions").set_value(32).run()
+    assert test.dataframe[0].value.set_index("title")["count"]["LoRA-XS"] == before // 9
+
+
+def test_ways_on_from_the_family(learn):
+    test = learn(7)
+    assert [b.label for b in test.button if b.key.startswith("family-")] == ["Open in Explore", "Measured before"]
+    test.button(key="family-measured").click().run()
+    assert test.query_params["study"]
+    test = learn(7)
+    test.selectbox(key="learn-member").set_value("lora_xs").run()
+    assert [b.label for b in test.button if b.key.startswith("family-")] == ["Race it"]
+    test.button(key="family-race").click().run()
+    assert "block" in test.session_state["plan"].methods
+    test = learn(7)
+    test.selectbox(key="learn-member").set_value("lora").run()
+    test.button(key="family-explore").click().run()
+    assert test.query_params["adapter"] == "BBC headlines · LoRA r=8"

@@ -43,6 +43,10 @@ def _number(value: Any, out: int, in_: int) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9  # no NaN either
 
 
+def _few(value: Any, out: int, in_: int) -> bool:
+    return _whole(value, 100)
+
+
 def _flag(value: Any, out: int, in_: int) -> bool:
     return isinstance(value, bool)
 
@@ -85,7 +89,7 @@ FIELDS: dict[str, dict[str, Callable[[Any, int, int], bool]]] = {
     },
     "OFT": {
         "r": _side, "oft_block_size": _side, "coft": _flag, "eps": _number, "block_share": _flag,
-        "use_cayley_neumann": _flag, "num_cayley_neumann_terms": lambda value, out, in_: _whole(value, 100),
+        "use_cayley_neumann": _flag, "num_cayley_neumann_terms": _few,
     },
     "BOFT": {
         "boft_block_size": _side, "boft_block_num": _side,
@@ -100,9 +104,16 @@ FIELDS: dict[str, dict[str, Callable[[Any, int, int], bool]]] = {
         "r": _rank, "randlora_alpha": _number, "projection_prng_key": _seed, "save_projection": _flag,
         "sparse": _flag, "very_sparse": _flag,
     },
+    "TINYLORA": {"r": _rank, "u": _size},
+    "PSOFT": {
+        "r": _side, "psoft_alpha": _number, "psoft_orth": _flag, "psoft_mag_a": _flag, "psoft_mag_b": _flag,
+        "ab_svd_init": _text, "psoft_svd": _text, "psoft_svd_lowrank_niter": _few, "random_seed": _seed,
+        "use_cayley_neumann": _flag, "num_cayley_neumann_terms": _few, "cayley_neumann_eps": _number,
+    },
+    "OSF": {"effective_rank": _number, "rank_pattern": _pattern_of(_number)},
 }  # fmt: skip
 
-_SCALES = ("r", "init_r", "lora_alpha", "alpha")
+_SCALES = ("r", "init_r", "lora_alpha", "alpha", "psoft_alpha")
 
 # What changes which update a file stands for, in a way that is not followed here.
 _REFUSED = {

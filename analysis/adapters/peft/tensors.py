@@ -12,7 +12,8 @@ from analysis.models.modules import without_wrappers
 
 ADAPTER_PREFIX = "base_model.model."
 SHARED = ("vera_A", "vera_B", "randlora_A", "randlora_B")  # one for all modules
-FIXED = ("shira_indices",)  # in the file, but not trained
+NUMBERED = "tinylora_v"  # shared too, one for each group of modules: "tinylora_v.0"
+FIXED = ("shira_indices", "tinylora_A", "tinylora_B", "tinylora_P")  # in the file, but not trained
 _EMBEDDING = ("lora_embedding_A", "lora_embedding_B")  # of an embedding, which is not a linear layer
 # peft_type -> what the adapter of one module consists of. Anything else beside these changes what they mean.
 PARTS = {
@@ -26,7 +27,12 @@ PARTS = {
     "FOURIERFT": ("fourierft_spectrum",),
     "SHIRA": ("shira_weight", "shira_indices"),
     "RANDLORA": ("randlora_lambda", "randlora_gamma"),
+    "TINYLORA": ("tinylora_A", "tinylora_B", "tinylora_P"),
+    "PSOFT": ("psoft_R",),
+    "OSF": ("osf_svd_params",),
 }
+# What the name of a tensor can end in, after the part that it belongs to.
+_ENDS = ("weight", "bias", "vector_a", "vector_b", "U_low", "S_low", "V_low")
 _BIASES = ("bias", "base_layer.bias")  # trained beside the update, and not part of it
 _COPIES = ("weight", "base_layer.weight")  # PEFT saves the weights of embeddings that it adapts
 
@@ -38,7 +44,7 @@ class SortedTensors:
     Attributes:
         modules: Adapted modules, by name in the base model -> what PEFT calls each tensor of their adapters
             ("lora_A.weight") -> its name in the file.
-        shared: Tensors that all modules share, likewise ("vera_A").
+        shared: Tensors that modules share, likewise ("vera_A", "tinylora_v.0").
         copies: Adapted modules whose own weight is in the file as well -> its name.
         head: Shapes of what was trained whole: the task head, embeddings, biases, token deltas.
         left_out: Modules whose tensors do not say what their update is.
@@ -65,7 +71,9 @@ def sort_tensors(files: TensorFiles, peft_type: str) -> SortedTensors:
         bare = without_wrappers(name, keep="base_layer")
         pieces = bare.split(".")
         place = next((place for place, piece in enumerate(pieces) if place and piece in parts), None)
-        if shared := next((piece for piece in pieces[-2:] if piece in SHARED), None):
+        if NUMBERED in pieces[-2:-1]:
+            found.shared[f"{NUMBERED}.{pieces[-1]}"] = name
+        elif shared := next((piece for piece in pieces[-2:] if piece in SHARED), None):
             found.shared[shared] = name
         elif place is None:
             others[bare] = name
@@ -96,7 +104,7 @@ def sort_tensors(files: TensorFiles, peft_type: str) -> SortedTensors:
 def _own_name(pieces: list[str]) -> str | None:
     """Return what PEFT calls a tensor in an adapter's file, from a known part on; None if it is not one of PEFT's."""
     part, *rest = pieces
-    end = rest[-1:] if rest[-1:] in (["weight"], ["bias"]) else []
+    end = rest[-1:] if rest and rest[-1] in _ENDS else []
     return ".".join([part, *end]) if len(rest) - len(end) <= 1 else None
 
 

@@ -19,7 +19,8 @@ from analysis.adapters.adapter import LeftOut
 from analysis.adapters.paths import CONFIG_FILE
 from analysis.adapters.peft.config import chosen_fields
 from analysis.adapters.peft.experts import ExpertLora, expert_container
-from analysis.adapters.peft.tensors import ADAPTER_PREFIX, FIXED, PARTS, SHARED, sort_tensors
+from analysis.adapters.peft.tensors import ADAPTER_PREFIX, FIXED, NUMBERED, PARTS, SHARED, sort_tensors
+from analysis.adapters.peft.tinylora import vectors_of
 from analysis.adapters.recognise import Recognised
 from analysis.common.errors import AdapterError
 from analysis.models.base_weights import BaseWeights
@@ -49,11 +50,15 @@ class PeftAdapter:
         self._tensors, self._shared, self._copies = tensors.modules, tensors.shared, tensors.copies
         self.names, self.classes = list(self._tensors), named_classes(self.config)
         self._experts: dict[str, ExpertLora] = {}
+        self._vectors: dict[str, str] = {}  # module -> its vector, of TinyLoRA
         self._largest = (0, 0)  # sides of the largest weights, which size what all modules share
         self.method = " ".join([self.kind, *self._size()])
 
     def modules(self, weights: BaseWeights) -> dict[str, int]:
         """Return the adapted modules, each projection of each expert by itself -> number of parameters trained."""
+        if self.config["peft_type"] == "TINYLORA":
+            every = [*self._tensors, *(left.name for left in self.left_out)]
+            self._vectors = vectors_of(every, list(self._shared), self.config, weights)
         modules = {}
         experts: dict[str, list[str]] = defaultdict(list)  # container -> PEFT's wrappers of its parameters
         for module, tensors in self._tensors.items():
@@ -61,6 +66,10 @@ class PeftAdapter:
                 experts[container].append(module)
             else:
                 modules[module] = self._trained(tensors)
+        for vector in dict.fromkeys(self._vectors.values()):  # counted once, for the first module that has it
+            first = next(module for module, own in self._vectors.items() if own == vector)
+            if first in modules:
+                modules[first] += math.prod(self.files.tensors[self._shared[vector]].shape)
         for container, wrappers in experts.items():
             pairs = [self._tensors[wrapper] for wrapper in wrappers]
             try:
@@ -98,8 +107,11 @@ class PeftAdapter:
         transposed = weights.is_transposed(module)
         stem = f"{ADAPTER_PREFIX}{module}"
         tensors = {f"{stem}.{own}": self._read(name) for own, name in self._tensors[module].items()}
+        if module in self._vectors:
+            tensors[f"base_model.{NUMBERED}.0"] = self._read(self._shared[self._vectors[module]])
         for part, name in self._shared.items():  # filed under the model, or under any one of the modules
-            tensors |= dict.fromkeys((f"base_model.{part}", f"{stem}.{part}"), self._read(name))
+            if part in SHARED:
+                tensors |= dict.fromkeys((f"base_model.{part}", f"{stem}.{part}"), self._read(name))
         with _as_sentence(module, self.files.files[0]):
             model, layer = self._build(module, weight, transposed=transposed)
             self._load(model, tensors)
@@ -201,7 +213,7 @@ class PeftAdapter:
 
     def _bound(self, layer: BaseTunerLayer, shape: tuple[int, int]) -> int:
         r = getattr(layer, "r", {}).get(_ADAPTER, 0)
-        if self.kind in ("LoRA", "rsLoRA", "AdaLoRA", "VeRA"):
+        if self.kind in ("LoRA", "rsLoRA", "AdaLoRA", "VeRA", "TinyLoRA", "PSOFT"):
             rank = r
         elif self.kind in ("PiSSA", "OLoRA"):
             rank = 2 * r  # the new factors, and the old ones taken out of the base

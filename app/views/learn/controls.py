@@ -56,12 +56,8 @@ def choice(
 
     A bare one has no visible label.
     """
-    fixed, hidden = _fixed(name)
-    fixed = fixed if fixed in options else None
-    if hidden:
-        return fixed or options[0]
-    if fixed is not None or st.session_state.get(_key(name)) not in options:
-        st.session_state[_key(name)] = fixed or options[0]
+    if (fixed := _of_link(name, options)) is not None:
+        return fixed
     return st.segmented_control(
         label,
         options,
@@ -73,6 +69,32 @@ def choice(
         label_visibility="collapsed" if bare else "visible",
         persist_state="session",
     )
+
+
+def pick(name: str, label: str, titles: dict[str, str]) -> str:
+    """Draw a list of many options (name -> title) to choose one from, unless a link hides it, and return its name."""
+    if (fixed := _of_link(name, list(titles))) is not None:
+        return fixed
+    return st.selectbox(
+        label,
+        list(titles),
+        format_func=lambda option: titles[option],
+        key=_key(name),
+        disabled=_locked(name),
+        help=_help(name, ""),
+        persist_state="session",
+    )
+
+
+def _of_link(name: str, options: Sequence[str]) -> str | None:
+    """Give a choice the option of a link, or its first; return it if the link hides the choice."""
+    fixed, hidden = _fixed(name)
+    fixed = fixed if fixed in options else None
+    if hidden:
+        return fixed or options[0]
+    if fixed is not None or st.session_state.get(_key(name)) not in options:
+        st.session_state[_key(name)] = fixed or options[0]
+    return None
 
 
 def head(title: str, name: str, steps: Sequence[str]) -> int:

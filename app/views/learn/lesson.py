@@ -11,7 +11,7 @@ from app import selection
 from app.views.learn import prediction
 
 # In their order. Each module has TITLE, QUESTIONS (keys), NOTES, MINUTES and show().
-CHAPTERS = ("svd_by_hand", "dial", "patterns", "race", "learned", "cost")
+CHAPTERS = ("svd_by_hand", "dial", "patterns", "race", "learned", "cost", "family")
 
 
 def current() -> int:

@@ -14,9 +14,12 @@ from peft import (
     LoKrConfig,
     LoraConfig,
     OFTConfig,
+    OSFConfig,
     PeftConfig,
+    PsoftConfig,
     RandLoraConfig,
     ShiraConfig,
+    TinyLoraConfig,
     VeraConfig,
     get_peft_model,
 )
@@ -89,6 +92,9 @@ KINDS: dict[str, Callable[..., PeftConfig]] = {
     "FourierFT": lambda **where: FourierFTConfig(n_frequency=20, init_weights=False, **where),
     "SHiRA": lambda **where: ShiraConfig(r=2, init_weights=False, **where),
     "RandLoRA": lambda **where: RandLoraConfig(r=4, init_weights=False, **where),
+    "TinyLoRA": lambda **where: TinyLoraConfig(**{"r": 3, "u": 5, "weight_tying": 0.6, **where}),
+    "PSOFT": lambda **where: PsoftConfig(r=3, psoft_alpha=5, **where),
+    "OSF": lambda **where: OSFConfig(effective_rank=3, **where),
 }
 
 

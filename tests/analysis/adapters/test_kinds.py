@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from analysis.adapters.opening import open_adapter
+from analysis.adapters.paths import CONFIG_FILE
+from analysis.common.errors import AdapterError
 from analysis.models.base_weights import BaseWeights
 from analysis.models.loading import block_linears
 from tests.analysis.adapters.peft_models import (
@@ -23,7 +28,8 @@ from tests.analysis.adapters.peft_models import (
 )
 
 OF_EVERY_FAMILY = ("LoRA", "DoRA", "VeRA")  # one with factors, one without, one that shares a basis among modules
-NOT_ON_CONV1D = ("OLoRA", "LoHa", "LoKr", "OFT", "BOFT", "SHiRA")  # PEFT refuses, or fails, to adapt GPT-2 by them
+# PEFT refuses, or fails, to adapt GPT-2 by them.
+NOT_ON_CONV1D = ("OLoRA", "LoHa", "LoKr", "OFT", "BOFT", "SHiRA", "PSOFT", "OSF")
 
 
 def pairs():
@@ -89,3 +95,41 @@ def signs_of(U, V, W, name):
 
     basis = decompose(torch.from_numpy(W).float(), name=name)
     return type("Basis", (), {"U": basis.U.double().numpy(), "V": basis.V.double().numpy()})
+
+
+@pytest.mark.parametrize("tying", [0.0, 0.6, 1.0])
+def test_tinylora_s_vectors_belong_to_groups_of_modules_and_count_once(tmp_path, tying):
+    pristine = make_model("bert")
+    save_base(pristine, tmp_path / "base")
+    adapted = adapt(copy.deepcopy(pristine), "TinyLoRA", weight_tying=tying)
+    save_adapter(adapted, tmp_path / "adapter")
+    adapter = open_adapter(tmp_path / "adapter")
+    merged = adapted.merge_and_unload()
+    for name in adapter.names:
+        expected = merged.get_submodule(name).weight - pristine.get_submodule(name).weight
+        np.testing.assert_allclose(adapter.dense_update(name), expected.detach().numpy(), atol=1e-6)
+    groups = max(1, round(len(adapter.names) * (1 - tying)))
+    assert adapter.matrices["trained"].sum() == 5 * groups
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda tensors, config: config.update(weight_tying=0.0), "has 5 vectors tinylora_v, and its config asks for"),
+        (lambda tensors, config: config.update(weight_tying="all"), "weight_tying='all'"),
+        (
+            lambda tensors, config: [tensors.pop(name) for name in list(tensors) if "tinylora_P" in name],
+            "tinylora_P is missing",
+        ),
+    ],
+)
+def test_a_tinylora_that_does_not_say_its_update_is_refused(tmp_path, change, says):
+    pristine = make_model("bert")
+    save_base(pristine, tmp_path / "base")
+    path = save_adapter(adapt(copy.deepcopy(pristine), "TinyLoRA"), tmp_path / "adapter")
+    tensors, config = load_file(path / "adapter_model.safetensors"), json.loads((path / CONFIG_FILE).read_text())
+    change(tensors, config)
+    save_file(tensors, path / "adapter_model.safetensors")
+    (path / CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(AdapterError, match=re.escape(says)):
+        open_adapter(path).matrix(block_linears(pristine)[0])

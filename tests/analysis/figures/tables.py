@@ -28,6 +28,8 @@ from analysis.figures.edit_curve import edit_curve
 from analysis.figures.edit_outcomes import edit_outcomes
 from analysis.figures.entries_map import entries_map
 from analysis.figures.exact_cells import exact_cells
+from analysis.figures.family_map import family_map
+from analysis.figures.family_update import family_update
 from analysis.figures.gradient_capture import gradient_capture
 from analysis.figures.intruders import intruders
 from analysis.figures.kept_energy import kept_energy
@@ -55,6 +57,9 @@ from analysis.figures.two_spectra import two_spectra
 from analysis.figures.weight_decay import weight_decay
 from analysis.figures.weight_map import weight_map
 from analysis.lessons import cost, picture
+from analysis.lessons.family.drawing import Setting
+from analysis.lessons.family.members import MEMBERS
+from analysis.lessons.family.regions import REGIONS
 from analysis.lessons.plane import rotation
 from analysis.measures.brush import Brush
 from analysis.measures.coefficients import energy_profile
@@ -443,6 +448,19 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
         growth_table().iloc[:0], label="SVFT banded d=1", reference="LoRA r=1", method="banded", theme=theme
     ),
     "memory_bars": lambda theme: memory_bars(cost.memory_table(64, 32, 2, 1), shape=(64, 32), theme=theme),
+    **{
+        f"family_map, {shape}": lambda theme, shape=shape: family_map(
+            {name: region.mask(*shape, 6) for name, region in REGIONS.items()},
+            titles={name: region.title for name, region in REGIONS.items()},
+            n=24,
+            chosen="leading square",
+            theme=theme,
+        )
+        for shape in ((24, 24), (36, 24))
+    },
+    "family_update": lambda theme: family_update(
+        MEMBERS["psoft"].draw(Setting(24, 36, 6)), n=24, title="PSOFT", theme=theme
+    ),
     "svd_time": lambda theme: svd_time(
         pd.DataFrame({"n": [64, 128], "seconds": [0.001, 0.008]}), size=512, theme=theme
     ),

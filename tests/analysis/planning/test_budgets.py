@@ -88,6 +88,8 @@ def legal_size(draw, method, shapes):
         divisors = [b for b in range(2, 17) if all(in_ % b == 0 for _, in_ in shapes)]
         assume(divisors)
         return draw(st.sampled_from(divisors))
+    if method == "psoft":
+        return draw(st.integers(2, min(map(min, shapes))))
     return draw(st.integers(0 if METHODS[method].size_name == "off_diag" else 1, 20))
 
 
@@ -102,7 +104,7 @@ def cases(draw):
     model = tiny(family)
     kinds = draw(st.lists(st.sampled_from(list(model.kinds)), min_size=1, unique=True))
     method = draw(st.sampled_from(planned_methods()))
-    assume(not (family == "gpt2" and method == "boft"))  # PEFT has none for Conv1D
+    assume(not (family == "gpt2" and method in ("boft", "psoft")))  # PEFT has none for Conv1D
     # PEFT takes the names of DeepSeek's dense MLPs for those of its experts, and adapts these instead.
     assume(not (family == "deepseek_v3" and method in ("lora", "dora") and any("MLP" in kind for kind in kinds)))
     shapes = [shape for group in model.of_kinds(kinds).values() for shape in group]

@@ -43,7 +43,7 @@ def legal_sizes(method, shapes):
         return [b for b in range(2, 25) if all(in_ % b == 0 for _, in_ in shapes)]
     if method in ("vera", "block"):
         return range(1, largest + 1)
-    return range(1, smallest + 1)
+    return range(2 if method == "psoft" else 1, smallest + 1)
 
 
 def count(method, shapes, size):
@@ -61,7 +61,7 @@ def built(draw):
     targets = draw(st.lists(st.sampled_from(block_linears(model)), min_size=1, unique=True))
     shapes = [shape_of(model.get_submodule(name)) for name in targets]
     method = draw(st.sampled_from([name for name in METHODS if name != "full"]))
-    assume(not (method == "boft" and architecture == "gpt2"))  # PEFT has no BOFT for Conv1D
+    assume(not (method in ("boft", "psoft") and architecture == "gpt2"))  # PEFT has none for Conv1D
     options = {}
     if method == "custom":
         n = min(map(min, shapes))
@@ -70,7 +70,7 @@ def built(draw):
     elif METHODS[method].takes_budget and draw(st.booleans()):
         legal = legal_sizes("random", shapes)
         options["budget"] = draw(st.integers(legal[0], legal[-1]))
-    elif method == "boft":
+    elif method in ("boft", "psoft"):
         options["size"] = draw(st.sampled_from(legal_sizes(method, shapes)))
     elif METHODS[method].size_name is not None:
         options["size"] = draw(st.integers(0 if METHODS[method].size_name == "off_diag" else 1, 45))

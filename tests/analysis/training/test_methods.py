@@ -157,3 +157,14 @@ def test_custom_refuses_entries_outside_a_smaller_matrix_and_names_it():
 def test_the_registry_is_read_without_torch():
     code = "import analysis.training.methods, sys; sys.exit('torch' in sys.modules or 'peft' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "size", "says"),
+    [("gpt2", 2, "PSOFT adapts nn.Linear alone"), ("bert", 17, "PSOFT needs r of at most 16")],
+)
+def test_psoft_refuses_what_peft_would_leave_or_fail_on(architecture, size, says):
+    base = make_model(architecture)
+    spec = specification("psoft", size=size)
+    with pytest.raises(UserError, match=says):
+        METHODS["psoft"].build(base, options_for(spec, base, block_linears(base)), block_linears(base))

@@ -58,7 +58,7 @@ def _lane(method: str, study: Study, stops: list[int], trials: Sequence[Trial], 
     reason = next((excluded.reason for excluded in left_out if excluded.method == method), "")
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"lane-{method}"):
         st.checkbox(
-            METHODS[method].title,
+            METHODS[method].named,
             key=f"plan-use-{method}",
             width=NAME_WIDTH,
             disabled=method == "custom" and st.session_state["plan"].custom_indices is None,
