@@ -126,10 +126,10 @@ def ink_on(color: str) -> str:
     return "#000000" if luminance > 0.179 else "#ffffff"
 
 
-def axis(theme: Theme, title: str, *, standoff: int = 8, **more: Any) -> dict[str, Any]:
-    """Return an axis in the house style, with a title `standoff` pixels away; `more` overrides it."""
+def axis(theme: Theme, title: str, **more: Any) -> dict[str, Any]:
+    """Return a titled axis in the house style; `more` overrides it."""
     return {
-        "title": {"text": title, "font": {"size": FONT_SIZE}, "standoff": standoff},
+        "title": {"text": title, "font": {"size": FONT_SIZE}, "standoff": 8},
         "tickfont": {"size": SMALL_FONT_SIZE},
         "color": theme.text,
         "gridcolor": theme.grid,
