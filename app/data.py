@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pandas as pd
 import streamlit as st
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
@@ -15,6 +17,7 @@ from analysis.adapters.opening import open_adapter
 from analysis.adapters.paths import PROJECTION_FILE
 from analysis.common.errors import UserError
 from analysis.common.jobs import Job
+from analysis.common.kept import kept
 from analysis.measures.comparison import compare_matrix
 from analysis.measures.edits import Edit
 from analysis.measures.null import EntryNull, SpectralNull, is_kept
@@ -28,6 +31,7 @@ from analysis.measures.steps import (
     overview_steps,
     summary_steps,
 )
+from analysis.measures.summary import noise_words, summarize, summary_table
 from analysis.measures.weights import weight_steps
 from analysis.models.shapes import block_shapes
 from analysis.training.evaluation import Evaluation, read_evaluation
@@ -55,30 +59,27 @@ def base_of(path: Path) -> str:
 
 def matrix(of: Adapter, name: str) -> AdaptedMatrix:
     """Read one matrix."""
-    return _matrix(str(of.path), _stamp(of.path), name)
+    return _matrix(*key(of), name)
 
 
 def table(function: Callable[..., Any], of: Adapter, name: str, **options: Any) -> Any:
     """Return ``function(matrix, **options)``, one of the tables of `analysis`."""
-    called = f"{function.__module__}.{function.__name__}"
-    return _table(called, str(of.path), _stamp(of.path), name, options, function)
+    return _table(*key(of), name, function, tuple(options.items()))
 
 
 def adapter_table(function: Callable[..., Any], of: Adapter, **options: Any) -> Any:
     """Return ``function(adapter, **options)``, a quick table over all matrices."""
-    called = f"{function.__module__}.{function.__name__}"
-    return _adapter_table(called, str(of.path), _stamp(of.path), options, function)
+    return _adapter_table(*key(of), function, tuple(options.items()))
 
 
 def adapter_table_of(function: Callable[[Adapter, Edit], Any], of: Adapter, edit: Edit) -> Any:
     """Return ``function(adapter, edit)``, a quick table over all matrices."""
-    called = f"{function.__module__}.{function.__name__}"
-    return _edited_adapter_table(called, *key(of), edit.to_json(), function)
+    return _edited_adapter_table(*key(of), edit.to_json(), function)
 
 
 def evaluation(of: Adapter) -> Evaluation | None:
     """Return what was measured of an adapter, None if it brings no evaluation.json."""
-    return _evaluation(str(of.path), _stamp(of.path))
+    return _evaluation(*key(of))
 
 
 def trained_title(path: Path) -> str:
@@ -88,23 +89,50 @@ def trained_title(path: Path) -> str:
 
 def predictor(of: Adapter) -> Future:
     """Return the future `analysis.running.predictor.Predictor` of an adapter; the first call begins to load it."""
-    return _predictor(str(of.path), _stamp(of.path))
+    return _predictor(*key(of))
 
 
 def writer(of: Adapter) -> Future:
     """Return the future `analysis.running.generation.Writer` of an adapter; the first call begins to load it."""
-    return _writer(str(of.path), _stamp(of.path))
+    return _writer(*key(of))
 
 
-def spectral_tables(of: Adapter, name: str) -> tuple[dict[str, Any], Job | None]:
-    """Return the tables of `analysis.common.jobs.MATRIX_TABLES` by name.
+def spectral_tables(of: Adapter, name: str) -> tuple[Mapping[str, Any], Job | None]:
+    """Return the tables of `analysis.measures.steps.MATRIX_TABLES` by name, each computed as it is asked for.
 
     Those of a large matrix come one after another from a job, returned beside what is there already.
     """
     if matrix(of, name).m <= QUICK:
-        return {function.__name__: table(function, of, name) for function in MATRIX_TABLES}, None
-    job = _matrix_job(str(of.path), _stamp(of.path), name)
+        return _QuickTables(of, name), None
+    job = _matrix_job(*key(of), name)
     return dict(job.results), job
+
+
+class _QuickTables(Mapping[str, Any]):
+    """Tables of one matrix, which are computed as they are asked for."""
+
+    _functions: ClassVar = {function.__name__: function for function in MATRIX_TABLES}
+
+    def __init__(self, of: Adapter, name: str) -> None:
+        self._of, self._name = of, name
+
+    def __getitem__(self, function: str) -> Any:
+        if function == summarize.__name__ and (row := _summarized(self._of, self._name)) is not None:
+            return row
+        return table(self._functions[function], self._of, self._name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._functions)
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+
+def _summarized(of: Adapter, name: str) -> dict[str, Any] | None:
+    """Return `summarize` of a matrix, if a job over all matrices has come to it."""
+    job = _summary_job.peek(*key(of))
+    row = next((row for row in job.results if row["name"] == name), None) if job else None
+    return row and {column: value for column, value in row.items() if not column.startswith("noise_")}
 
 
 def null(of: Adapter, name: str) -> Future:
@@ -135,27 +163,32 @@ def _drawn(of: Adapter, name: str) -> tuple[EntryNull | None, SpectralNull]:
 
 def restart_matrix(of: Adapter, name: str) -> None:
     """Forget a stopped computation of `spectral_tables`, so that the next call starts it anew."""
-    _matrix_job.clear(str(of.path), _stamp(of.path), name)
+    _matrix_job.clear(*key(of), name)
 
 
 def summary_job(of: Adapter) -> Job:
     """Return the running or finished computation of all measures of all matrices, started by the first call."""
-    return _summary_job(str(of.path), _stamp(of.path))
+    return _summary_job(*key(of))
+
+
+def summary(of: Adapter) -> pd.DataFrame:
+    """Return what `summary_job` has measured so far: one row a matrix, the intervals of noise as words."""
+    return _summary(*key(of), len(summary_job(of).results))
 
 
 def restart_summary(of: Adapter) -> None:
     """Forget a stopped computation, so that the next call starts it anew."""
-    _summary_job.clear(str(of.path), _stamp(of.path))
+    _summary_job.clear(*key(of))
 
 
 def overview_job(of: Adapter) -> Job:
     """Return the running or finished projection of all matrices, started by the first call."""
-    return _overview_job(str(of.path), _stamp(of.path))
+    return _overview_job(*key(of))
 
 
 def restart_overview(of: Adapter) -> None:
     """Forget a stopped projection, so that the next call starts it anew."""
-    _overview_job.clear(str(of.path), _stamp(of.path))
+    _overview_job.clear(*key(of))
 
 
 def brush_job(of: Adapter, text: str) -> Job:
@@ -209,8 +242,7 @@ def decomposing_seconds(shapes: Sequence[tuple[int, int]]) -> float:
 
 def edited_table(function: Callable[..., Any], of: Adapter, name: str, line: str) -> Any:
     """Return ``function`` of a matrix after an edit, given as its line of JSON."""
-    called = f"{function.__module__}.{function.__name__}"
-    return _edited_table(called, *key(of), name, line, function)
+    return _edited_table(*key(of), name, line, function)
 
 
 def key(of: Adapter) -> tuple[str, float]:
@@ -223,51 +255,50 @@ def _stamp(path: Path) -> float:
     times = [0.0]
     for name in ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json", PROJECTION_FILE):
         with suppress(OSError):
-            times.append((Path(path) / name).stat().st_mtime)
+            times.append(os.stat(f"{path}{os.sep}{name}").st_mtime)
     return max(times)
 
 
-# Tables are read, never changed: cache_resource hands out the one object, cache_data would copy it each time.
-@st.cache_resource(max_entries=32, show_spinner=False)
+# Tables are read, never changed: all visitors get the one object. Streamlit's cache_resource looks at the function's
+# signature and hashes each argument at every call, which took longer than much of a page.
+@kept(32)
 def _adapter(path: str, stamp: float) -> Adapter:
     return open_adapter(Path(path))
 
 
-@st.cache_resource(max_entries=64, show_spinner="Reading the matrix …")
+@kept(64, around=lambda: st.spinner("Reading the matrix …"))
 def _matrix(path: str, stamp: float, name: str) -> AdaptedMatrix:
     return _adapter(path, stamp).matrix(name)
 
 
-@st.cache_resource(max_entries=512, show_spinner="Computing …")
+@kept(512, around=lambda: st.spinner("Computing …"))
 def _table(
-    called: str, path: str, stamp: float, name: str, options: dict[str, Any], _function: Callable[..., Any]
+    path: str, stamp: float, name: str, function: Callable[..., Any], options: tuple[tuple[str, Hashable], ...]
 ) -> Any:
-    return _function(_matrix(path, stamp, name), **options)
+    return function(_matrix(path, stamp, name), **dict(options))
 
 
-@st.cache_resource(max_entries=64, show_spinner="Computing …")
-def _edited_table(called: str, path: str, stamp: float, name: str, line: str, _function: Callable[..., Any]) -> Any:
-    return _function(Edit.from_json(line).apply(_matrix(path, stamp, name)))
+@kept(64, around=lambda: st.spinner("Computing …"))
+def _edited_table(path: str, stamp: float, name: str, line: str, function: Callable[..., Any]) -> Any:
+    return function(Edit.from_json(line).apply(_matrix(path, stamp, name)))
 
 
-@st.cache_resource(max_entries=64, show_spinner="Reading the adapter …")
-def _edited_adapter_table(
-    called: str, path: str, stamp: float, line: str, _function: Callable[[Adapter, Edit], Any]
-) -> Any:
-    return _function(_adapter(path, stamp), Edit.from_json(line))
+@kept(64, around=lambda: st.spinner("Reading the adapter …"))
+def _edited_adapter_table(path: str, stamp: float, line: str, function: Callable[[Adapter, Edit], Any]) -> Any:
+    return function(_adapter(path, stamp), Edit.from_json(line))
 
 
-@st.cache_resource(max_entries=64, show_spinner="Reading the adapter …")
+@kept(64, around=lambda: st.spinner("Reading the adapter …"))
 def _adapter_table(
-    called: str, path: str, stamp: float, options: dict[str, Any], _function: Callable[..., Any]
+    path: str, stamp: float, function: Callable[..., Any], options: tuple[tuple[str, Hashable], ...]
 ) -> Any:
-    return _function(_adapter(path, stamp), **options)
+    return function(_adapter(path, stamp), **dict(options))
 
 
 _nulls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="null")
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+@kept(512)
 def _null(path: str, stamp: float, name: str) -> Future:
     matrix = _matrix(path, stamp, name)
     if not is_kept(matrix):
@@ -289,60 +320,68 @@ def _draw_null(path: str, name: str) -> Any:
 _LONGEST_NULL = 600  # seconds
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@kept(64)
 def _matrix_job(path: str, stamp: float, name: str) -> Job:
     return Job(matrix_steps, path, name)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@kept(64)
 def _summary_job(path: str, stamp: float) -> Job:
     return Job(summary_steps, path)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@kept(64)
+def _summary(path: str, stamp: float, rows: int) -> pd.DataFrame:
+    measured = summary_table(list(_summary_job(path, stamp).results[:rows]))
+    for name in ("off_diagonal", "leading", "entries_for_90"):
+        measured[f"noise_{name}"] = noise_words(measured, name)
+    return measured
+
+
+@kept(64)
 def _overview_job(path: str, stamp: float) -> Job:
     return Job(overview_steps, path)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@kept(64)
 def _brush_job(path: str, stamp: float, text: str) -> Job:
     return Job(brush_steps, path, text)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@kept(64)
 def _comparison_job(a: str, stamp_a: float, b: str, stamp_b: float) -> Job:
     return Job(comparison_steps, a, b)
 
 
-@st.cache_resource(max_entries=512, show_spinner="Comparing …")
+@kept(512, around=lambda: st.spinner("Comparing …"))
 def _compared(a: str, stamp_a: float, b: str, stamp_b: float, name: str) -> dict[str, Any]:
     return compare_matrix(_adapter(a, stamp_a), _adapter(b, stamp_b), name)
 
 
 # A family that is not known by name is built without weights, which loads transformers.
-@st.cache_resource(max_entries=32, show_spinner="Reading the model …")
+@kept(32, around=lambda: st.spinner("Reading the model …"))
 def _base_shapes(directory: str, stamp: float) -> dict[str, tuple[int, int]]:
     return block_shapes(directory)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@kept(16)
 def _weights_job(directory: str, stamp: float) -> Job:
     return Job(weight_steps, directory)
 
 
-@st.cache_data(max_entries=64, show_spinner="Measuring how fast this machine decomposes …")
+@kept(64, around=lambda: st.spinner("Measuring how fast this machine decomposes …"))
 def _decomposing_seconds(shapes: tuple[tuple[int, int], ...]) -> float:
     from analysis.planning.svd_speed import measure_svd_speed, svd_seconds
 
     return svd_seconds(shapes, measure_svd_speed())
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@kept(64)
 def _evaluation(path: str, stamp: float) -> Evaluation | None:
     return read_evaluation(path)
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
+@kept(512)
 def _trained_title(path: str, stamp: float) -> str:
     return read_trained_title(Path(path))
 
@@ -350,7 +389,7 @@ def _trained_title(path: str, stamp: float) -> str:
 _loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
 
 
-@st.cache_resource(max_entries=3, show_spinner=False)
+@kept(3)
 def _predictor(path: str, stamp: float) -> Future:
     return _loader.submit(_load_predictor, path)
 
@@ -361,7 +400,7 @@ def _load_predictor(path: str) -> Any:
     return load_predictor(path)
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
+@kept(2)
 def _writer(path: str, stamp: float) -> Future:
     return _loader.submit(_load_writer, _adapter(path, stamp))
 

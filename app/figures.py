@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from threading import Lock
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from analysis.common.kept import Kept
+from analysis.figures.plain import PlainFigure
 from analysis.figures.theme import THEMES, Theme
 
 
@@ -19,7 +20,25 @@ def theme() -> Theme:
     return THEMES[st.context.theme.type or "light"]
 
 
-def build(figure: Callable[..., go.Figure], *tables: Any, **options: Hashable) -> go.Figure:
+class Built(go.Figure):
+    """A figure as it is sent to a browser, made once for all visitors: nobody can change it.
+
+    Attributes:
+        layout: Its ``meta``, the words around the figure.
+    """
+
+    layout = None  # type: ignore[assignment]  # not Plotly's property
+
+    def __init__(self, sent: dict[str, Any]) -> None:
+        self._sent = sent
+        self.layout = SimpleNamespace(meta=sent["layout"]["meta"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figure as Streamlit sends it."""
+        return self._sent
+
+
+def build(figure: Callable[..., go.Figure], *tables: Any, **options: Hashable) -> Built:
     """Return ``figure(*tables, **options)``, built once for all visitors.
 
     Args:
@@ -27,22 +46,19 @@ def build(figure: Callable[..., go.Figure], *tables: Any, **options: Hashable) -
         tables: Of `app.data`, which keeps one object for the same numbers, and of which nobody changes any.
         options: Theme, names, what is selected.
     """
+    # The tables are kept with the figure: while they are here, their ids are nobody else's.
     key = (figure, *map(id, tables), *sorted(options.items()))
-    with _lock:
-        if key in _built:
-            _built.move_to_end(key)
-            return _built[key][1]
-    made = figure(*tables, **options)
-    with _lock:
-        _built[key] = tables, made  # with its tables: while they are here, their ids are nobody else's
-        while len(_built) > _MOST_BUILT:
-            _built.popitem(last=False)
-    return made
+    return _built.get(key, lambda: (Built(figure(*tables, **options).to_dict()), tables))[0]
 
 
 _MOST_BUILT = 256
-_built: OrderedDict[tuple, tuple[tuple, go.Figure]] = OrderedDict()
-_lock = Lock()
+_built: Kept[tuple[Built, tuple]] = Kept(_MOST_BUILT)
+
+
+def words(figure: go.Figure) -> dict[str, str]:
+    """Return what stands around a figure."""
+    plain = figure.plain_layout if isinstance(figure, PlainFigure) else None
+    return plain["meta"] if plain else figure.layout.meta
 
 
 def draw(
@@ -67,7 +83,7 @@ def draw(
         theme=None,
         key=key,
         height=height or "content",
-        alt=figure.layout.meta["alt"],
+        alt=words(figure)["alt"],
         config={"displayModeBar": False},
         on_select=on_select or "ignore",
         selection_mode=select,
@@ -79,11 +95,11 @@ def explain(
 ) -> None:
     """Write a figure's sentence, with its formula and its table as CSV behind "⋯"; `more` draws what else is there."""
     with st.container(horizontal=True, wrap=False, key=f"foot-{key}", gap="small"):
-        st.caption(figure.layout.meta["caption"], width="stretch")
+        st.caption(words(figure)["caption"], width="stretch")
         with st.popover(
             "⋯", type="tertiary", help="Formula, CSV, numbers" if more else "Formula and CSV", key=f"more-{key}"
         ):
-            st.latex(figure.layout.meta["formula"])
+            st.latex(words(figure)["formula"])
             st.download_button(
                 "CSV",
                 lambda: table.to_csv(index=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 DIRECTORY = Path(__file__).parent
@@ -24,7 +25,13 @@ def shipped_adapters() -> dict[str, Path]:
 
     Directories are named ``<task>-<method>``. The head-only checkpoints have no update and are left out.
     """
-    paths = [path for path in DIRECTORY.glob("*-*") if path.is_dir() and not path.name.endswith("-head_only")]
+    return dict(_by_name(DIRECTORY, DIRECTORY.stat().st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _by_name(directory: Path, changed: int) -> dict[str, Path]:
+    """Return the shipped adapters in a directory as it was when it was last changed: a page asks some thirty times."""
+    paths = [path for path in directory.glob("*-*") if path.is_dir() and not path.name.endswith("-head_only")]
     return {_title(path): path for path in sorted(paths, key=_place)}
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +13,7 @@ import torch
 from rich.console import Console
 
 from analysis.cli.tables import Column, show
+from analysis.common.errors import UserError
 from analysis.planning import benchmark
 
 _COLUMNS = {
@@ -47,3 +52,25 @@ def run_benchmark(rounds: int, output: Path | None, wide: bool = False) -> None:
         add("large_layer", title, benchmark.large_layer(rounds, status.update))
     if output is not None:
         pd.concat(tables, ignore_index=True).to_json(output, orient="records", indent=1)
+
+
+def benchmark_app(clients: int, seconds: int, output: Path | None, wide: bool = False) -> None:
+    """Print what a server of the app needs and how long visitors wait, and write it as JSON to `output` if given.
+
+    The app measures itself, in a process of its own: nothing here knows Streamlit.
+
+    Raises:
+        UserError: If there is no Streamlit, or the measurement failed.
+    """
+    if find_spec("streamlit") is None:
+        raise UserError("The app needs Streamlit, which is not installed: pip install -r requirements.txt")
+    command = [sys.executable, "-m", "app.load", "--clients", str(clients), "--seconds", str(seconds)]
+    root = Path(__file__).parents[2]
+    measured = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    if measured.returncode:
+        raise UserError("The app could not be measured: what is wrong stands above.")
+    lines = [json.loads(line) for line in measured.stdout.splitlines()]
+    columns = {"what": Column("what"), "value": Column("measured", "{:,.3g}".format), "unit": Column("", text=True)}
+    show(Console(), lines, columns, title="The app, on a fresh server of its own", wide=wide)
+    if output is not None:
+        output.write_text(json.dumps(lines, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -247,16 +247,22 @@ def pretrain_digits(
 @app.command("benchmark")
 def run_benchmark(
     rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 7,
+    app: Annotated[bool, typer.Option("--app", help="Measure the app instead: how long its visitors wait.")] = False,
+    clients: Annotated[int, typer.Option(min=1, help="With --app: visitors at the same time.")] = 30,
+    seconds: Annotated[int, typer.Option(min=1, help="With --app: how long they stay.")] = 60,
     output: Annotated[Path | None, typer.Option(help="JSON file for the tables as well.")] = None,
     wide: Wide = False,
 ) -> None:
-    """Print what SVFT costs: training steps, memory, decomposition, analysis.
+    """Print what SVFT costs: training steps, memory, decomposition, analysis; or what the app does.
 
-    Takes up to an hour on a CPU without bfloat16 units.
+    Takes up to an hour on a CPU without bfloat16 units; the app, some minutes.
     """
-    from analysis.cli.benchmark import run_benchmark
+    from analysis.cli import benchmark as body
 
-    run_benchmark(rounds, output, wide)
+    if app:
+        body.benchmark_app(clients, seconds, output, wide)
+    else:
+        body.run_benchmark(rounds, output, wide)
 
 
 @app.command()

@@ -75,8 +75,6 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
             showgrid=False,
             constrain="domain",
             nticks=6,
-            # Plotly sets the title at the bottom of the undistorted square: keep it clear of the tick labels.
-            standoff=24,
         ),
         yaxis=axis(
             theme,
@@ -89,4 +87,6 @@ def exact_cells(entries: pd.DataFrame, box: Box, *, theme: Theme, mode: Mode = "
             nticks=6,
         ),
     )
+    # Plotly sets the title at the bottom of the undistorted square: keep it clear of the tick labels.
+    set_layout(figure, xaxis={"title": {"standoff": 24}})
     return figure

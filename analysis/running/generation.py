@@ -58,7 +58,8 @@ class Writer:
         Raises:
             AdapterError: If the prompt is empty, or longer than the model reads.
         """
-        ids = self._tokenizer(prompt, return_tensors="pt")["input_ids"]
+        with self._lock:  # a fast tokenizer refuses a thread while it is set up for another one
+            ids = self._tokenizer(prompt, return_tensors="pt")["input_ids"]
         longest = getattr(self._adapted.config, "max_position_embeddings", None) or ids.shape[1] + tokens
         if not ids.shape[1] or ids.shape[1] >= longest:
             raise AdapterError(

@@ -26,7 +26,7 @@ _MOST_UNKNOWN = 0.2  # of the tokens; above it one says so
 
 
 class Predictor:
-    """A base model with one adapter, loaded once. Safe to share between threads: one prediction runs at a time.
+    """A base model with one adapter, loaded once. Safe to share between threads: one text is read at a time.
 
     Attributes:
         labels: Names of the classes, in the order of the head's outputs.
@@ -76,8 +76,9 @@ class Predictor:
 
     def unread(self, text: str) -> str | None:
         """Return a sentence about what the model does not read of a text; None if it reads all of it."""
-        tokens = self._encode([text])["input_ids"][0].tolist()
-        given = self._tokenizer(text, verbose=False)["input_ids"]
+        with self._lock:  # a fast tokenizer refuses a thread while it cuts a text for another one
+            tokens = self._encode([text])["input_ids"][0].tolist()
+            given = self._tokenizer(text, verbose=False)["input_ids"]
         unknown = tokens.count(self._tokenizer.unk_token_id)
         letters = [letter for letter in text if letter.isalpha()]
         other = sum("LATIN" not in unicodedata.name(letter, "") for letter in letters)

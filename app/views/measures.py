@@ -11,7 +11,6 @@ from analysis.common.jobs import Job
 from analysis.common.wording import percent
 from analysis.measures.coefficients import energy_shares
 from analysis.measures.noise import Level, what
-from analysis.measures.summary import noise_words, summary_table
 from app import data
 from app.selection import Opened
 from app.views import progress
@@ -101,9 +100,7 @@ def show_all(chosen: Opened) -> None:
 
 
 def _table(chosen: Opened, job: Job) -> None:
-    table = summary_table(list(job.results))
-    for name in ("off_diagonal", "leading", "entries_for_90"):
-        table[f"noise_{name}"] = noise_words(table, name)
+    table = data.summary(chosen.adapter)
     with st.container(horizontal=True, vertical_alignment="center", key="all-head"):
         st.header("All matrices, all measures", anchor=False, width="stretch")
         st.download_button(

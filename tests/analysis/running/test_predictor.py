@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +122,20 @@ def test_threads_that_share_a_predictor_do_not_see_each_others_dial(directory):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_threads_that_share_a_predictor_are_told_the_same_of_a_text(directory):
+    predictor = load_predictor(directory)
+    texts = [TEXT, "word " * 2000, "Наука и техника", "word " * 700]
+    expected = [predictor.unread(text) for text in texts]
+    assert expected[1] != expected[3]
+
+    def ask(number: int) -> list[str | None]:
+        predictor.predict(texts[number % 4])
+        return [predictor.unread(text) for text in texts]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == 8 * [expected]
 
 
 def test_head_only_has_no_dial(spec, tmp_path):

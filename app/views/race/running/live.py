@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 
 import altair as alt
 import pandas as pd
@@ -146,6 +147,10 @@ def _strip(id: str, number: int, turns: int, name: str, theme: str, _trial: Tria
     return _spec(live_strip(history.i, history.j, history.values, history.steps, planned, theme=THEMES[theme]))
 
 
+_limit = Lock()
+
+
 def _spec(chart: alt.Chart | alt.LayerChart) -> dict:
-    with alt.data_transformers.enable("default", max_rows=None):
+    # Altair has one limit for all threads: another one's return to the old limit must not fall into the middle.
+    with _limit, alt.data_transformers.enable("default", max_rows=None):
         return chart.to_dict(validate=False)  # the same charts again and again: tests validate them
