@@ -65,6 +65,10 @@ $main [class*="st-key-past-"] { gap: .5rem; min-height: 1.75rem; }
 [class*="st-key-past-"] button { min-height: 1.75rem; padding-block: 0; }
 [class*="st-key-open-"] button > div, .st-key-measured button > div { justify-content: flex-start; }
 $main .st-key-measured { gap: 0; }
+/* Five measures: numbers stay on one line, the words beside them wrap. */
+.st-key-five table { width: 100%; }
+.st-key-five td:nth-child(2) { white-space: nowrap; }
+
 /* Learn. */
 $main .st-key-learn-chapters { gap: .4rem; }
 .st-key-learn-chapters button { min-height: 2.1rem; padding: .1rem .75rem; }

@@ -30,13 +30,14 @@ def concentration(
     form = null.fraction.percent if null else percent
     reading = f"{SHARE:.0%} of the energy lies in {form(fraction)} of the entries"
     if null is not None:
-        reading = f"{reading}, {null.fraction.count(fraction, form)}"
+        place = null.fraction.count(fraction, form)
+        reading = f"{reading}, {place}. Only a curve above the grey band is concentration"
     if not curve["energy_share"].any():
         reading = "The update is zero: it has no energy to concentrate"
     figure = new_figure(
         theme,
         alt=f"Cumulative energy of M's entries, largest first. {reading}.",
-        caption=f"{reading}. Only a curve above the grey band is concentration.",
+        caption=f"{reading}.",
         formula=r"\sum_{l \le c} M_{(l)}^2 / \lVert M \rVert_F^2,\quad |M_{(1)}| \ge |M_{(2)}| \ge \dots",
         height=300,
     )

@@ -71,7 +71,7 @@ def coverage(table: pd.DataFrame, *, theme: Theme) -> go.Figure:
         xaxis=axis(
             theme, "entries k", type="log", range=[max(0.0, np.log10(plain["k"]) - 1.3), np.log10(best["k"].max())]
         ),
-        yaxis=axis(theme, "share of ‖ΔW‖² covered", type="log", tickformat=".2~%", range=[np.log10(low), 0.05]),
+        yaxis=axis(theme, "share of ‖ΔW‖² covered", type="log", tickformat="~%", range=[np.log10(low), 0.05]),
     )
     return figure
 

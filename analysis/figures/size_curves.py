@@ -34,7 +34,7 @@ def size_curves(curves: pd.DataFrame, *, budget: int, theme: Theme) -> go.Figure
         )
         + ".",
         caption=f"Where a curve crosses the dotted line, that method trains {budget:,} parameters. "
-        + (f"Plain has {plain.iloc[0]:,} and no other size." if len(plain) else ""),
+        + (f"Plain has {plain.iloc[0]:,}, or fewer on the leading directions alone." if len(plain) else ""),
         formula=r"n(2d+1) - d(d+1),\quad r\,(\text{out}+\text{in}),\quad r\,(\text{out}+\text{in}) + \text{out},"
         r"\quad \text{out} + r",
         height=_HEIGHT,

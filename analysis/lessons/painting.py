@@ -79,12 +79,12 @@ def facts_of_entries(flat: np.ndarray, n: int = N) -> Facts:
     return Facts(len(flat), int(structural_rank(pattern.tocsr())))
 
 
-def registered_entries(name: str, off_diag: int) -> np.ndarray:
+def registered_entries(name: str, size: int) -> np.ndarray:
     """Return Ω of a pattern of `svft.patterns.PATTERNS`, on the model's square weight: flat indices into N×N.
 
     Args:
         name: Of the pattern.
-        off_diag: d, which sizes those that have a size.
+        size: off_diag d of a pattern that it sizes; else r, the number of leading directions, at most N.
     """
     import torch
 
@@ -92,9 +92,10 @@ def registered_entries(name: str, off_diag: int) -> np.ndarray:
     from svft.patterns import PATTERNS, pattern_size
 
     pattern, weight = PATTERNS[name], load_weight("square")
-    k = pattern_size(N, off_diag if pattern.sized else 0)
-    U, V = (torch.from_numpy(vectors) for vectors in (weight.U, weight.V))
-    return np.sort(pattern.function(N, k, seed=0, U=U, V=V).numpy())
+    n, off_diag = (N, size) if pattern.sized else (min(size, N), 0)
+    U, V = (torch.from_numpy(vectors[:, :n]) for vectors in (weight.U, weight.V))
+    i, j = np.divmod(pattern.function(n, pattern_size(n, off_diag), seed=0, U=U, V=V).numpy(), n)
+    return np.sort(i * N + j)
 
 
 def check_low_rank(cells: Collection[int]) -> Answer:

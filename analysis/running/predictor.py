@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
 from scipy.special import softmax
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from analysis.adapters.adapter import Adapter
+from analysis.adapters.recognise import recognise
 from analysis.common.errors import AdapterError
 from analysis.measures.edits import Edit
-from analysis.models.loading import Encoder
+from analysis.models.loading import Encoder, load_tokenizer
 from analysis.running.edit_effects import edited
 from analysis.running.inference import Factor, dialled, has_dial, predict_logits, reweighted
 from analysis.running.loading import load_model, read_labels
+from analysis.training.tasks import TASKS
+
+_MOST_UNKNOWN = 0.2  # of the tokens; above it one says so
 
 
 class Predictor:
@@ -27,11 +33,21 @@ class Predictor:
         has_dial: Whether there is an M to scale; without one, `alpha` changes nothing.
     """
 
-    def __init__(self, model: nn.Module, encode: Encoder, labels: list[str]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        encode: Encoder,
+        tokenizer: PreTrainedTokenizerBase,
+        labels: list[str],
+        *,
+        is_english: bool,
+    ) -> None:
         self.labels = labels
         self.has_dial = has_dial(model)
         self._model = model
         self._encode = encode
+        self._tokenizer = tokenizer
+        self._is_english = is_english
         self._lock = threading.Lock()
 
     def predict(
@@ -58,6 +74,21 @@ class Predictor:
             logits = predict_logits(self._model, self._encode, [text])[0]
         return pd.DataFrame({"label": self.labels, "probability": softmax(logits.astype("float64"))})
 
+    def unread(self, text: str) -> str | None:
+        """Return a sentence about what the model does not read of a text; None if it reads all of it."""
+        tokens = self._encode([text])["input_ids"][0].tolist()
+        given = self._tokenizer(text, verbose=False)["input_ids"]
+        unknown = tokens.count(self._tokenizer.unk_token_id)
+        letters = [letter for letter in text if letter.isalpha()]
+        other = sum("LATIN" not in unicodedata.name(letter, "") for letter in letters)
+        if self._is_english and other > len(letters) / 2:
+            return "The adapter was trained on English text, and this is another script: the prediction means nothing."
+        if len(tokens) < len(given):
+            return f"The model reads {len(tokens):,} tokens: the last {len(given) - len(tokens):,} are cut off."
+        if unknown > _MOST_UNKNOWN * len(tokens):
+            return f"{unknown} of {len(tokens)} tokens are not in the model’s vocabulary: it cannot tell them apart."
+        return None
+
 
 def load_predictor(directory: str | Path) -> Predictor:
     """Load the adapter in `directory` onto its base model; it takes seconds, so keep what it returns.
@@ -71,4 +102,5 @@ def load_predictor(directory: str | Path) -> Predictor:
     model, encode = load_model(directory)
     if model.main_input_name == "pixel_values":
         raise AdapterError(f"{directory.name} classifies images, so it has no prediction for a text.")
-    return Predictor(model, encode, labels)
+    recognised = recognise(directory)
+    return Predictor(model, encode, load_tokenizer(recognised.base), labels, is_english=recognised.task in TASKS)

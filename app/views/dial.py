@@ -1,7 +1,10 @@
 """The dial: U(Σ + αM)Vᵀ applied to a text, beside the accuracy over α that was computed beforehand."""
 
+from __future__ import annotations
+
 import time
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -12,6 +15,9 @@ from analysis.figures.dial_curve import dial_curve
 from analysis.figures.prediction_bars import prediction_bars
 from app import data, figures
 from app.selection import Opened
+
+if TYPE_CHECKING:  # torch: not before the first figure
+    from analysis.running.predictor import Predictor
 
 EXAMPLES = {
     "bbc_headlines": "Rate rise fears shake markets",
@@ -55,6 +61,13 @@ def show(chosen: Opened) -> None:
             return
         if text.strip():
             figures.draw(prediction_bars(loaded.predict(text, alpha), **look), key="bars", height=HEIGHT)
+            say_unread(loaded, text)
+
+
+def say_unread(predictor: Predictor, text: str) -> None:
+    """Say what the model does not read of a text, if there is such a part."""
+    if unread := predictor.unread(text):
+        st.caption(f":material/warning: {unread}")
 
 
 def turn(adapter: Adapter) -> float:

@@ -41,7 +41,7 @@ def test_the_tab_shows_the_default_model_at_once(budgets):
     assert "22,713,216 parameters, 36 linear layers" in captions(test)
     assert table(test).at["LoRA r=8", "count"] == 331_776
     assert table(test).at["SVFT plain", "count"] == 13_824
-    assert "nearest to it is SVFT banded d=12 with 339,984" in captions(test)
+    assert "nearest to it is SVFT banded d=12, 339,984 parameters" in captions(test)
     assert "VeRA's largest size" in captions(test)
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.common.errors import SizeError
 from analysis.models.architecture import Architecture
-from analysis.planning.sizing import budget_range, choose_size, count_parameters
+from analysis.planning.sizing import budget_range, choose_size, count_parameters, size_label
 from analysis.training.methods import METHODS
 
 _WAYS = ("LoRA rank r", "SVFT off_diag d", "Parameters")
@@ -46,5 +46,4 @@ def _nearest(method: str, budget: int, shapes: list[tuple[int, int]]) -> str:
         size = choose_size(method, budget, shapes, tolerance=0.5)
     except SizeError as error:
         return str(error).removesuffix(".")
-    letter = "r" if method == "lora" else "d"
-    return f"nearest to it is {METHODS[method].title} {letter}={size.size} with {size.count:,}"
+    return f"nearest to it is {size_label(method, size.size, size.budget)}, {size.count:,} parameters"

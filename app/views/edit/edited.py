@@ -66,6 +66,7 @@ def _try(chosen: Opened, edit: Edit) -> None:
                 st.caption(name)
                 prediction = predictor.result().predict(text, edit=edited)
                 figures.draw(prediction_bars(prediction, **look), key=f"edit-bars-{name}", height=dial.HEIGHT)
+        dial.say_unread(predictor.result(), text)
 
 
 def _keep(adapter: Adapter, edit: Edit, what: str, right: np.ndarray) -> None:

@@ -13,9 +13,9 @@ from analysis.measures.edits import OFF, Card, cards
 from analysis.running.edit_effects import Accuracy, effect, kept, why_not
 from app import data, figures
 from app.selection import Opened
-from app.views import writing
 from app.views.edit import brushed, custom, edited, evaluations
 from app.views.edit.outcome import TRAINED, background, beside_random, sentence, wait_for
+from app.views.start import writing
 
 CUSTOM = "Custom"
 

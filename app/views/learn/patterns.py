@@ -24,6 +24,7 @@ NOTES = (
     "say beforehand where no grey stays: on the square weight, whose singular vectors span the whole space."
 )
 _PAINT = "paint"
+_OFF_DIAG, _STEP = 8, 16  # d of a band to begin with, and directions from one size to the next
 _MOST_CELLS = 64  # that are raced: more would be slower to train than a lesson has time
 
 
@@ -93,19 +94,30 @@ def _facts(name: str, patterns: dict) -> tuple[Facts, np.ndarray]:
         cells = np.zeros(SIDE * SIDE)
         cells[list(painted())] = 1
         return painting.facts_of_cells(painted()), cells.reshape(SIDE, SIDE)
-    d = controls.slider("off_diag", "Size: off_diag d", 0, 24, 8, 1) if patterns[name].sized else 0
-    flat = _entries(name, d, patterns[name])
-    return _facts_of(name, d, patterns[name], flat), painting.density(flat)
+    if patterns[name].sized:
+        size = controls.slider("off_diag", "Size: off_diag d", 0, 24, _OFF_DIAG, 1)
+    else:
+        label = "Size: leading directions r"
+        size = controls.slider(f"leading-{name}", label, _STEP, painting.N, _leading(name), _STEP)
+    flat = _entries(name, size, patterns[name])
+    return _facts_of(name, size, patterns[name], flat), painting.density(flat)
+
+
+def _leading(name: str) -> int:
+    """Return the directions to begin with: all of a diagonal; of a square, those that make it as large as the band."""
+    from svft.patterns import directions_within, pattern_size
+
+    return round(directions_within(name, painting.N, pattern_size(painting.N, _OFF_DIAG)) / _STEP) * _STEP
 
 
 # The pattern itself is part of the key: another one can be registered under the same name.
 @st.cache_data(max_entries=64, show_spinner="Choosing entries …", hash_funcs={"svft.patterns.Pattern": repr})
-def _entries(name: str, d: int, pattern: object) -> np.ndarray:
-    return painting.registered_entries(name, d)
+def _entries(name: str, size: int, pattern: object) -> np.ndarray:
+    return painting.registered_entries(name, size)
 
 
 @st.cache_data(max_entries=64, show_spinner=False, hash_funcs={"svft.patterns.Pattern": repr})
-def _facts_of(name: str, d: int, pattern: object, _flat: np.ndarray) -> Facts:
+def _facts_of(name: str, size: int, pattern: object, _flat: np.ndarray) -> Facts:
     return painting.facts_of_entries(_flat)
 
 

@@ -10,7 +10,7 @@ from analysis.adapters.adapter import Adapter
 from analysis.adapters.shipped import shipped_adapters
 from analysis.figures.prediction_bars import prediction_bars
 from app import data, figures
-from app.views.dial import EXAMPLES, HEIGHT, wait
+from app.views.dial import EXAMPLES, HEIGHT, say_unread, wait
 
 TASK = "bbc_headlines"
 EXAMPLE = EXAMPLES[TASK]
@@ -32,8 +32,8 @@ def show(of: Adapter, text: str, *, key: str, **change: Any) -> None:
     if error := predictor.exception():
         st.warning(str(error), icon=":material/error:")
     elif text.strip():
-        figure = prediction_bars(
-            predictor.result().predict(text, **change), pattern=of.config["pattern"], theme=figures.theme()
-        )
+        loaded = predictor.result()
+        figure = prediction_bars(loaded.predict(text, **change), pattern=of.config["pattern"], theme=figures.theme())
         figures.draw(figure, key=key, height=HEIGHT)
         st.caption(figure.layout.meta["caption"])
+        say_unread(loaded, text)

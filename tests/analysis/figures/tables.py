@@ -12,6 +12,7 @@ from analysis.figures.accuracy_budget import accuracy_budget
 from analysis.figures.box import box_around
 from analysis.figures.brush_map import brush_map
 from analysis.figures.budget_curves import budget_curves
+from analysis.figures.capture_accuracy import capture_accuracy
 from analysis.figures.class_growth import class_growth
 from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.coefficient_square import coefficient_square
@@ -25,7 +26,9 @@ from analysis.figures.cumulative_energy import cumulative_energy
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.edit_curve import edit_curve
 from analysis.figures.edit_outcomes import edit_outcomes
+from analysis.figures.entries_map import entries_map
 from analysis.figures.exact_cells import exact_cells
+from analysis.figures.gradient_capture import gradient_capture
 from analysis.figures.intruders import intruders
 from analysis.figures.kept_energy import kept_energy
 from analysis.figures.layer_map import layer_map
@@ -40,6 +43,7 @@ from analysis.figures.plane import plane
 from analysis.figures.prediction_bars import prediction_bars
 from analysis.figures.rank_budget import rank_budget
 from analysis.figures.reach import reach
+from analysis.figures.score_size import score_size
 from analysis.figures.shapes_picture import shapes_picture
 from analysis.figures.size_curves import size_curves
 from analysis.figures.spectrum import spectrum
@@ -335,6 +339,24 @@ def memory_table() -> pd.DataFrame:
     return table.assign(method=["plain", "lora", "full"], peak=table[terms].sum(axis=1), note="")
 
 
+def capture_table() -> pd.DataFrame:
+    """Return what two patterns capture of a gradient at two budgets."""
+    rows = [("plain", 36, 36, 0.001, 0.0005), ("plain", 360, 360, 0.004, 0.005), ("chosen", 360, 360, 0.06, 0.006)]
+    return pd.DataFrame(rows, columns=["pattern", "budget", "entries", "captured", "chance"])
+
+
+def scored_table() -> pd.DataFrame:
+    """Return four chosen entries of two matrices whose trained size falls with their score."""
+    rows = [("a", 0, 1, 4.0, -0.1), ("a", 3, 1, 3.0, 0.2), ("b", 2, 2, 2.0, 0.3), ("b", 1, 2, 1.0, -0.4)]
+    return pd.DataFrame(rows, columns=["name", "i", "j", "score", "value"])
+
+
+def shared_table() -> pd.DataFrame:
+    """Return the entries of three matrices."""
+    rows = [("a", "Layer 0 · query", "query", 30), ("b", "Layer 0 · key", "key", 0), ("c", "Layer 1 · key", "key", 6)]
+    return pd.DataFrame(rows, columns=["name", "label", "kind", "entries"]).assign(proportional=12)
+
+
 FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "coefficient_wall": lambda theme: coefficient_wall(wall_table(3, 24), signed=True, theme=theme),
     "coefficient_wall, rows": lambda theme: coefficient_wall(
@@ -415,6 +437,12 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
         OWN, theme=theme, committed=SUMMARY, front=("head only", "SVFT plain", "SVFT banded d=1")
     ),
     "budget_curves": lambda theme: budget_curves(SUMMARY, theme=theme, marked=1_382),
+    "gradient_capture": lambda theme: gradient_capture(capture_table(), theme=theme),
+    "capture_accuracy": lambda theme: capture_accuracy(
+        capture_table().assign(label="SVFT", accuracy=0.8, low=0.7, high=0.9), reading="They agree.", theme=theme
+    ),
+    "score_size": lambda theme: score_size(scored_table(), name="a", theme=theme),
+    "entries_map": lambda theme: entries_map(shared_table(), theme=theme),
     "accuracy_budget, recovered": lambda theme: accuracy_budget(SUMMARY, theme=theme, measure="recovered"),
     "accuracy_budget, nothing yet": lambda theme: accuracy_budget(OWN.iloc[:0], theme=theme),
     "paired_forest": lambda theme: paired_forest(

@@ -56,12 +56,19 @@ def test_the_question_is_checked():
 
 @pytest.mark.parametrize("name", ["plain", "banded", "random", "top_k"])
 def test_registered_patterns_have_the_entries_of_the_method(name):
-    flat = painting.registered_entries(name, 2)
+    flat = painting.registered_entries(name, N if name == "plain" else 2)
     weight = load_weight("square")
     U, V = torch.from_numpy(weight.U), torch.from_numpy(weight.V)
     k = N if name == "plain" else 5 * N - 6
     assert sorted(PATTERNS[name].function(N, k, seed=0, U=U, V=V).tolist()) == flat.tolist()
     assert len(flat) == k
+
+
+@pytest.mark.parametrize(("name", "k"), [("plain", 32), ("block", 32 * 32)])
+def test_patterns_without_a_width_are_sized_by_their_leading_directions(name, k):
+    i, j = np.divmod(painting.registered_entries(name, 32), N)
+    assert len(i) == k
+    assert max(i.max(), j.max()) == 31
 
 
 def test_a_pattern_registered_elsewhere_is_one_of_them(monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from analysis.adapters.shipped import shipped_adapters
 from analysis.cli.train import train_to
 from analysis.common.errors import AdapterError
 from analysis.models.loading import load_base
@@ -148,3 +149,24 @@ def test_a_public_server_applies_no_adapter_from_outside_its_roots(directory, mo
         load_predictor(directory)
     monkeypatch.setenv("SVFT_ROOTS", str(directory.parent))
     assert load_predictor(directory).predict(TEXT)["probability"].sum() == pytest.approx(1)
+
+
+# ---- what is not read
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (TEXT, None),
+        ("", None),
+        ("12 %", None),
+        ("Überraschung: Zinsängste erschüttern Märkte", None),
+        ("利率上升的恐惧震撼市场", "another script"),
+        ("Опасения роста ставок", "another script"),
+        ("rate " * 600, "cut off"),
+        ("\U0001f9ff \U0001faac " * 4, "vocabulary"),
+    ],
+)
+def test_a_text_that_the_model_does_not_read_is_said_to_be_one(text, part):
+    unread = load_predictor(shipped_adapters()["BBC headlines · plain"]).unread(text)
+    assert unread is None if part is None else part in unread
