@@ -139,6 +139,15 @@ class Brushed:
         )
 
 
+def both_hold(brush: Brush, held: tuple[Brushed, Brushed], names: tuple[str, str]) -> str:
+    """Say what one box holds of two adapters, each beside chance."""
+    parts = []
+    for of, name in zip(held, names, strict=True):
+        form = _form(of.inside, of.chance)
+        parts.append(f"{form(of.inside)} of ‖M‖² in {name} (by chance {form(of.chance)})")
+    return f"{brush.words[0].upper()}{brush.words[1:]} hold {' and '.join(parts)}."
+
+
 def _form(*shares: float) -> Callable[[float], str]:
     """Return how shares that stand beside each other are written: with the digits that tell them apart."""
     gap = abs(shares[0] - shares[1])

@@ -173,6 +173,16 @@ def test_other_targets_are_said_and_a_matrix_of_one_alone_gets_a_sentence(tmp_pa
     assert "Compared on the 2 matrices that both adapt" in " ".join(caption.value for caption in test.caption)
 
 
+def test_a_box_is_outlined_in_both():
+    test = explore(
+        adapter="BBC headlines · banded", vs="BBC headlines · plain", matrix="Layer 2 · value", brush="i10..50_o0..0"
+    )
+    assert any(one.value.startswith("Rows 10–50, offsets 0 to 0 hold ") for one in test.caption)
+    specs = [json.loads(chart.proto.spec) for chart in test.get("plotly_chart")]
+    outlines = [shape for spec in specs for shape in spec["layout"].get("shapes", []) if shape.get("x0") == 9.5]
+    assert len(outlines) == 2
+
+
 def test_what_would_fade_on_one_scale_begins_with_two_and_the_sentence_compares_entries():
     test = explore(vs="BBC headlines · full fine-tuning", matrix="Layer 3 · value")
     open_sections(test, "pictures")

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
+from analysis.measures.brush import Brush
 from analysis.measures.comparison import counterparts
 from app import data, figures
 from app.selection import Opened
@@ -20,16 +21,18 @@ class Pair:
     Attributes:
         both: Each adapter with its own name of the matrix.
         names: Of the adapters, for people.
+        brush: The box that was drawn in M, None for none.
     """
 
     both: tuple[tuple[Adapter, str], tuple[Adapter, str]]
     names: tuple[str, str]
+    brush: Brush | None = None
 
     @classmethod
     def of(cls, chosen: Opened, other: Adapter, names: tuple[str, str]) -> Pair:
         """Return the pair of a selection and a second adapter, which shares the matrix."""
         second = counterparts(chosen.adapter, other)[chosen.matrix]
-        return cls(((chosen.adapter, chosen.matrix), (other, second)), names)
+        return cls(((chosen.adapter, chosen.matrix), (other, second)), names, chosen.brush)
 
     @cached_property
     def matrices(self) -> tuple[AdaptedMatrix, AdaptedMatrix]:

@@ -10,6 +10,7 @@ from analysis.figures.cells import common_limit
 from analysis.figures.coefficient_square import coefficient_square
 from analysis.figures.coefficient_strip import coefficient_strip
 from analysis.figures.two_profiles import two_profiles
+from analysis.measures.brush import both_hold, brushed
 from analysis.measures.coefficients import energy_profile, entries
 from app import data, figures
 from app.views.coefficients.brush import STRIPS
@@ -34,6 +35,9 @@ def show(pair: Pair) -> None:
     )
     limit = common_limit(*cells) if scale == COMMON else None
     st.caption(scale_sentence(largest, pair.names, common=scale == COMMON))
+    if pair.brush is not None:
+        held = tuple(data.table(brushed, *one, brush=pair.brush) for one in pair.both)
+        st.caption(both_hold(pair.brush, held, pair.names))
     strips = [matrix.pattern in STRIPS for matrix in pair.matrices]
     places = st.columns(2, gap="medium") if not any(strips) else (st.container(), st.container())
     for position, (place, matrix, table, name) in enumerate(
@@ -43,7 +47,7 @@ def show(pair: Pair) -> None:
             known = matrix.pattern_label.startswith(name)
             st.subheader(matrix.pattern_label if known else f"{name} · {matrix.pattern_label}", anchor=False)
             draw_M = coefficient_strip if strips[position] else coefficient_square
-            figure = figures.build(draw_M, table, n=matrix.m, theme=figures.theme(), limit=limit)
+            figure = figures.build(draw_M, table, n=matrix.m, theme=figures.theme(), limit=limit, brush=pair.brush)
             figures.draw(figure, key=f"coefficients-{position}", height=None if strips[position] else 420)
             if matrix.inside_share < 0.9995:
                 st.caption(f"{matrix.inside_share:.0%} of ‖ΔW‖² lie inside the basis; the rest is not drawn.")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.adapters.adapter import Projection
-from analysis.measures.brush import DRAWS, Brush, brush_row, brush_table, brushed, strongest_boxes
+from analysis.measures.brush import DRAWS, Brush, both_hold, brush_row, brush_table, brushed, strongest_boxes
 from analysis.measures.noise import random_update
 from tests.analysis.synthetic import band, make_matrix
 
@@ -144,6 +144,14 @@ def test_a_sentence_names_both_shares_of_a_projection_and_its_chance():
     assert "25% by chance (36 of 144 entries)" in said
     assert "Of the whole ‖ΔW‖²" in said
     assert "In 19 random updates" in said
+
+
+def test_one_box_of_two_adapters_is_said_in_one_sentence():
+    box = Brush((0, 5), (0, 11))
+    upper = make_matrix(np.arange(N), np.arange(N), np.repeat([2.0, 1.0], 6), m=N)
+    even = make_matrix(np.arange(N), np.arange(N), np.ones(N), m=N)
+    said = both_hold(box, (brushed(upper, box), brushed(even, box)), ("A", "B"))
+    assert said == "Rows 0–5, columns 0–11 hold 80% of ‖M‖² in A (by chance 50%) and 50% of ‖M‖² in B (by chance 50%)."
 
 
 def test_an_empty_box_and_a_zero_update_have_no_share_and_a_sentence():
