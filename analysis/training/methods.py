@@ -81,11 +81,6 @@ class Method:
     also: str = ""
 
     @property
-    def named(self) -> str:
-        """Its title, with the other name that people know it by."""
-        return f"{self.title} ({self.also})" if self.also else self.title
-
-    @property
     def takes_budget(self) -> bool:
         """Whether a specification may name a `budget`."""
         return self.exact or self.leading is not None

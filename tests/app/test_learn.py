@@ -323,6 +323,9 @@ def test_ways_on_from_the_family(learn):
     assert [b.label for b in test.button if b.key.startswith("family-")] == ["Race it"]
     test.button(key="family-race").click().run()
     assert "block" in test.session_state["plan"].methods
+    assert [lane.help for lane in test.checkbox if lane.key == "plan-use-block"] == [
+        "The same updates as LoRA-XS, in other units."
+    ]
     test = learn(7)
     test.selectbox(key="learn-member").set_value("lora").run()
     test.button(key="family-explore").click().run()

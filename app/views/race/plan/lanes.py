@@ -58,9 +58,10 @@ def _lane(method: str, study: Study, stops: list[int], trials: Sequence[Trial], 
     reason = next((excluded.reason for excluded in left_out if excluded.method == method), "")
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"lane-{method}"):
         st.checkbox(
-            METHODS[method].named,
+            METHODS[method].title,
             key=f"plan-use-{method}",
             width=NAME_WIDTH,
+            help=f"The same updates as {METHODS[method].also}, in other units." if METHODS[method].also else None,
             disabled=method == "custom" and st.session_state["plan"].custom_indices is None,
             persist_state="session",
         )
