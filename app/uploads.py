@@ -13,6 +13,7 @@ import streamlit as st
 
 from analysis.common.errors import AdapterError
 from analysis.common.settings import may_open
+from analysis.trials.store import data_directory
 from app import compat
 
 _KEY = "uploads"
@@ -69,7 +70,8 @@ def require(path: Path) -> None:
 
     Raises:
         AdapterError: For what another visitor uploaded, on any server; on a public one, for what lies neither under
-            its roots nor among this visitor's uploads.
+            its roots nor among this visitor's uploads, and is not what a study trained: its path has the study's id,
+            which nobody can guess.
     """
     if owns(path):
         return
@@ -78,7 +80,7 @@ def require(path: Path) -> None:
             f"{path.name} was uploaded by another visitor, or is deleted by now: an upload opens only in the browser "
             "that it came from."
         )
-    if not may_open(path):
+    if not may_open(path) and not _is_trained(path):
         raise AdapterError(f"This server does not open {path}: upload the adapter, or choose one of those offered.")
 
 
@@ -91,6 +93,12 @@ def _own() -> tempfile.TemporaryDirectory | None:
             return None
         st.session_state[_KEY] = own
     return st.session_state[_KEY]
+
+
+def _is_trained(path: Path) -> bool:
+    """Whether a path leads to what a study of this server trained."""
+    root, real = (data_directory() / "adapters").resolve(), path.resolve()
+    return real.is_relative_to(root) and real != root
 
 
 def _is_upload(path: Path) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from analysis.models.shapes import block_shapes
 
 LEADING = 0.1  # part of the directions whose energy `leading_share` is
 _VERSION = 1  # goes into the names of files: a change makes old ones unused
+_FILES = (".safetensors", ".bin", ".json")  # that tell a model that was written anew
 _SQUARED = 1e-7  # what values above `DIRECT_SIZE` are good to, relative to σ₁ (`common.linear_algebra`)
 
 
@@ -93,13 +95,13 @@ def weight_steps(directory: str) -> Iterator[Any]:
         raise UserError(
             f"{Path(directory).name} has no linear layers inside transformer blocks: there is none to show."
         )
-    weights = BaseWeights(Path(directory), modules=list(shapes))
+    kept = _Kept(Path(directory), list(shapes))
     yield len(shapes)
     for place in places(list(shapes)):
         row = {"name": place.name, "layer": place.layer, "kind": place.kind, "label": place.label}
         row |= {"out": shapes[place.name][0], "in": shapes[place.name][1]}
         try:
-            yield row | {"sigma": _kept_values(weights, place.name), "reason": ""}
+            yield row | {"sigma": kept.of(place.name), "reason": ""}
         except UserError as error:
             yield row | {"sigma": None, "reason": str(error)}
 
@@ -195,18 +197,27 @@ def _leading(n: int) -> int:
     return max(1, round(LEADING * n))
 
 
-def _kept_values(weights: BaseWeights, name: str) -> np.ndarray:
-    weights.shape(name)  # which refuses what is no matrix of numbers
-    slot = weights.slot(name)
-    assert slot is not None  # it has a shape
-    file = weights.files.tensors[slot.key].file
-    told = file.stat()
-    key = disk_cache.key_of("weight-values", _VERSION, str(file.resolve()), told.st_size, told.st_mtime_ns, name)
-    found = disk_cache.recall(key)
-    if found is None:
-        found = {"sigma": _values(weights, name)}
-        disk_cache.keep(key, found)
-    return found["sigma"]
+class _Kept:
+    """The singular values of a model's weights, on disk or to be computed: only that reads its files, by torch."""
+
+    def __init__(self, directory: Path, modules: Sequence[str]) -> None:
+        self._directory = directory
+        self._modules = modules
+        files = [file for file in sorted(directory.iterdir()) if file.suffix in _FILES]
+        self._stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+    @cached_property
+    def _weights(self) -> BaseWeights:
+        return BaseWeights(self._directory, modules=self._modules)
+
+    def of(self, name: str) -> np.ndarray:
+        """Return the singular values of a module's weight, (n,), descending."""
+        key = disk_cache.key_of("weight-values", _VERSION, str(self._directory.resolve()), self._stamps, name)
+        found = disk_cache.recall(key)
+        if found is None:
+            found = {"sigma": _values(self._weights, name)}
+            disk_cache.keep(key, found)
+        return found["sigma"]
 
 
 def _values(weights: BaseWeights, name: str) -> np.ndarray:

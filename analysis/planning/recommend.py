@@ -26,7 +26,7 @@ class Recommendation:
     Attributes:
         best: Row of `options`; None if nothing fits.
         reasons: Sentences, each with a number of the tables.
-        options: `options_table`, what can be taken first, with ``verdict``: why each is taken or not, in words.
+        options: `options_table`, what is taken first, with ``verdict``: why each is taken or not, in words.
     """
 
     best: Mapping[str, object] | None
@@ -146,7 +146,11 @@ def recommend(options: pd.DataFrame, available: float) -> Recommendation:
     best = able.loc[able["peak"].idxmin()]
     top = None if studied.empty else float(studied["low"].max())
     verdicts = [_verdict(row, best, best.name == place, top) for place, row in options.iterrows()]
-    return Recommendation(best.to_dict(), _reasons(best, rivals, options, available), options.assign(verdict=verdicts))
+    shown = options.assign(verdict=verdicts)
+    first = [best.name, *(place for place in shown.index if place != best.name)]
+    return Recommendation(
+        best.to_dict(), _reasons(best, rivals, options, available), shown.loc[first].reset_index(drop=True)
+    )
 
 
 def four_bit_sentence(architecture: Architecture) -> str:

@@ -1,5 +1,6 @@
 """What a visitor brought opens in the browser that it came from, on every server, and nowhere else."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.adapters import shipped
 from analysis.models.packages import DIGITS_BASE, resolve_base
+from analysis.training.specification import TrainingSpec
+from analysis.trials.study import Trial
 from app import selection
 from tests.app.test_base import explore
 
@@ -78,3 +81,16 @@ def test_an_uploaded_model_is_not_trained_on(brought):
     button = explore(model=str(made / "my-vit")).button(key="base-train")
     assert button.disabled
     assert "gone when you leave" in button.help
+
+
+def test_what_a_study_trained_opens_on_a_public_server_by_the_id_of_the_study(monkeypatch, tmp_path):
+    monkeypatch.setenv("SVFT_PUBLIC", "1")
+    monkeypatch.setenv("SVFT_DATA_DIR", str(tmp_path))
+    trained = shutil.copytree(shipped.DIRECTORY / "bbc_headlines-plain", tmp_path / "adapters" / ("a" * 32) / "0")
+    spec = TrainingSpec("bbc_headlines", "plain", seed=2).resolved()
+    (trained / "trial.json").write_text(json.dumps(Trial(spec, "SVFT plain", 13_824).to_dict()))
+    test = explore(adapter=str(trained))
+    assert not test.error
+    assert "Topic of a BBC headline · SVFT plain, seed 2" in test.selectbox(key="adapter").options
+    for above in (trained.parents[1], tmp_path):  # nobody looks through them
+        assert "does not open" in explore(adapter=str(above)).error[0].value

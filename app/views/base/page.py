@@ -61,12 +61,12 @@ def _show_job(chosen: selection.OpenedBase, job: Job, measure: str) -> None:
         return
     aside, stage = st.columns([5, 7], gap="medium")
     with aside:
-        _show_map(chosen, table, measure, job)
+        _show_map(chosen, table, measure)
     with stage:
         _show_weight(chosen, job)
 
 
-def _show_map(chosen: selection.OpenedBase, table: pd.DataFrame, measure: str, job: Job) -> None:
+def _show_map(chosen: selection.OpenedBase, table: pd.DataFrame, measure: str) -> None:
     selected = next(iter(table.loc[table["label"] == chosen.matrix, "name"]), None)
     figure = weight_map(table, measure=measure, theme=figures.theme(), selected=selected)
     key = f"base-map-{measure}-{chosen.matrix}"  # a matrix picked elsewhere leaves no stale click behind
@@ -74,7 +74,7 @@ def _show_map(chosen: selection.OpenedBase, table: pd.DataFrame, measure: str, j
     def clicked() -> None:
         if name := figures.clicked(key):
             selection.change(matrix=table.set_index("name").at[name, "label"])
-            st.session_state["rerun-page"] = job.running
+            st.session_state["rerun-page"] = True
 
     figures.draw(figure, key=key, on_select=clicked)
     st.caption(figure.layout.meta["caption"], help=f"${figure.layout.meta['formula']}$")

@@ -69,6 +69,10 @@ def _show(asked: str, advice: Recommendation) -> None:
         st.success(f"{asked} → **{best['label']}**, with the base in {best['base']}\n\n{reasons}")
     if advice.options.empty:
         return
+    st.caption(
+        "The rule: of what fits, the least memory that no other is clearly better than; bfloat16 before 4-bit, all "
+        "kinds of weights before a few, studied before not studied."
+    )
     shown = advice.options.assign(
         memory=advice.options["peak"].map(gigabytes),
         recovered=advice.options["recovered"].map(share_text, na_action="ignore").fillna("–"),
