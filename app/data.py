@@ -15,6 +15,7 @@ import streamlit as st
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.paths import PROJECTION_FILE
+from analysis.adapters.recognise import recognise
 from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 from analysis.common.kept import kept
@@ -22,6 +23,7 @@ from analysis.measures.edits import Edit
 from analysis.measures.null import EntryNull, SpectralNull, is_kept
 from analysis.measures.steps import (
     MATRIX_TABLES,
+    QUICK,
     comparison_steps,
     matrix_steps,
     null_steps,
@@ -29,10 +31,8 @@ from analysis.measures.steps import (
     overview_steps,
     summary_steps,
 )
-from analysis.measures.summary import noise_words, summarize, summary_table
+from analysis.measures.summary import noise_words, summary_table
 from analysis.training.evaluation import Evaluation, read_evaluation
-
-QUICK = 512  # singular directions: up to here the spectrum of a matrix takes a fraction of a second
 
 
 def adapter(path: Path) -> Adapter:
@@ -45,9 +45,9 @@ def adapter(path: Path) -> Adapter:
 
 
 def base_of(path: Path) -> str:
-    """Return the id of an adapter's base model, "" if the adapter cannot be opened."""
+    """Return the id of the base model that an adapter's files name, "" without one; nothing else of it is read."""
     try:
-        return adapter(path).base
+        return _base(str(path), _stamp(path))
     except UserError:
         return ""
 
@@ -99,7 +99,7 @@ def spectral_tables(of: Adapter, name: str) -> tuple[Mapping[str, Any], Job | No
 
 
 class _QuickTables(Mapping[str, Any]):
-    """Tables of one matrix, which are computed as they are asked for."""
+    """Tables of one matrix: those that the job over all matrices has brought, or computed as they are asked for."""
 
     _functions: ClassVar = {function.__name__: function for function in MATRIX_TABLES}
 
@@ -107,22 +107,15 @@ class _QuickTables(Mapping[str, Any]):
         self._of, self._name = of, name
 
     def __getitem__(self, function: str) -> Any:
-        if function == summarize.__name__ and (row := _summarized(self._of, self._name)) is not None:
-            return row
-        return table(self._functions[function], self._of, self._name)
+        job = _summary_job.peek(*key(self._of))
+        brought = next((row for row in job.results if row["name"] == self._name), None) if job else None
+        return brought["tables"][function] if brought else table(self._functions[function], self._of, self._name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._functions)
 
     def __len__(self) -> int:
         return len(self._functions)
-
-
-def _summarized(of: Adapter, name: str) -> dict[str, Any] | None:
-    """Return `summarize` of a matrix, if a job over all matrices has come to it."""
-    job = _summary_job.peek(*key(of))
-    row = next((row for row in job.results if row["name"] == name), None) if job else None
-    return row and {column: value for column, value in row.items() if not column.startswith("noise_")}
 
 
 def null(of: Adapter, name: str) -> Future:
@@ -215,6 +208,11 @@ def _stamp(path: Path) -> float:
 @kept(32)
 def _adapter(path: str, stamp: float) -> Adapter:
     return open_adapter(Path(path))
+
+
+@kept(64)
+def _base(path: str, stamp: float) -> str:
+    return recognise(path).base or ""
 
 
 @kept(64, around=lambda: st.spinner("Reading the matrix …"))
