@@ -19,11 +19,13 @@ from analysis.adapters.recognise import recognise
 from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 from analysis.common.kept import kept
+from analysis.measures.comparison import compare_matrix
 from analysis.measures.edits import Edit
 from analysis.measures.null import EntryNull, SpectralNull, is_kept
 from analysis.measures.steps import (
     MATRIX_TABLES,
     QUICK,
+    brush_steps,
     comparison_steps,
     matrix_steps,
     null_steps,
@@ -62,9 +64,9 @@ def table(function: Callable[..., Any], of: Adapter, name: str, **options: Any) 
     return _table(*key(of), name, function, tuple(options.items()))
 
 
-def adapter_table(function: Callable[[Adapter], Any], of: Adapter) -> Any:
-    """Return ``function(adapter)``, a quick table over all matrices."""
-    return _adapter_table(*key(of), function)
+def adapter_table(function: Callable[..., Any], of: Adapter, **options: Hashable) -> Any:
+    """Return ``function(adapter, **options)``, a quick table over all matrices."""
+    return _adapter_table(*key(of), function, tuple(options.items()))
 
 
 def adapter_table_of(function: Callable[[Adapter, Edit], Any], of: Adapter, edit: Edit) -> Any:
@@ -174,6 +176,16 @@ def restart_overview(of: Adapter) -> None:
     _overview_job.clear(*key(of))
 
 
+def brush_job(of: Adapter, text: str) -> Job:
+    """Return the running or finished reading of what a box, given as its text, holds of all matrices."""
+    return _brush_job(*key(of), text)
+
+
+def restart_brush(of: Adapter, text: str) -> None:
+    """Forget a stopped reading, so that the next call starts it anew."""
+    _brush_job.clear(*key(of), text)
+
+
 def comparison_job(a: Adapter, b: Adapter) -> Job:
     """Return the running or finished comparison of all matrices that two adapters share, started by the first call."""
     return _comparison_job(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
@@ -182,6 +194,11 @@ def comparison_job(a: Adapter, b: Adapter) -> Job:
 def restart_comparison(a: Adapter, b: Adapter) -> None:
     """Forget a stopped comparison, so that the next call starts it anew."""
     _comparison_job.clear(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
+
+
+def compared(a: Adapter, b: Adapter, name: str) -> dict[str, Any]:
+    """Return `analysis.measures.comparison.compare_matrix`, quick for a matrix of up to `QUICK` directions."""
+    return _compared(*key(a), *key(b), name)
 
 
 def edited_table(function: Callable[..., Any], of: Adapter, name: str, line: str) -> Any:
@@ -238,8 +255,10 @@ def _edited_adapter_table(path: str, stamp: float, line: str, function: Callable
 
 
 @kept(64, around=lambda: st.spinner("Reading the adapter …"))
-def _adapter_table(path: str, stamp: float, function: Callable[[Adapter], Any]) -> Any:
-    return function(_adapter(path, stamp))
+def _adapter_table(
+    path: str, stamp: float, function: Callable[..., Any], options: tuple[tuple[str, Hashable], ...]
+) -> Any:
+    return function(_adapter(path, stamp), **dict(options))
 
 
 _nulls = ThreadPoolExecutor(max_workers=1, thread_name_prefix="null")
@@ -291,8 +310,18 @@ def _overview_job(path: str, stamp: float) -> Job:
 
 
 @kept(64)
+def _brush_job(path: str, stamp: float, text: str) -> Job:
+    return Job(brush_steps, path, text)
+
+
+@kept(64)
 def _comparison_job(a: str, stamp_a: float, b: str, stamp_b: float) -> Job:
     return Job(comparison_steps, a, b)
+
+
+@kept(512, around=lambda: st.spinner("Comparing …"))
+def _compared(a: str, stamp_a: float, b: str, stamp_b: float, name: str) -> dict[str, Any]:
+    return compare_matrix(_adapter(a, stamp_a), _adapter(b, stamp_b), name)
 
 
 @kept(64)

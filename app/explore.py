@@ -7,7 +7,9 @@ import streamlit as st
 from analysis.adapters.adapter import Adapter
 from analysis.common.errors import UserError
 from app import selection
-from app.views import coefficients, compare, convert, layers, left_out, measures, projection, spectrum
+from app.views import choice, convert, layers, left_out, measures, projection, spectrum
+from app.views.coefficients import page as coefficients
+from app.views.compare import page as compare
 from app.views.edit import page as edit
 
 
@@ -23,6 +25,7 @@ def show_one(chosen: selection.Opened) -> None:
             measures.show_five(chosen)
         projection.show_changed(chosen)
         convert.show(chosen)
+    choice.show(chosen)
     measures.show_all(chosen)
 
 

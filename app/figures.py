@@ -90,8 +90,10 @@ def draw(
     )
 
 
-def explain(figure: go.Figure, table: pd.DataFrame, *, key: str, file_name: str) -> None:
-    """Write a figure's sentence, with its formula and its table as CSV behind "⋯"."""
+def explain(
+    figure: go.Figure, table: pd.DataFrame, *, key: str, file_name: str, more: Callable[[], None] | None = None
+) -> None:
+    """Write a figure's sentence, with its formula and its table as CSV behind "⋯"; `more` draws what else is there."""
     with st.container(horizontal=True, wrap=False, key=f"foot-{key}", gap="small"):
         st.caption(words(figure)["caption"], width="stretch")
         with st.popover("⋯", type="tertiary", help="Formula and CSV", key=f"more-{key}"):
@@ -105,6 +107,8 @@ def explain(figure: go.Figure, table: pd.DataFrame, *, key: str, file_name: str)
                 on_click="ignore",
                 key=f"csv-{key}",
             )
+            if more is not None:
+                more()
 
 
 def clicked(key: str) -> str | None:

@@ -13,6 +13,7 @@ import streamlit as st
 
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.shipped import shipped_adapters
+from analysis.measures.brush import Brush
 from app import data, uploads
 
 VIEWS = ("Coefficients", "Spectrum and rank", "Edit")
@@ -32,6 +33,7 @@ class Selection:
         vs: The adapter that it is compared with, "" for none.
         matrix: Label of an adapted matrix; one that the adapter does not have stands for its first.
         view: One of `VIEWS`, of the page Explore.
+        brush: The box that was drawn in M, as `Brush.text`, "" for none; it stays with another matrix or adapter.
         tab: One of `RACE_TABS`.
         study: Id of the open study, "" for none.
         plan: The plan of a study, as its link has it.
@@ -46,6 +48,7 @@ class Selection:
     vs: str = ""
     matrix: str = ""
     view: str = VIEWS[0]
+    brush: str = ""
     tab: str = RACE_TABS[0]
     study: str = ""
     plan: str = ""
@@ -63,6 +66,7 @@ class Selection:
             **{
                 **given,
                 "view": given["view"] if given["view"] in VIEWS else VIEWS[0],
+                "brush": given["brush"] if Brush.parse(given["brush"]) else "",
                 "tab": given["tab"] if given["tab"] in RACE_TABS else RACE_TABS[0],
                 "chapter": int(given["chapter"]) if given["chapter"] in map(str, range(1, 100)) else 1,
                 "teacher": given["teacher"] == "1",
@@ -81,11 +85,19 @@ class Selection:
 
 @dataclass(frozen=True)
 class Opened:
-    """What a page about an adapter shows: the open adapter, the full name of one of its matrices, the view of it."""
+    """What a page about an adapter shows.
+
+    Attributes:
+        adapter: The open adapter.
+        matrix: Full name of one of its matrices.
+        view: The view of it.
+        brush: The box that was drawn in M, None for none.
+    """
 
     adapter: Adapter
     matrix: str
     view: str
+    brush: Brush | None = None
 
     @property
     def pattern(self) -> str:
@@ -126,7 +138,7 @@ def opened() -> Opened:
         UserError: If the adapter cannot be shown, with the reason.
     """
     adapter, chosen = _open(adapter_name()), current()
-    return Opened(adapter, _matrix_name(adapter, chosen.matrix), chosen.view)
+    return Opened(adapter, _matrix_name(adapter, chosen.matrix), chosen.view, Brush.parse(chosen.brush))
 
 
 def versus() -> Adapter | None:

@@ -4,7 +4,8 @@ import streamlit as st
 
 from analysis.adapters.recognise import is_causal
 from app import data, selection
-from app.views import dial, facts, wall, writing
+from app.views import dial
+from app.views.start import facts, wall, writing
 
 chosen = selection.opened()
 

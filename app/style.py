@@ -94,6 +94,7 @@ ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; 
   }
   [class*="st-key-lane-"] > :first-child { flex-basis: 8.5rem !important; }
   .lane small { display: none; }
+  .st-key-measures :is(td, th):nth-child(4) { display: none; }
   .st-key-race-study-head > :first-child { flex-basis: 100%; }
   [class*="st-key-past-"] { flex-wrap: wrap; border-top: 1px solid color-mix(in srgb, currentColor 12%, transparent); }
   [class*="st-key-past-"] $caption { min-width: 16rem; }

@@ -9,11 +9,12 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPIN
 
 from . import cache
 from .basis import BasisMismatchError
-from .choosing import ChosenMatrix, ChosenPattern, choose_pattern
+from .choosing import ChosenMatrix, ChosenPattern, choose_pattern, rank_gradients
 from .config import PEFT_TYPE, SvftConfig
 from .contexts import allow_basis_mismatch, decomposition_progress
 from .errors import SvftError
 from .features.helpers import hotswap_adapter, rescale_adapter_scale
+from .gradients import MeanGradient, mean_gradients
 from .layer import SvftLayer
 from .model import SvftModel
 
@@ -27,6 +28,7 @@ __all__ = [
     "BasisMismatchError",
     "ChosenMatrix",
     "ChosenPattern",
+    "MeanGradient",
     "SvftConfig",
     "SvftError",
     "SvftLayer",
@@ -35,5 +37,7 @@ __all__ = [
     "choose_pattern",
     "decomposition_progress",
     "hotswap_adapter",
+    "mean_gradients",
+    "rank_gradients",
     "rescale_adapter_scale",
 ]

@@ -8,25 +8,18 @@ largest ones share a few singular directions and training diverges.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import _maybe_include_all_linear_layers, check_target_module_exists
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
-from .cache import decompose
 from .config import SvftConfig
 from .errors import SvftError
-from .targets import TARGET_MODULES
+from .gradients import Batch, Loss, MeanGradient, mean_gradients, target_layers
 
 SCORES = ("mean", "square")
-Batch = Mapping[str, Any]
-AdaptableLayer = nn.Linear | Conv1D
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ def choose_pattern(
     target_modules: Sequence[str] | str | None = None,
     score: str = "mean",
     spread: int | None = 1,
-    loss: Callable[[nn.Module, Batch], torch.Tensor] | None = None,
+    loss: Loss | None = None,
     memory: int = 2**30,
 ) -> ChosenPattern:
     """Choose Ω by the gradient of the loss, one ranking over all matrices.
@@ -134,21 +127,30 @@ def choose_pattern(
         raise SvftError(f"score={score!r} is unknown; allowed are {', '.join(SCORES)}.")
     if spread is not None and spread < 1:
         raise SvftError(f"spread={spread!r} must be at least 1, or None for no limit.")
-    modules = _targets(model, target_modules)
-    capacity = sum(min(n * n, spread * n if spread else n * n) for n in map(_size, modules.values()))
+    sizes = [min(layer.weight.shape) for layer in target_layers(model, target_modules).values()]
+    capacity = sum(min(n * n, spread * n if spread else n * n) for n in sizes)
     if not 1 <= budget <= capacity:
         limit = f" with at most {spread} entries per row and column" if spread else ""
-        raise SvftError(
-            f"budget={budget} must lie between 1 and {capacity}, which {len(modules)} matrices hold{limit}."
-        )
-    groups = list(_groups(modules, memory))
-    if len(groups) > 1 and iter(batches) is batches:
-        raise SvftError(
-            f"The matrices are gone through in {len(groups)} groups, and batches can be read only once: "
-            "give a list or a DataLoader, or more memory."
-        )
-    loss = loss or (lambda model, batch: model(**batch).loss)
-    scored = [matrix for group in groups for matrix in _score(model, group, batches, budget, score, spread, loss)]
+        raise SvftError(f"budget={budget} must lie between 1 and {capacity}, which {len(sizes)} matrices hold{limit}.")
+    gradients = mean_gradients(
+        model, batches, target_modules=target_modules, loss=loss, memory=memory, squares=score == "square"
+    )
+    return rank_gradients(gradients, budget=budget, spread=spread)
+
+
+def rank_gradients(gradients: Iterable[MeanGradient], *, budget: int, spread: int | None = 1) -> ChosenPattern:
+    """Choose the entries of M with the largest gradients, in one ranking over all matrices.
+
+    Args:
+        gradients: Of each matrix; those with `squares` are ranked by them, the others by the magnitude of the mean.
+            Of each, only the candidates are kept.
+        budget: Number of entries in the whole model.
+        spread: The most entries that a row or a column of one M may have; None sets no limit.
+
+    Raises:
+        SvftError: If the matrices do not hold so many entries.
+    """
+    scored = [_score(gradient, budget, spread) for gradient in gradients]
     # Within a matrix entries come by descending score, so that a stable sort of all of them keeps the stated order.
     everything = torch.cat([matrix.scores for matrix in scored])
     if len(everything) < budget:  # with a limit above 1, the last free rows and columns may cross at a chosen entry
@@ -183,145 +185,19 @@ class _Scored:
         )
 
 
-def _targets(model: nn.Module, target_modules: Sequence[str] | str | None) -> dict[str, AdaptableLayer]:
-    """Return the modules that a configuration with these targets would adapt, by name."""
-    config = SvftConfig(target_modules=target_modules)
-    if target_modules is None:
-        family = getattr(getattr(model, "config", None), "model_type", None)
-        if family not in TARGET_MODULES:
-            raise SvftError(f"There are no default target_modules for the model type {family!r}: name them.")
-        config.target_modules = TARGET_MODULES[family]
-    config = cast(SvftConfig, _maybe_include_all_linear_layers(config, model))
-    modules: dict[str, AdaptableLayer] = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, Conv1D)) and check_target_module_exists(config, name)
-    }
-    if not modules:
-        raise SvftError(f"target_modules={target_modules!r} matches no linear layer of the model.")
-    uses = Counter(id(parameter) for module in model.modules() for parameter in module.parameters(recurse=False))
-    if tied := [name for name, module in modules.items() if uses[id(module.weight)] > 1]:
-        raise SvftError(f"{tied[0]} shares its weight with another module: leave it out of target_modules.")
-    return modules
-
-
-def _size(module: AdaptableLayer) -> int:
-    return min(module.weight.shape)
-
-
-def _groups(modules: dict[str, AdaptableLayer], memory: int) -> Iterator[dict[str, AdaptableLayer]]:
-    """Yield consecutive modules whose U, V, gradient and two n×n scores fit into `memory` bytes of float32."""
-    group: dict[str, AdaptableLayer] = {}
-    used = 0
-    for name, module in modules.items():
-        n, sides = _size(module), sum(module.weight.shape)
-        need = 4 * (n * sides + module.weight.numel() + 2 * n * n)
-        if group and used + need > memory:
-            yield group
-            group, used = {}, 0
-        group[name] = module
-        used += need
-    yield group
-
-
-class _Accumulator:
-    """Sums of the gradient of one matrix over batches, in the basis of W; the dense gradient itself is not kept."""
-
-    def __init__(self, name: str, module: AdaptableLayer, squared: bool) -> None:
-        self.name = name
-        self.transposed = isinstance(module, Conv1D)
-        basis = decompose(self._matrix(module.weight.detach()), name=name)
-        self.U, self.V = basis.U, basis.V
-        n = basis.U.shape[1]
-        self.total = basis.U.new_zeros(n, n)
-        self.squares = basis.U.new_zeros(n, n) if squared else None
-        square = self.U.shape[0] == self.V.shape[0]
-        self.outside = None if square else basis.U.new_zeros(module.weight.numel())
-        self.batches = 0
-
-    def _matrix(self, weight: torch.Tensor) -> torch.Tensor:
-        return weight.T if self.transposed else weight
-
-    def take(self, weight: torch.Tensor) -> None:
-        """Add the gradient that backward has just left in `weight`, and free it."""
-        assert weight.grad is not None
-        gradient = self._matrix(weight.grad).to(self.U.dtype)
-        projected = self.U.T @ gradient @ self.V
-        self.total += projected
-        if self.squares is not None:
-            self.squares += projected.square()
-        if self.outside is not None:
-            self.outside += gradient.flatten()
-        self.batches += 1
-        weight.grad = None
-
-    def scored(self, budget: int, spread: int | None) -> _Scored:
-        """Return the candidates: no more than the budget, nor than the spread lets a matrix have."""
-        mean = (self.total / self.batches).square()
-        scores = mean.sqrt() if self.squares is None else self.squares / self.batches
-        flat = _spread(scores.cpu(), budget, spread)
-        energy = float(mean.sum())
-        whole = energy if self.outside is None else float((self.outside / self.batches).square().sum())
-        return _Scored(
-            self.name,
-            len(mean),
-            flat,
-            scores.flatten().cpu()[flat].float(),
-            mean.flatten().cpu()[flat],
-            energy,
-            energy / whole if whole else 0.0,
-        )
-
-
-def _score(
-    model: nn.Module,
-    group: dict[str, AdaptableLayer],
-    batches: Iterable[Batch],
-    budget: int,
-    score: str,
-    spread: int | None,
-    loss: Callable[[nn.Module, Batch], torch.Tensor],
-) -> list[_Scored]:
-    accumulators = {name: _Accumulator(name, module, score == "square") for name, module in group.items()}
-    with _only_these(model, [module.weight for module in group.values()]):
-        hooks = [
-            module.weight.register_post_accumulate_grad_hook(accumulators[name].take) for name, module in group.items()
-        ]
-        try:
-            seen = 0
-            for batch in batches:
-                loss(model, batch).backward()
-                seen += 1
-        finally:
-            for hook in hooks:
-                hook.remove()
-    if not seen:
-        raise SvftError("batches is empty: the pattern is chosen by the loss on at least one batch.")
-    silent = [name for name, accumulator in accumulators.items() if not accumulator.batches]
-    if silent:
-        raise SvftError(f"The loss does not depend on {silent[0]}: leave it out of target_modules.")
-    return [accumulator.scored(budget, spread) for accumulator in accumulators.values()]
-
-
-@contextmanager
-def _only_these(model: nn.Module, weights: Sequence[torch.Tensor]) -> Iterator[None]:
-    """Let only these weights ask for gradients, in eval mode; everything is as before afterwards."""
-    before = [(p, p.requires_grad, p.grad) for p in model.parameters()]
-    modes = [(module, module.training) for module in model.modules()]
-    wanted = {id(weight) for weight in weights}
-    model.eval()
-    for p, _, _ in before:
-        p.requires_grad_(id(p) in wanted)
-        p.grad = None
-    try:
-        with torch.enable_grad():
-            yield
-    finally:
-        for p, required, grad in before:
-            p.requires_grad_(required)
-            p.grad = grad
-        for module, mode in modes:
-            module.training = mode
+def _score(gradient: MeanGradient, budget: int, spread: int | None) -> _Scored:
+    """Return the candidates of a matrix: no more than the budget, nor than the spread lets it have."""
+    scores = gradient.mean.abs() if gradient.squares is None else gradient.squares
+    flat = _spread(scores.cpu(), budget, spread)
+    return _Scored(
+        gradient.name,
+        gradient.n,
+        flat,
+        scores.flatten().cpu()[flat].float(),
+        gradient.mean.square().flatten().cpu()[flat],
+        gradient.energy,
+        gradient.inside,
+    )
 
 
 def _spread(scores: torch.Tensor, count: int, limit: int | None) -> torch.Tensor:

@@ -203,6 +203,21 @@ def choose(
 
 
 @app.command()
+def diagnose(
+    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
+    budgets: Annotated[str, typer.Option(help="Entries of M in the whole model: 346,1382.")],
+    base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the training examples, the head and the patterns.")] = 0,
+    wide: Wide = False,
+) -> None:
+    """Say what each pattern can follow of the gradient, before anything is trained."""
+    from analysis.cli.diagnose import print_diagnosis
+    from analysis.training.specification import TrainingSpec
+
+    print_diagnosis(TrainingSpec(task, "head_only", base=base, seed=seed), whole_numbers(budgets), wide)
+
+
+@app.command()
 def results(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Study files (JSON). Default: those that ship with this project.")

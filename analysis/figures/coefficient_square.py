@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.figures.box import outline
 from analysis.figures.cells import (
     MAX_POINTS,
     MODE_FORMULAS,
@@ -21,14 +22,22 @@ from analysis.figures.cells import (
     strongest,
 )
 from analysis.figures.theme import Theme, axis, colorbar, new_figure, set_layout
+from analysis.measures.brush import Brush
 
 _HEIGHT = 520
 _SIDE = 400  # pixels of the plot area, about
+_GROUND = 40  # points along one side that answer to a box in which no entry lies: without any, Plotly is silent
 _COVER = 0.3  # share of the area that the squares of few entries fill, before they overlap
 
 
 def coefficient_square(
-    entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode = "signed", limit: float | None = None
+    entries: pd.DataFrame,
+    *,
+    n: int,
+    theme: Theme,
+    mode: Mode = "signed",
+    limit: float | None = None,
+    brush: Brush | None = None,
 ) -> go.Figure:
     """Draw the entries of M at their places, each as a square of at least 5 pixels.
 
@@ -40,10 +49,11 @@ def coefficient_square(
         theme: Light or dark.
         mode: "signed" Mᵢⱼ, "magnitude" |Mᵢⱼ|, or "relative" Mᵢⱼ/√(σᵢσⱼ).
         limit: Where the colour scale ends, for figures that share one; else the 99th percentile.
+        brush: The box to outline.
 
     Returns:
         A figure whose "select" points carry ``customdata = [i, j, value]``, value as `mode` shows it; a box
-        drawn in it goes to `box_from_square`. Up to 5,000 entries each is one square; beyond that they are
+        drawn in it goes to `brush_from_square`. Up to 5,000 entries each is one square; beyond that they are
         binned and a bin shows the strongest. The axes end with the trained directions if `rank`
         restricts them.
     """
@@ -77,7 +87,7 @@ def coefficient_square(
     if binned:
         _add_bins(figure, i, j, values, side, scale, theme, mode, hover)
     else:
-        _add_squares(figure, i, j, values, scale, theme, mode, hover)
+        _add_squares(figure, i, j, values, side, scale, theme, mode, hover)
     make_selectable(figure)
     set_layout(
         figure,
@@ -95,6 +105,8 @@ def coefficient_square(
             nticks=6,
         ),
     )
+    if brush is not None:
+        figure.add_shape(outline(brush, theme, strip=False))
     return figure
 
 
@@ -103,12 +115,17 @@ def _add_squares(
     i: np.ndarray,
     j: np.ndarray,
     values: np.ndarray,
+    side: int,
     scale: Scale,
     theme: Theme,
     mode: Mode,
     hover: str,
 ) -> None:
-    """Add one visible square for each entry, the strongest on top."""
+    """Add one visible square for each entry, the strongest on top, over a ground on which a box can be drawn."""
+    ground = np.linspace(0, side - 1, min(side, _GROUND))
+    x, y = (part.ravel() for part in np.meshgrid(ground, ground))
+    points = select_points(x, y, [], "")
+    figure.add_trace(points.update(name="ground", hovertemplate=None, hoverinfo="skip"))
     order = np.argsort(np.abs(values), kind="stable")
     points = select_points(j[order], i[order], _data(i, j, values, order), hover)
     size = float(np.clip(np.sqrt(_COVER / len(i)) * _SIDE, 5, 24))

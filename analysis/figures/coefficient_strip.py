@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.figures.box import outline
 from analysis.figures.cells import (
     MAX_POINTS,
     MODE_FORMULAS,
@@ -22,10 +23,17 @@ from analysis.figures.cells import (
     strongest,
 )
 from analysis.figures.theme import Theme, axis, colorbar, new_figure, set_layout
+from analysis.measures.brush import Brush
 
 
 def coefficient_strip(
-    entries: pd.DataFrame, *, n: int, theme: Theme, mode: Mode = "signed", limit: float | None = None
+    entries: pd.DataFrame,
+    *,
+    n: int,
+    theme: Theme,
+    mode: Mode = "signed",
+    limit: float | None = None,
+    brush: Brush | None = None,
 ) -> go.Figure:
     """Draw the band of M as a strip: x is the row i, y the diagonal offset j − i.
 
@@ -38,10 +46,11 @@ def coefficient_strip(
         theme: Light or dark.
         mode: "signed" Mᵢⱼ, "magnitude" |Mᵢⱼ|, or "relative" Mᵢⱼ/√(σᵢσⱼ).
         limit: Where the colour scale ends, for figures that share one; else the 99th percentile.
+        brush: The box to outline.
 
     Returns:
         A figure whose "select" points carry ``customdata = [i, j, value]``, value as `mode` shows it; a box
-        drawn in it goes to `box_from_strip`. Beyond 512 columns (and offsets) neighbours share a cell, which
+        drawn in it goes to `brush_from_strip`. Beyond 512 columns (and offsets) neighbours share a cell, which
         shows the strongest. The axis ends with the trained directions if `rank` restricts them.
     """
     i, offset = entries["i"].to_numpy(), entries["offset"].to_numpy()
@@ -102,4 +111,6 @@ def coefficient_strip(
             **ticks,
         ),
     )
+    if brush is not None:
+        figure.add_shape(outline(brush, theme, strip=True))
     return figure

@@ -6,14 +6,23 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.box import Box
+from analysis.figures.box import Box, outline
 from analysis.figures.cells import bin_width, grid
-from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
+from analysis.figures.theme import Theme, axis, fade, method_color, new_figure, set_layout
+from analysis.measures.brush import Brush
 
 _BINS = 96
 
 
-def locator(entries: pd.DataFrame, *, n: int, pattern: str, theme: Theme, box: Box | None = None) -> go.Figure:
+def locator(
+    entries: pd.DataFrame,
+    *,
+    n: int,
+    pattern: str,
+    theme: Theme,
+    box: Box | None = None,
+    brush: Brush | None = None,
+) -> go.Figure:
     """Draw a small square of M: the place of the pattern, and the box of exact cells.
 
     What to look for: how little of M is trained, and where the enlarged cells lie.
@@ -24,6 +33,7 @@ def locator(entries: pd.DataFrame, *, n: int, pattern: str, theme: Theme, box: B
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
         box: The block shown by `exact_cells`.
+        brush: A box that was drawn, to shade.
     """
     width = bin_width(n, _BINS)
     bins = -(-n // width)
@@ -67,6 +77,9 @@ def locator(entries: pd.DataFrame, *, n: int, pattern: str, theme: Theme, box: B
         xaxis=axis(theme, "column j", range=[-0.5, n - 0.5], **ticks),
         yaxis=axis(theme, "row i", range=[n - 0.5, -0.5], scaleanchor="x", **ticks),
     )
+    if brush is not None:
+        shade = {"fillcolor": fade(theme.text, 0.2), "line": {"width": 0}}
+        figure.add_shape(outline(brush, theme, strip=False) | shade)
     if box is not None:
         figure.add_shape(
             type="rect",

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from analysis.figures.theme import Theme, axis, method_color, new_figure, number, set_layout
+from analysis.figures.theme import Theme, add_span, axis, method_color, new_figure, number, set_layout
+from analysis.measures.brush import Brush
 from analysis.measures.noise import Level
 
 BARS = 65  # at most; single diagonals of a scattered pattern hold a handful of entries
 
 
-def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
+def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme, brush: Brush | None = None) -> go.Figure:
     """Draw the share of ‖M‖² on each diagonal j − i, against the same for noise.
 
     What to look for: bars that differ from the marks, the share that noise has, by more than their whiskers. Of many
@@ -22,6 +23,7 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
         profile: The table of `analysis.measures.coefficients.energy_by_offset`, of at most `BARS` rows.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
+        brush: The box whose offsets are shaded.
     """
     bars = profile.sort_values("offset").set_index("offset")
     width = int(bars["width"].iloc[0])
@@ -29,7 +31,7 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
     figure = new_figure(
         theme,
         alt=f"Bars of the share of M's energy by offset j − i, from {bars.index[0]} to {bars.index[-1]}. {reading}.",
-        caption=f"{reading}.",
+        caption=f"{reading}{'' if brush is None else '; the offsets of the box are shaded'}.",
         formula=r"\sum_{j-i=o} M_{ij}^2 \,/\, \lVert M \rVert_F^2",
         height=260,
     )
@@ -69,6 +71,9 @@ def offset_profile(profile: pd.DataFrame, *, pattern: str, theme: Theme) -> go.F
         ),
         yaxis=axis(theme, "share of energy", tickformat=".0%", rangemode="tozero"),
     )
+    if brush is not None:
+        low, high = brush.offsets()
+        add_span(figure, low - width / 2, high + width / 2, theme)
     return figure
 
 

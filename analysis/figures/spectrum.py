@@ -7,12 +7,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.cells import bin_width
-from analysis.figures.theme import Theme, axis, method_color, new_figure, number, set_layout
+from analysis.figures.theme import Theme, add_span, axis, method_color, new_figure, number, set_layout
+from analysis.measures.brush import Brush
 
 _AXES = {"sigma": (0.56, 1.0), "delta": (0.18, 0.50), "marks": (0.0, 0.13)}  # parts of the height
 
 
-def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
+def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme, brush: Brush | None = None) -> go.Figure:
     """Draw σ as a thin curve, and Δσ as bars about zero under it, paired by matched vector.
 
     What to look for: whether large or small singular values moved. A tick "changed place" means that the same
@@ -24,6 +25,7 @@ def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
             tick, which says that at least one of them moved or turned.
         pattern: Name of the pattern, for its colour.
         theme: Light or dark.
+        brush: The box whose rows and columns are shaded, darker where a direction is both.
     """
     table = table.sort_values("index")
     index, sigma, delta = (table[name].to_numpy() for name in ("index", "sigma", "delta"))
@@ -40,7 +42,8 @@ def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
         ),
         caption=(
             f"The largest change is {change} at i = {index[largest]} (σ = {sigma[largest]:.3g}); {moved.sum():,} of "
-            f"{len(table):,} vectors changed place in the order, {turned.sum():,} turned."
+            f"{len(table):,} vectors changed place in the order, {turned.sum():,} turned"
+            f"{'' if brush is None else '; the directions of the box are shaded'}."
         ),
         formula=r"\Sigma + M = P \Lambda Q^\top,\quad \Delta\sigma_i = \lambda_{\pi(i)} - \sigma_i",
         height=400,
@@ -106,4 +109,7 @@ def spectrum(table: pd.DataFrame, *, pattern: str, theme: Theme) -> go.Figure:
             **common,
         ),
     )
+    if brush is not None:
+        for first, last in (brush.rows, brush.columns(len(table))):
+            add_span(figure, first - 0.5, last + 0.5, theme)
     return figure

@@ -191,7 +191,18 @@ def set_layout(figure: go.Figure, **parts: Any) -> None:
     plain = figure.plain_layout if isinstance(figure, PlainFigure) else None
     before, layout = (figure.layout.to_plotly_json(), figure.layout) if plain is None else (plain, plain)
     for name, value in parts.items():
+        name = {"xaxis1": "xaxis", "yaxis1": "yaxis"}.get(name, name)
         layout[name] = merged(before.get(name), value)
+
+
+def add_span(figure: go.Figure, start: float, stop: float, theme: Theme) -> None:
+    """Shade what lies from `start` to `stop` on the x axis of a figure, over its whole height."""
+    figure.add_shape(
+        type="rect",
+        **{"x0": start, "x1": stop, "y0": 0, "y1": 1, "yref": "paper", "layer": "below"},
+        line={"width": 0},
+        fillcolor=fade(theme.text, 0.12),
+    )
 
 
 def colorbar(theme: Theme, title: str, *, above: bool = False) -> dict[str, Any]:

@@ -71,10 +71,64 @@ def energy_by_offset(matrix: AdaptedMatrix, most: int | None = None) -> pd.DataF
     offsets, group = np.unique(np.round(offset / width).astype(int) * width, return_inverse=True)
     table = _energy(matrix, "offset", offsets, group)
     table.insert(1, "width", width)
-    level = noise.LEVEL / 2 if matrix.projected else noise.LEVEL
     surprise = noise.shares(matrix, group, len(offsets)).surprise(table["share"].to_numpy())
-    table["stands_out"] = (surprise * len(offsets) < level) & (matrix.energy > 0)
+    table["stands_out"] = (surprise * len(offsets) < _level(matrix)) & (matrix.energy > 0)
     return table
+
+
+def energy_profile(matrix: AdaptedMatrix, most: int = 32) -> pd.DataFrame:
+    """Return where the energy of M lies: by left direction, by right direction, and by distance from the diagonal.
+
+    It has one form for every kind of update, so that a band and a full M can stand in one figure.
+
+    Args:
+        matrix: The adapted matrix.
+        most: So many neighbouring directions share a row that there are at most so many rows a side.
+
+    Columns:
+        side: "left" (rows i), "right" (columns j) or "distance".
+        at: Middle of the directions that share a row; the distance d.
+        share: Their part of ‖M‖_F²; of "distance", the part that lies within |j − i| ≤ d.
+        noise_share: The same under noise, on average: their part of the trained entries.
+        stands_out: Whether the share is not what noise does, at 5% for all rows of both sides together, as in
+            `energy_by_offset`; False of distances, whose parts are not judged.
+    """
+    squares = np.square(matrix.values)
+    whole = float(squares.sum()) or 1.0
+    width = -(-matrix.m // most)
+    bins = -(-matrix.m // width)
+    tables = []
+    for side, place in (("left", matrix.rows), ("right", matrix.cols)):
+        group = place // width
+        energy = np.bincount(group, squares, minlength=bins)
+        surprise = noise.shares(matrix, group, bins).surprise(energy / (matrix.energy or 1.0))
+        tables.append(
+            pd.DataFrame(
+                {
+                    "side": side,
+                    "at": np.minimum(np.arange(bins) * width + (width - 1) / 2, matrix.m - 1),
+                    "share": energy / whole,
+                    "noise_share": np.bincount(group, minlength=bins) / matrix.k,
+                    "stands_out": (surprise * 2 * bins < _level(matrix)) & (matrix.energy > 0),
+                }
+            )
+        )
+    distance = np.abs(matrix.cols - matrix.rows)
+    kept = np.unique(np.linspace(0, matrix.m - 1, min(matrix.m, _DISTANCES)).astype(int))
+    within = {
+        name: np.bincount(distance, weight, minlength=matrix.m).cumsum()[kept]
+        for name, weight in (("share", squares / whole), ("noise_share", np.full(matrix.k, 1 / matrix.k)))
+    }
+    tables.append(pd.DataFrame({"side": "distance", "at": kept.astype(float), **within, "stands_out": False}))
+    return pd.concat(tables, ignore_index=True)
+
+
+_DISTANCES = 256
+
+
+def _level(matrix: AdaptedMatrix) -> float:
+    """Return the level of a judgement of many rows: far out, the Beta law of random directions is too light."""
+    return noise.LEVEL / 2 if matrix.projected else noise.LEVEL
 
 
 def energy_shares(matrix: AdaptedMatrix) -> pd.DataFrame:
@@ -91,16 +145,36 @@ def energy_shares(matrix: AdaptedMatrix) -> pd.DataFrame:
         "off_diagonal": matrix.rows != matrix.cols,
         "leading_10pct": np.maximum(matrix.rows, matrix.cols) < leading,
     }
-    rows = [
-        _energy(matrix, "part", np.array(["", part]), inside.astype(int)).iloc[1:] for part, inside in parts.items()
-    ]
-    return pd.concat(rows, ignore_index=True)
+    rows = [{"part": part, **energy_of(matrix, inside)} for part, inside in parts.items()]
+    return pd.DataFrame(rows).drop(columns="surprise")
 
 
 def inside_basis(matrix: AdaptedMatrix) -> pd.Series:
     """Return share, noise_share, noise_low and noise_high, as in `energy_by_offset`, of M in the whole ‖ΔW‖_F²."""
-    table = _energy(matrix, "part", np.array(["inside"]), np.zeros(matrix.k, np.int64))
-    return table.loc[0, ["share", "noise_share", "noise_low", "noise_high"]].astype(float)
+    whole = energy_of(matrix, np.ones(matrix.k, bool))
+    return pd.Series({name: float(whole[name]) for name in ("share", "noise_share", "noise_low", "noise_high")})
+
+
+def energy_of(matrix: AdaptedMatrix, inside: np.ndarray) -> dict[str, float]:
+    """Return the energy of the entries that are `inside`, (k,) bool.
+
+    Returns:
+        energy, share, entries, noise_share, noise_low, noise_high, as in `energy_by_offset`; and surprise, the
+        two-sided p-value of the share under noise, 1 for a zero update.
+    """
+    law = noise.shares(matrix, inside.astype(np.int64), 2)
+    low, high = law.interval()
+    energy = float(np.square(matrix.values[inside]).sum())
+    share = energy / (matrix.energy or 1.0)
+    return {
+        "energy": energy,
+        "share": share,
+        "entries": int(inside.sum()),
+        "noise_share": float(law.mean[1]),
+        "noise_low": float(low[1]),
+        "noise_high": float(high[1]),
+        "surprise": float(law.surprise(np.array([0.0, share]))[1]) if matrix.energy else 1.0,
+    }
 
 
 def _energy(matrix: AdaptedMatrix, column: str, labels: np.ndarray, group: np.ndarray) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
 from analysis.common.errors import UserError
+from analysis.measures.brush import Brush
 
 
 def _count(share: float, of: int) -> int:
@@ -84,16 +85,30 @@ def without_band(matrix: AdaptedMatrix, first: int, last: int) -> np.ndarray:
     return np.where((distance >= first) & (distance <= last), 0.0, matrix.values)
 
 
-def without_block(matrix: AdaptedMatrix, row_start: int, row_stop: int, col_start: int, col_stop: int) -> np.ndarray:
-    """Return the values (k,) with zero in rows row_start … row_stop − 1 of columns col_start … col_stop − 1."""
-    _check(
-        0 <= row_start < row_stop and 0 <= col_start < col_stop,
-        f"Rows {row_start} to {row_stop} and columns {col_start} to {col_stop} are not a block: each must end "
-        "after it begins.",
-    )
-    inside = (matrix.rows >= row_start) & (matrix.rows < row_stop)
-    inside &= (matrix.cols >= col_start) & (matrix.cols < col_stop)
-    return np.where(inside, 0.0, matrix.values)
+def without_brushed(matrix: AdaptedMatrix, box: str) -> np.ndarray:
+    """Return the values (k,) with zero in a box of M, given as its `measures.brush.Brush.text`."""
+    return np.where(_in_box(matrix, box), 0.0, matrix.values)
+
+
+def without_as_many(matrix: AdaptedMatrix, box: str, seed: int = 0) -> np.ndarray:
+    """Return the values (k,) with zero at as many random entries outside a box of M as it holds.
+
+    The control of `without_brushed`: what does the loss of as many trained entries elsewhere do? If the box holds more
+    than half of them, they are drawn from all.
+    """
+    inside = _in_box(matrix, box)
+    pool = np.flatnonzero(~inside) if 2 * inside.sum() <= matrix.k else np.arange(matrix.k)
+    generator = np.random.default_rng([seed, zlib.crc32(matrix.name.encode()), 2])  # other entries in each matrix
+    values = matrix.values.copy()
+    values[generator.choice(pool, size=int(inside.sum()), replace=False)] = 0.0
+    return values
+
+
+def _in_box(matrix: AdaptedMatrix, box: str) -> np.ndarray:
+    brush = Brush.parse(box)
+    if brush is None:
+        raise UserError(f"{box!r} is no box of M: write it as i0..9_j0..9, or i0..9_o-1..1 for offsets.")
+    return brush.holds(matrix.rows, matrix.cols)
 
 
 def scaled(matrix: AdaptedMatrix, alpha: float) -> np.ndarray:
@@ -111,7 +126,8 @@ OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
         largest_only,
         random_only,
         without_band,
-        without_block,
+        without_brushed,
+        without_as_many,
         scaled,
     )
 }
@@ -151,9 +167,13 @@ class Edit:
     def control(self, kept: float) -> Edit | None:
         """Return the edit that keeps as many values at random; None if this one sets none to zero.
 
+        That of a box zeroes, in each matrix that it changes, as many outside it.
+
         Args:
             kept: Part of the adapter's values that this one keeps, see `analysis.running.edit_effects.kept`.
         """
+        if self.operation == "without_brushed":
+            return replace(self, operation="without_as_many")
         return None if self.operation in REARRANGING else Edit("random_only", {"share": kept})
 
     def to_json(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from analysis.adapters.adapter import AdaptedMatrix
 from analysis.adapters.opening import open_adapter
+from analysis.measures.brush import Brush, brush_row
 from analysis.measures.comparison import comparison_rows, shared
 from analysis.measures.null import EntryNull, SpectralNull, entry_null, spectral_null
 from analysis.measures.overview import relative_norm, wall_row
@@ -41,6 +42,15 @@ def overview_steps(path: str) -> Iterator[Any]:
     yield len(adapter.names)
     for matrix in adapter.readable():
         yield matrix.name, relative_norm(matrix), wall_row(matrix, signed=False)
+
+
+def brush_steps(path: str, text: str) -> Iterator[Any]:
+    """Yield the number of adapted matrices, then `brush.brush_row` of a box, given as its text, of each."""
+    adapter, brush = open_adapter(path), Brush.parse(text)
+    assert brush is not None  # it comes from a selection, which keeps no other
+    yield len(adapter.names)
+    for matrix in adapter.readable():
+        yield brush_row(matrix, brush)
 
 
 def comparison_steps(a: str, b: str) -> Iterator[Any]:

@@ -29,6 +29,30 @@ _COLUMN_TYPES = {
     "noise_entries_for_90": "float64", "noise_entries_for_90_low": "float64", "noise_entries_for_90_high": "float64",
 }  # fmt: skip
 
+# The measures of `summarize` that compare, in words, and how each is written.
+MEASURES: dict[str, tuple[str, str]] = {
+    "relative_norm": ("Size of the update beside W, ‖ΔW‖/‖W‖", ".2%"),
+    "update_norm": ("Frobenius norm of the update, ‖ΔW‖", ".4g"),
+    "update_spectral": ("Largest singular value of the update, ‖ΔW‖₂", ".4g"),
+    "update_nuclear": ("Sum of its singular values, ‖ΔW‖∗", ".4g"),
+    "k": ("Trained entries (of a projection, all entries)", ",.0f"),
+    "inside_share": ("Energy of the update inside the basis of W", ".1%"),
+    "stable_rank": ("Stable rank, ‖ΔW‖²/‖ΔW‖₂²", ".1f"),
+    "effective_rank": ("Effective rank, by the entropy of its singular values", ".1f"),
+    "numerical_rank": ("Numerical rank: singular values above rounding", ",.0f"),
+    "structural_rank": ("Structural rank: the most that the pattern allows", ",.0f"),
+    "min_k_n": ("The most rank that so many entries allow, min(k, n)", ",.0f"),
+    "lora_rank": ("Rank of a LoRA with as many parameters", ".2f"),
+    "off_diagonal_share": ("Energy off the diagonal of M", ".1%"),
+    "leading_share": ("Energy among the leading 10% of directions", ".1%"),
+    "entries_for_90": ("Part of the entries that holds 90% of the energy", ".1%"),
+    "largest_delta_sigma": ("Largest change of a singular value of W", "+.4f"),
+    "largest_relative_delta_sigma": ("Largest change relative to that value", "+.1%"),
+    "moved": ("Directions that changed place in the order", ",.0f"),
+    "turned": ("Directions whose singular vectors turned", ",.0f"),
+    "intruders": ("Intruders among the 10 leading new vectors", ",.0f"),
+}
+
 # progress(done, total, name): called before each matrix with its name, and once after the last with name "".
 Progress = Callable[[int, int, str], None]
 

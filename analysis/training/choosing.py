@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -47,9 +48,6 @@ def choose_entries(
 ) -> svft.ChosenPattern:
     """Choose the entries of M that a run trains, by the mean gradient over its training examples.
 
-    The head is trained alone first, at the rate of the method head only; afterwards it is as it was, so that the run
-    starts from the same head as those of other methods.
-
     Args:
         model: The base model with a new head; it is left as it was.
         spec: Resolved; its seed, batch size, and budget or size are used.
@@ -58,30 +56,64 @@ def choose_entries(
         encode: Makes the base's inputs.
     """
     sizes = [min(linear_shape(model.get_submodule(name))) for name in targets]
-    budget = spec.budget
-    if budget is None:
-        assert spec.size is not None  # a resolved specification has one of the two
-        off_diag = spec.size
-        budget = sum(pattern_size(n, off_diag) for n in sizes)
+    budget = asked_budget(spec, sizes)
+    with _trained_head(model, spec, examples, encode):
+        return svft.choose_pattern(
+            model,
+            list(_epoch(spec, examples, encode)),
+            budget=budget,
+            target_modules=list(targets),
+            spread=spread_limit(budget, sizes),
+        )
+
+
+def task_gradients(
+    model: nn.Module, spec: TrainingSpec, targets: Sequence[str], examples: Examples, encode: Encoder
+) -> Iterator[svft.MeanGradient]:
+    """Yield the mean gradients by M that `choose_entries` ranks; the arguments are its own."""
+    with _trained_head(model, spec, examples, encode):
+        yield from svft.mean_gradients(model, list(_epoch(spec, examples, encode)), target_modules=list(targets))
+
+
+def asked_budget(spec: TrainingSpec, sizes: Sequence[int]) -> int:
+    """Return the number of entries that a resolved specification of the method chosen asks for.
+
+    Args:
+        spec: With a budget, or an off_diag d that stands for as many entries as a band of that width has.
+        sizes: n of each matrix.
+    """
+    if spec.budget is not None:
+        return spec.budget
+    off_diag = spec.size
+    assert off_diag is not None  # a resolved specification has one of the two
+    return sum(pattern_size(n, off_diag) for n in sizes)
+
+
+def spread_limit(budget: int, sizes: Sequence[int]) -> int:
+    """Return the least limit on the entries of a row and a column with which all M hold twice the budget.
+
+    Args:
+        budget: Entries in the whole model.
+        sizes: n of each matrix.
+    """
+    return max(1, math.ceil(2 * budget / sum(sizes)))
+
+
+@contextmanager
+def _trained_head(model: nn.Module, spec: TrainingSpec, examples: Examples, encode: Encoder) -> Iterator[None]:
+    """Train the head alone, at the rate of the method head only; afterwards it is as it was.
+
+    So the run starts from the same head as those of other methods.
+    """
     head = {name: p for name, p in model.named_parameters() if is_head(name)}
     before = {name: p.detach().clone() for name, p in head.items()}
     _train_head(model, list(head.values()), _batches(spec, examples, encode, HEAD_STEPS))
-    pattern = svft.choose_pattern(
-        model,
-        list(_epoch(spec, examples, encode)),
-        budget=budget,
-        target_modules=list(targets),
-        spread=_spread(budget, sum(sizes)),
-    )
-    with torch.no_grad():
-        for name, p in head.items():
-            p.copy_(before[name])
-    return pattern
-
-
-def _spread(budget: int, rows: int) -> int:
-    """Return the least limit on the entries of a row and a column with which all M hold twice the budget."""
-    return max(1, math.ceil(2 * budget / rows))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, p in head.items():
+                p.copy_(before[name])
 
 
 def _train_head(model: nn.Module, head: list[nn.Parameter], batches: Iterator[dict[str, torch.Tensor]]) -> None:

@@ -17,12 +17,13 @@ import pandas as pd
 from analysis.common.errors import UserError
 from analysis.training.tasks import get_task
 from analysis.trials.files import DIRECTORY, StudyFile, read_study
-from analysis.trials.results import Answers, points
+from analysis.trials.results import Answers, points, summarize
 from analysis.trials.study import Study
 
 BOUNDS = ("head_only", "full")
 PAPER_PATTERNS = ("plain", "banded", "random", "top_k")
 LEVEL = 0.01
+_FEWEST_PATTERNS = 4  # with fewer, no order of them would be unlikely by chance
 # Each against the other at the same budget: the claim, then whether patterns differ from chance at all.
 CLAIM = tuple(("chosen", pattern) for pattern in PAPER_PATTERNS)
 SECOND = tuple((pattern, "random") for pattern in ("plain", "banded", "top_k", "block"))
@@ -135,6 +136,65 @@ def holm(p: np.ndarray) -> np.ndarray:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
     return adjusted
+
+
+def capture_and_accuracy(capture: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Return what patterns capture of the gradient beside the accuracy that they had.
+
+    Args:
+        capture: Rows of `analysis.training.diagnosis` of a task.
+        summary: The table of `budget_summary`.
+
+    Columns:
+        pattern, budget, captured: As in `capture`.
+        label, accuracy, low, high: As in `summary`; what is not in both is left out.
+    """
+    measured = summary.rename(columns={"method": "pattern"})[["pattern", "budget", "label", "accuracy", "low", "high"]]
+    return capture[["pattern", "budget", "captured"]].merge(measured, on=["pattern", "budget"])
+
+
+def agreement(table: pd.DataFrame) -> str:
+    """Return whether patterns that capture more of the gradient were more accurate, as Spearman's ρ at each budget.
+
+    Args:
+        table: Of `capture_and_accuracy`.
+    """
+    from scipy.stats import permutation_test, spearmanr  # half a second: not before a page needs it
+
+    words = []
+    for budget, rows in table.groupby("budget"):
+        if len(rows) < _FEWEST_PATTERNS:
+            continue
+        accuracy = rows["accuracy"]
+        result = permutation_test(
+            (rows["captured"],),
+            lambda x, y=accuracy: spearmanr(x, y).statistic,  # type: ignore[misc]  # no annotation of a default
+            permutation_type="pairings",
+        )
+        words.append(
+            f"{result.statistic:.2f} over {len(rows)} patterns at {budget:,} entries (p = {result.pvalue:.2f})"
+        )
+    if not words:
+        return "No study has measured enough of these patterns."
+    return f"The rank correlation of captured share and accuracy is {', '.join(words)}."
+
+
+def budget_summary(task: str) -> pd.DataFrame | None:
+    """Return each method of a task at each small budget, None if there is no such study.
+
+    Columns:
+        budget: That was asked for.
+        method, label, parameters, …: Of `analysis.trials.results.summarize`; each label once.
+    """
+    files = [file for file in budget_studies() if file.study.task == task]
+    if not files:
+        return None
+    splits = get_task(task).load()
+    tables = [
+        summarize(file.results, getattr(splits, file.study.final_split).labels).assign(budget=file.study.budgets[0])
+        for file in files
+    ]
+    return pd.concat(tables).drop_duplicates("label").reset_index(drop=True)
 
 
 def budget_studies() -> list[StudyFile]:

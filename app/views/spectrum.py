@@ -11,6 +11,7 @@ from analysis.measures.noise import Level, what
 from analysis.measures.ranks import rank_bounds, ranks
 from app import data, figures
 from app.selection import Opened
+from app.views.coefficients import brush
 
 
 def show(chosen: Opened) -> None:
@@ -24,9 +25,11 @@ def show(chosen: Opened) -> None:
     levels = null.levels
     if "spectrum" in tables:
         table = tables["spectrum"]
-        figure = figures.build(spectrum, table, **look)
+        figure = figures.build(spectrum, table, brush=chosen.brush, **look)
         figures.draw(figure, key="spectrum", height=380)
         figures.explain(figure, table, key="spectrum", file_name="spectrum.csv")
+        if chosen.brush is not None:
+            brush.show_held(chosen)
     else:
         st.caption("Decomposing a large matrix: the progress bar next to this shows how far it is.")
 

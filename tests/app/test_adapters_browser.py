@@ -53,10 +53,12 @@ def test_a_lora_is_uploaded_and_stands_beside_a_shipped_adapter(server, visitor,
     assert "of the update’s energy" in page.locator(".stMain").inner_text()
 
     choose(one, "vs", SHIPPED)
+    page.wait_for_selector(".st-key-two-profiles .main-svg", state="attached", timeout=PATIENCE)
+    page.locator(".st-key-open-pictures summary").click()
     page.wait_for_selector(".st-key-coefficients-1 .main-svg", state="attached", timeout=PATIENCE)
     words = page.locator(".st-key-compare").inner_text()
     assert "Compared on the 12 matrices that both adapt" in words
-    assert "one colour scale" in words
+    assert "The largest |Mᵢⱼ| is" in words
     page.wait_for_selector(".stMain [data-testid=stProgress]", state="detached", timeout=PATIENCE)
     one.settle()
     one.rest()  # what follows a job ends with it

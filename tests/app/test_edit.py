@@ -17,7 +17,7 @@ from analysis.measures.edits import Edit, cards
 from analysis.running.edit_effects import effect
 from app import selection
 from app.views.edit import edited, evaluations
-from app.views.edit.outcome import beside_random, sentence
+from app.views.edit.outcome import beside_elsewhere, beside_random, sentence
 from tests.analysis.synthetic import write_adapter
 
 pytestmark = pytest.mark.usefixtures("no_model")
@@ -68,11 +68,12 @@ def worker(monkeypatch):
     evaluations._evaluations.clear()
 
 
-def edit_view(path: Path | str = "BBC headlines · plain", **state) -> AppTest:
+def edit_view(path: Path | str = "BBC headlines · plain", brush: str = "", **state) -> AppTest:
     test = AppTest.from_file(str(MAIN), default_timeout=600)
     test.query_params["adapter"] = str(path)
     test.query_params["matrix"] = "Layer 2 · value"
     test.query_params["view"] = selection.EDIT
+    test.query_params["brush"] = brush
     for key, value in state.items():
         test.session_state[key] = value
     test.run()
@@ -186,21 +187,35 @@ def test_one_measurement_is_no_curve(worker):
 
 
 def test_an_edit_can_be_of_one_matrix_alone(worker):
-    test = edit_view(card="Custom", **{"custom-edit": "Scale by α", "custom-scope": "This matrix"})
+    test = edit_view(card="Custom", **{"custom-edit": "Scale by α", "scope-All matrices": "This matrix"})
     press(test, "measure")
     assert Edit.from_json(worker.started[0][2]).names == (test.selectbox(key="matrix").value,)
 
 
-@pytest.mark.parametrize(
-    ("operation", "options"),
-    [
-        ("Zero a band", {"first": 0, "last": 0}),
-        ("Zero a block", {"row_start": 0, "row_stop": 38, "col_start": 0, "col_stop": 38}),
-    ],
-)
-def test_a_band_and_a_block_are_zeroed(worker, operation, options):
-    press(edit_view(card="Custom", **{"custom-edit": operation}), "measure")
-    assert Edit.from_json(worker.started[0][2]).options == options
+def test_a_band_is_zeroed(worker):
+    press(edit_view(card="Custom", **{"custom-edit": "Zero a band"}), "measure")
+    assert Edit.from_json(worker.started[0][2]).options == {"first": 0, "last": 0}
+
+
+def test_a_box_is_zeroed_beside_as_many_entries_elsewhere(worker):
+    box = "i0..99_o0..0"
+    test = press(edit_view(card="Zero a box", brush=box), "measure")
+    zeroed, control = (Edit.from_json(line) for line in worker.started[0][2:])
+    name = test.selectbox(key="matrix").value
+    assert zeroed == Edit("without_brushed", {"box": box}, (name,))
+    assert control == Edit("without_as_many", {"box": box}, (name,))
+    said = " ".join(markdown.value for markdown in test.markdown)
+    assert "Rows 0–99, offsets 0 to 0 zeroed in Layer 2 · value: 83.0% →" in said
+    expected = f"As many entries zeroed elsewhere (one draw) give {right(control.to_json()) / 800:.1%}"
+    assert any(expected in caption.value for caption in test.caption)
+    assert "Singular values of W" in alternatives(test)
+
+
+def test_without_a_box_there_is_m_to_drag_one_over(worker):
+    test = edit_view(card="Zero a box")
+    assert "Strip of the 384 trained entries" in alternatives(test)
+    assert "measure" not in [button.key for button in test.button]
+    assert any("Drag a box over M" in caption.value for caption in test.caption)
 
 
 def test_every_layer_can_be_switched_off_and_is_drawn(worker):
@@ -249,6 +264,7 @@ def test_an_edit_is_compared_with_as_many_values_at_random():
         beside_random(0.3, effect(half, less))
     )
     assert "the two cannot be told apart" in beside_random(0.3, effect(half, half))
+    assert beside_elsewhere(effect(half, less)).startswith("As many entries zeroed elsewhere (one draw) give 50.0%")
 
 
 def test_a_change_that_cannot_be_told_from_none_is_said_so():

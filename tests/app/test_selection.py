@@ -15,6 +15,7 @@ EVERYTHING = Selection(
     vs="BBC headlines · full",
     matrix="Layer 2 · value",
     view=EDIT,
+    brush="i10..50_o-2..1",
     tab="Budgets",
     study="b5937147e2dc",
     plan="eJyrVkrM",
@@ -62,7 +63,15 @@ def test_everything_is_in_the_link():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"view": "nonsense"}, {"tab": "none"}, {"chapter": "x"}, {"chapter": "9" * 5000}, {"teacher": "yes"}]
+    "wrong",
+    [
+        {"view": "nonsense"},
+        {"brush": "i5..2_j0..1"},
+        {"tab": "none"},
+        {"chapter": "x"},
+        {"chapter": "9" * 5000},
+        {"teacher": "yes"},
+    ],
 )
 def test_what_a_link_says_wrongly_is_as_on_a_first_visit(wrong):
     assert Selection.from_query(wrong) == Selection()

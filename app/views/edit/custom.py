@@ -1,4 +1,4 @@
-"""Edits of one's own: the largest values, a scale, a band, a block, a layer; and accuracy over the amount."""
+"""Edits of one's own: the largest values, a scale, a band, a layer; and accuracy over the amount."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from analysis.figures.box import box_from_square, box_from_strip
-from analysis.figures.coefficient_square import coefficient_square
-from analysis.figures.coefficient_strip import coefficient_strip
 from analysis.figures.edit_curve import edit_curve
-from analysis.measures.coefficients import entries
 from analysis.measures.edits import OFF, Edit, layers
 from analysis.running.edit_effects import Accuracy, effect, effect_curve
 from app import data, figures
 from app.selection import Opened
 from app.views import progress
-from app.views.coefficients import STRIPS
 from app.views.edit import evaluations
 from app.views.edit.outcome import TRAINED, sentence, wait_for
 
@@ -60,22 +55,18 @@ AMOUNTS = (
         lambda amount, names: Edit("scaled", {"alpha": amount}, names),
     ),
 )
-BAND, BLOCK, LAYER = "Zero a band", "Zero a block", "Switch a layer off"
+BAND, LAYER = "Zero a band", "Switch a layer off"
 
 
 def show(chosen: Opened) -> tuple[Edit, str]:
     """Draw the controls and the outcome; return the edit that they describe, and it in words."""
     amounts = {amount.title: amount for amount in AMOUNTS}
     what, where = st.columns([3, 2], vertical_alignment="bottom")
-    title = what.selectbox("Edit", [*amounts, BAND, BLOCK, LAYER], key="custom-edit")
-    scope = None
+    title = what.selectbox("Edit", [*amounts, BAND, LAYER], key="custom-edit")
+    names, suffix = None, ""
     if title != LAYER:
-        scope = where.segmented_control(
-            "Where", [ALL, ONE], default=ALL, key="custom-scope", required=True, label_visibility="collapsed"
-        )
-    names = (chosen.matrix,) if scope == ONE else None
-    label = data.matrix(chosen.adapter, chosen.matrix).label
-    suffix = f" in {label}" if names else ""
+        with where:
+            names, suffix = pick_scope(chosen)
     if title in amounts:
         return _amount(chosen, amounts[title], names, suffix)
     if title == LAYER:
@@ -84,10 +75,20 @@ def show(chosen: Opened) -> tuple[Edit, str]:
         edit, words = Edit("scaled", {"alpha": 0.0}, of[layer]), f"{layer} off"
         _curve_of_layers(chosen, of, edit, words)
         return edit, words
-    edit, words = (_band if title == BAND else _block)(chosen, names, suffix)
-    _measure(chosen, [edit.to_json()])
-    _outcome(chosen, edit, words)
+    edit, words = _band(chosen, names, suffix)
+    measure(chosen, [edit.to_json()])
+    show_outcome(chosen, edit, words)
     return edit, words
+
+
+def pick_scope(chosen: Opened, default: str = ALL) -> tuple[tuple[str, ...] | None, str]:
+    """Draw the choice of the matrices that an edit changes; return their names, None for all, and words for it."""
+    scope = st.segmented_control(
+        "Where", [ALL, ONE], default=default, key=f"scope-{default}", required=True, label_visibility="collapsed"
+    )
+    if scope == ALL:
+        return None, ""
+    return (chosen.matrix,), f" in {data.matrix(chosen.adapter, chosen.matrix).label}"
 
 
 def _amount(chosen: Opened, amount: Amount, names: tuple[str, ...] | None, suffix: str) -> tuple[Edit, str]:
@@ -99,8 +100,8 @@ def _amount(chosen: Opened, amount: Amount, names: tuple[str, ...] | None, suffi
         words = f"Scaled by α = {value:g}{suffix}".replace("-", "−")
     edit = amount.make(value, names)
     lines = {place: amount.make(place, names).to_json() for place in amount.places}
-    _measure(chosen, [edit.to_json()], list(lines.values()))
-    outcome = _outcome(chosen, edit, words)
+    measure(chosen, [edit.to_json()], list(lines.values()))
+    outcome = show_outcome(chosen, edit, words)
     if outcome:
         points = {place: outcome[line] for place, line in {**lines, value: edit.to_json()}.items() if line in outcome}
         _curve(chosen, amount.axis, points, sorted(amount.places), amount.percent, outcome)
@@ -113,14 +114,14 @@ def _curve_of_layers(chosen: Opened, of: dict[str, tuple[str, ...]], edit: Edit,
         for layer, names in of.items()
         if layer.startswith("layer ")
     }
-    _measure(chosen, [edit.to_json()], list(numbered.values()))
-    outcome = _outcome(chosen, edit, words)
+    measure(chosen, [edit.to_json()], list(numbered.values()))
+    outcome = show_outcome(chosen, edit, words)
     if outcome and numbered:
         points = {place: outcome[line] for place, line in numbered.items() if line in outcome}
         _curve(chosen, "layer switched off", points, list(numbered), False, outcome)
 
 
-def _measure(chosen: Opened, lines: list[str], curve: Sequence[str] = ()) -> None:
+def measure(chosen: Opened, lines: list[str], curve: Sequence[str] = ()) -> None:
     """Draw the buttons that have a worker evaluate an edit, or a whole curve of them."""
     outcomes = evaluations.known(chosen.adapter)
     needed = [TRAINED, OFF.to_json(), *lines]
@@ -137,7 +138,7 @@ def _measure(chosen: Opened, lines: list[str], curve: Sequence[str] = ()) -> Non
                 )
 
 
-def _outcome(chosen: Opened, edit: Edit, words: str) -> dict[str, np.ndarray] | None:
+def show_outcome(chosen: Opened, edit: Edit, words: str) -> dict[str, np.ndarray] | None:
     """Write what the edit did, once it is known; return all that is known then."""
     line = edit.to_json()
     outcomes = evaluations.known(chosen.adapter)
@@ -183,35 +184,3 @@ def _band(chosen: Opened, names: tuple[str, ...] | None, suffix: str) -> tuple[E
     n = data.matrix(chosen.adapter, chosen.matrix).m
     first, last = st.slider("Distance |j − i| from the diagonal", 0, n - 1, (0, 0), key=f"custom-band-{n}")
     return Edit("without_band", {"first": first, "last": last}, names), f"Band {first} to {last} zeroed{suffix}"
-
-
-def _block(chosen: Opened, names: tuple[str, ...] | None, suffix: str) -> tuple[Edit, str]:
-    """Draw M to draw a box in, and the box as two ranges."""
-    matrix = data.matrix(chosen.adapter, chosen.matrix)
-    strip = matrix.pattern in STRIPS
-    cells = data.table(entries, chosen.adapter, chosen.matrix)
-    draw_M = coefficient_strip if strip else coefficient_square
-    figure = draw_M(cells, n=matrix.m, theme=figures.theme())
-    key, ranges = f"edit-box-{chosen.matrix}", (f"custom-rows-{matrix.m}", f"custom-cols-{matrix.m}")
-
-    def drawn() -> None:
-        boxes = st.session_state[key]["selection"]["box"]
-        if boxes:
-            read = box_from_strip if strip else box_from_square
-            box = read(boxes[0]["x"], boxes[0]["y"], matrix.m, side=matrix.m)
-            st.session_state[ranges[0]] = (box.row_start, box.row_stop - 1)
-            st.session_state[ranges[1]] = (box.col_start, box.col_stop - 1)
-
-    figures.draw(figure, key=key, on_select=drawn, select="box", height=None if strip else 380)
-    st.caption("Draw a box in M, or set it here.")
-    for name in ranges:
-        st.session_state.setdefault(name, (0, max(matrix.m // 10 - 1, 0)))
-    (row, row_last), (col, col_last) = (
-        st.slider(title, 0, matrix.m - 1, key=name)
-        for title, name in zip(("Rows i", "Columns j"), ranges, strict=True)
-    )
-    block = {"row_start": row, "row_stop": row_last + 1, "col_start": col, "col_stop": col_last + 1}
-    return (
-        Edit("without_block", block, names),
-        f"Rows {row} to {row_last}, columns {col} to {col_last} zeroed{suffix}",
-    )

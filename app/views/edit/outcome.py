@@ -50,15 +50,21 @@ def beside_random(share: float, outcome: Effect) -> str:
         share: The part of the values that stay.
         outcome: From the control, before, to the edit, after.
     """
+    return _beside(f"As many values at random ({percent(share)}, one draw) give", outcome)
+
+
+def beside_elsewhere(outcome: Effect) -> str:
+    """Say how zeroing a box compares with zeroing as many trained entries elsewhere, before, to the box, after."""
+    return _beside("As many entries zeroed elsewhere (one draw) give", outcome)
+
+
+def _beside(control: str, outcome: Effect) -> str:
     difference, low, high = (
         f"{100 * value:+.1f}".replace("-", "−") for value in (outcome.difference, outcome.low, outcome.high)
     )
     differs = f"this edit differs from that by {difference} points"
     verdict = differs if outcome.clear else "the two cannot be told apart"
-    return (
-        f"As many values at random ({percent(share)}, one draw) give {outcome.before.value:.1%}: {verdict} "
-        f"(95% interval {low} to {high})."
-    )
+    return f"{control} {outcome.before.value:.1%}: {verdict} (95% interval {low} to {high})."
 
 
 def sentence(what: str, outcome: Effect) -> str:

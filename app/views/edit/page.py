@@ -13,9 +13,9 @@ from analysis.measures.edits import OFF, Card, cards
 from analysis.running.edit_effects import Accuracy, effect, kept, why_not
 from app import data, figures
 from app.selection import Opened
-from app.views import writing
-from app.views.edit import custom, edited, evaluations
+from app.views.edit import brushed, custom, edited, evaluations
 from app.views.edit.outcome import TRAINED, background, beside_random, sentence, wait_for
+from app.views.start import writing
 
 CUSTOM = "Custom"
 
@@ -32,13 +32,16 @@ def show(chosen: Opened) -> None:
             return
         found = {card.title: card for card in data.adapter_table(cards, chosen.adapter)}
         title = st.pills(
-            "Edit of M", [*found, CUSTOM], default=next(iter(found)), key="card", required=True,
+            "Edit of M", [*found, brushed.TITLE, CUSTOM], default=next(iter(found)), key="card", required=True,
             label_visibility="collapsed",
         )  # fmt: skip
         left, right = st.columns([7, 6], gap="medium")
     with left:
-        if title == CUSTOM:
-            edit, what = custom.show(chosen)
+        if title in (brushed.TITLE, CUSTOM):
+            made = custom.show(chosen) if title == CUSTOM else brushed.show(chosen)
+            if made is None:
+                return
+            edit, what = made
             seen = True
         else:
             edit, what = found[title].edit, title

@@ -34,6 +34,13 @@ def test_choose_writes_the_entries_that_a_run_of_the_method_chosen_trains(tiny_b
     assert {name: list(map(list, pairs)) for name, pairs in trained.items()} == entries
 
 
+def test_diagnose_prints_what_patterns_capture_beside_chance():
+    result = run("diagnose", "--task", "digits", "--budgets", "154")
+    assert result.exit_code == 0, result.output
+    for words in ("chosen", "by chance", "of the squared gradient lies", "rank correlation"):
+        assert words in result.output
+
+
 def test_help_lists_the_commands():
     result = run("--help")
     assert result.exit_code == 0

@@ -10,7 +10,9 @@ import plotly.graph_objects as go
 
 from analysis.figures.accuracy_budget import accuracy_budget
 from analysis.figures.box import box_around
+from analysis.figures.brush_map import brush_map
 from analysis.figures.budget_curves import budget_curves
+from analysis.figures.capture_accuracy import capture_accuracy
 from analysis.figures.class_growth import class_growth
 from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.coefficient_square import coefficient_square
@@ -24,7 +26,9 @@ from analysis.figures.cumulative_energy import cumulative_energy
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.edit_curve import edit_curve
 from analysis.figures.edit_outcomes import edit_outcomes
+from analysis.figures.entries_map import entries_map
 from analysis.figures.exact_cells import exact_cells
+from analysis.figures.gradient_capture import gradient_capture
 from analysis.figures.intruders import intruders
 from analysis.figures.kept_energy import kept_energy
 from analysis.figures.layer_map import layer_map
@@ -39,18 +43,23 @@ from analysis.figures.plane import plane
 from analysis.figures.prediction_bars import prediction_bars
 from analysis.figures.rank_budget import rank_budget
 from analysis.figures.reach import reach
+from analysis.figures.score_size import score_size
 from analysis.figures.shapes_picture import shapes_picture
 from analysis.figures.size_curves import size_curves
 from analysis.figures.spectrum import spectrum
 from analysis.figures.svd_time import svd_time
 from analysis.figures.theme import Theme
 from analysis.figures.two_energies import two_energies
+from analysis.figures.two_profiles import two_profiles
 from analysis.figures.two_spectra import two_spectra
 from analysis.lessons import cost, picture
 from analysis.lessons.plane import rotation
+from analysis.measures.brush import Brush
+from analysis.measures.coefficients import energy_profile
 from analysis.measures.noise import Level
 from analysis.measures.null import EntryNull
 from analysis.trials import results
+from tests.analysis.synthetic import make_matrix
 from tests.analysis.trials.outcomes import CONFIGURATIONS, study
 
 KINDS = ("query", "key", "value", "attention out", "MLP up", "MLP down")
@@ -125,6 +134,19 @@ def summary_table() -> pd.DataFrame:
     norms = np.linspace(0.01, 0.02, len(table))
     norms[table["label"] == "Layer 1 · value"] = 0.125
     return table.assign(relative_norm=norms)
+
+
+BOX, RUN = Brush((2, 7), (5, 12)), Brush((2, 9), (-1, 0), "o")  # boxes as they are drawn in the square and the strip
+
+
+def brush_table() -> pd.DataFrame:
+    """Return what a box holds of 3 layers: about chance, nothing in one matrix, much in one, and one is unknown."""
+    table = matrices_table(3)
+    share = np.full(len(table), 0.02)
+    share[[1, 4, 7]] = 0.0, np.nan, 0.3
+    return table.assign(
+        share=share, noise_share=0.02, noise_low=0.01, noise_high=0.03, stands_out=np.arange(len(table)) == 7
+    )
 
 
 def spectrum_table(n: int) -> pd.DataFrame:
@@ -246,6 +268,8 @@ OWN_DIFFERENCES = results.paired_differences(OWN_TRIALS, OWN_TRUTH, REFERENCE)
 CONFUSION, OTHER = (results.confusion(TRIALS, TRUTH, label) for label in ("SVFT plain", REFERENCE))
 TOPICS = ("business", "entertainment", "politics", "sport", "tech")
 
+FULL = make_matrix(*np.divmod(np.arange(24 * 24), 24), m=24)
+DIAGONAL_MATRIX = make_matrix(np.arange(24), np.arange(24), m=24)
 BAND, SPREAD = entries_table(24, band(24, 2)), entries_table(24, scattered(24, 100))
 DIAGONAL = entries_table(24, band(24, 0))
 
@@ -315,10 +339,32 @@ def memory_table() -> pd.DataFrame:
     return table.assign(method=["plain", "lora", "full"], peak=table[terms].sum(axis=1), note="")
 
 
+def capture_table() -> pd.DataFrame:
+    """Return what two patterns capture of a gradient at two budgets."""
+    rows = [("plain", 36, 36, 0.001, 0.0005), ("plain", 360, 360, 0.004, 0.005), ("chosen", 360, 360, 0.06, 0.006)]
+    return pd.DataFrame(rows, columns=["pattern", "budget", "entries", "captured", "chance"])
+
+
+def scored_table() -> pd.DataFrame:
+    """Return four chosen entries of two matrices whose trained size falls with their score."""
+    rows = [("a", 0, 1, 4.0, -0.1), ("a", 3, 1, 3.0, 0.2), ("b", 2, 2, 2.0, 0.3), ("b", 1, 2, 1.0, -0.4)]
+    return pd.DataFrame(rows, columns=["name", "i", "j", "score", "value"])
+
+
+def shared_table() -> pd.DataFrame:
+    """Return the entries of three matrices."""
+    rows = [("a", "Layer 0 · query", "query", 30), ("b", "Layer 0 · key", "key", 0), ("c", "Layer 1 · key", "key", 6)]
+    return pd.DataFrame(rows, columns=["name", "label", "kind", "entries"]).assign(proportional=12)
+
+
 FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "coefficient_wall": lambda theme: coefficient_wall(wall_table(3, 24), signed=True, theme=theme),
     "coefficient_wall, rows": lambda theme: coefficient_wall(
         wall_table(3, 24).assign(value=lambda wall: wall["value"].abs()), signed=False, theme=theme
+    ),
+    "brush_map": lambda theme: brush_map(brush_table(), BOX, theme=theme),
+    "brush_map, nothing yet": lambda theme: brush_map(
+        brush_table().assign(share=np.nan, noise_share=np.nan, stands_out=False), RUN, theme=theme
     ),
     "layer_map": lambda theme: layer_map(summary_table(), theme=theme),
     **{
@@ -332,18 +378,28 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "edit_curve, nothing yet": lambda theme: edit_curve(outcome_curve()[:0], percent=False, **CURVE, theme=theme),
     "two_spectra": lambda theme: two_spectra(np.arange(24, 0, -1.0), np.geomspace(300, 1e-9, 24), theme=theme, **TWO),
     "two_spectra, zero": lambda theme: two_spectra(np.arange(24, 0, -1.0), np.zeros(24), theme=theme, **TWO),
+    "two_profiles": lambda theme: two_profiles(
+        energy_profile(FULL), energy_profile(DIAGONAL_MATRIX), theme=theme, **TWO
+    ),
     "two_energies": lambda theme: two_energies(
         energy_table(24), energy_table(12), energy_null(24), None, theme=theme, **TWO
     ),
     "coefficient_strip, plain": lambda theme: coefficient_strip(DIAGONAL, n=24, theme=theme),
     "coefficient_strip, banded": lambda theme: coefficient_strip(BAND, n=24, theme=theme),
     "coefficient_square": lambda theme: coefficient_square(SPREAD, n=24, theme=theme),
+    "coefficient_square, brushed": lambda theme: coefficient_square(SPREAD, n=24, theme=theme, brush=BOX),
+    "coefficient_strip, brushed": lambda theme: coefficient_strip(BAND, n=24, theme=theme, brush=RUN),
     "coefficient_square, binned": lambda theme: coefficient_square(
         entries_table(100, scattered(100, 6000)), n=100, theme=theme
     ),
     "exact_cells": lambda theme: exact_cells(BAND, box_around(5, 5, 24, 8), theme=theme),
-    "locator": lambda theme: locator(BAND, n=24, pattern="banded", theme=theme, box=box_around(5, 5, 24, 8)),
+    "locator": lambda theme: locator(
+        BAND, n=24, pattern="banded", theme=theme, box=box_around(5, 5, 24, 8), brush=BOX
+    ),
     "offset_profile": lambda theme: offset_profile(profile_table(2), pattern="banded", theme=theme),
+    "offset_profile, brushed": lambda theme: offset_profile(
+        profile_table(2), pattern="banded", theme=theme, brush=RUN
+    ),
     "offset_profile, binned": lambda theme: offset_profile(
         profile_table(20).assign(width=10, offset=lambda table: 10 * table["offset"]), pattern="random", theme=theme
     ),
@@ -351,6 +407,7 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
         concentration_table(), concentration_null(), fraction=0.3, pattern="banded", theme=theme
     ),
     "spectrum": lambda theme: spectrum(spectrum_table(24), pattern="banded", theme=theme),
+    "spectrum, brushed": lambda theme: spectrum(spectrum_table(24), pattern="banded", theme=theme, brush=RUN),
     "overlap": lambda theme: overlap(overlap_table(24), pattern="random", theme=theme),
     "intruders": lambda theme: intruders(intruder_table(), pattern="top_k", theme=theme),
     "cumulative_energy": lambda theme: cumulative_energy(
@@ -380,6 +437,12 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
         OWN, theme=theme, committed=SUMMARY, front=("head only", "SVFT plain", "SVFT banded d=1")
     ),
     "budget_curves": lambda theme: budget_curves(SUMMARY, theme=theme, marked=1_382),
+    "gradient_capture": lambda theme: gradient_capture(capture_table(), theme=theme),
+    "capture_accuracy": lambda theme: capture_accuracy(
+        capture_table().assign(label="SVFT", accuracy=0.8, low=0.7, high=0.9), reading="They agree.", theme=theme
+    ),
+    "score_size": lambda theme: score_size(scored_table(), name="a", theme=theme),
+    "entries_map": lambda theme: entries_map(shared_table(), theme=theme),
     "accuracy_budget, recovered": lambda theme: accuracy_budget(SUMMARY, theme=theme, measure="recovered"),
     "accuracy_budget, nothing yet": lambda theme: accuracy_budget(OWN.iloc[:0], theme=theme),
     "paired_forest": lambda theme: paired_forest(

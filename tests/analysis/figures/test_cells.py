@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.figures.box import SIDE, box_around, box_from_square, box_from_strip
+from analysis.figures.box import SIDE, box_around, box_of, brush_from_square, brush_from_strip, outline
 from analysis.figures.cells import MAX_CELLS, bin_width, color_scale, grid, strongest
 from analysis.figures.theme import LIGHT
+from analysis.measures.brush import Brush
 
 
 def test_the_scale_ends_at_the_99th_percentile_and_counts_what_lies_beyond():
@@ -69,19 +70,45 @@ def test_a_box_about_an_entry_holds_it_and_stays_inside(place):
 
 
 @given(st.integers(1, 3000), st.data())
-def test_a_drawn_rectangle_becomes_a_box_of_at_most_64_by_64_cells_inside_the_matrix(n, data):
+def test_a_drawn_rectangle_becomes_a_box_inside_the_matrix_and_its_exact_cells_are_at_most_64_by_64(n, data):
     ends = st.tuples(*[st.floats(-50, n + 50)] * 2)
     x, y = data.draw(ends), data.draw(ends)
-    for box in (box_from_square(x, y, n), box_from_strip(x, y, n)):
+    reach = data.draw(st.integers(0, n - 1))
+    for brush in (brush_from_square(x, y, n), brush_from_strip(x, y, n, reach)):
+        assert 0 <= brush.rows[0] <= brush.rows[1] < n
+        low, high = (0, n - 1) if brush.by == "j" else (-reach, reach)
+        assert low <= brush.across[0] <= brush.across[1] <= high
+        box = box_of(brush, n)
         assert 0 <= box.row_start < box.row_stop <= n
         assert 0 <= box.col_start < box.col_stop <= n
         assert box.row_stop - box.row_start <= SIDE
         assert box.col_stop - box.col_start <= SIDE
+        if brush.by == "j" and max(brush.rows[1] - brush.rows[0], brush.across[1] - brush.across[0]) < SIDE:
+            assert (box.row_start, box.row_stop - 1, box.col_start, box.col_stop - 1) == (*brush.rows, *brush.across)
 
 
-def test_a_rectangle_of_the_square_is_taken_as_it_is_with_x_for_columns():
-    assert box_from_square([10.2, 19.8], [40.1, 49.6], 384) == (40, 51, 10, 21)
+def test_every_cell_that_a_rectangle_touches_is_in_the_box():
+    assert brush_from_square([10.2, 19.8], [49.6, 40.1], 384) == Brush((40, 50), (10, 20), "j")
+    assert brush_from_strip([9.6, 19.4], [1.2, -1.7], 384, 2) == Brush((10, 19), (-2, 1), "o")
 
 
-def test_a_rectangle_of_the_strip_spans_the_columns_that_its_offsets_reach():
-    assert box_from_strip([10, 19], [-2, 1], 384) == (10, 20, 8, 21)
+def test_exact_cells_of_a_run_of_offsets_span_the_columns_that_it_reaches():
+    assert box_of(Brush((10, 19), (-2, 1), "o"), 384) == (10, 20, 8, 21)
+
+
+@pytest.mark.parametrize("strip", [True, False])
+@pytest.mark.parametrize("brush", [Brush((2, 7), (5, 12)), Brush((2, 9), (-1, 3), "o")])
+def test_the_outline_of_a_box_holds_the_middles_of_its_cells_and_of_no_other(brush, strip):
+    i, j = np.indices((20, 20))
+    shape = outline(brush, LIGHT, strip=strip)
+    if shape["type"] == "rect":
+        corners = [(shape["x0"], shape["y0"]), (shape["x1"], shape["y0"]), (shape["x1"], shape["y1"]),
+                   (shape["x0"], shape["y1"])]  # fmt: skip
+    else:
+        corners = [tuple(map(float, corner.split(","))) for corner in shape["path"].strip("MZ").split("L")]
+    x, y = (i, j - i) if strip else (j, i)
+    inside = np.ones(i.shape, bool)
+    for (x0, y0), (x1, y1), (x2, y2) in zip(corners, corners[1:] + corners[:1], corners[2:] + corners[:2]):
+        side = (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)
+        inside &= side * ((x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)) > 0
+    np.testing.assert_array_equal(inside, brush.holds(i, j))

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.figures.brush_map import brush_map
 from analysis.figures.concentration import concentration
 from analysis.figures.cumulative_energy import cumulative_energy
 from analysis.figures.dial_curve import dial_curve
@@ -14,8 +15,12 @@ from analysis.figures.prediction_bars import prediction_bars
 from analysis.figures.shapes_picture import shapes_picture
 from analysis.figures.spectrum import spectrum
 from analysis.figures.theme import LIGHT
+from analysis.measures.brush import Brush
 from tests.analysis.figures.tables import (
+    BOX,
+    RUN,
     band,
+    brush_table,
     concentration_null,
     concentration_table,
     dial_table,
@@ -194,3 +199,28 @@ class TestShapesPicture:
     def test_the_pattern_does_not_look_denser_than_a_quarter(self, flat):
         figure = shapes_picture(entries_table(384, flat), shape=(1536, 384), n=384, pattern="random", theme=LIGHT)
         assert 0 < np.isfinite(np.asarray(figure.data[0].z)).mean() < 0.25
+
+
+class TestBrush:
+    """Figures that are linked to a box in M."""
+
+    def test_the_spectrum_shades_its_rows_and_its_columns(self):
+        figure = spectrum(spectrum_table(24), pattern="banded", theme=LIGHT, brush=Brush((2, 9), (-1, 0), "o"))
+        assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(1.5, 9.5), (0.5, 9.5)]
+        assert "the directions of the box are shaded" in figure.layout.meta["caption"]
+
+    @pytest.mark.parametrize(("brush", "shaded"), [(RUN, (-1.5, 0.5)), (BOX, (-2.5, 10.5))])
+    def test_the_profile_shades_its_offsets(self, brush, shaded):
+        figure = offset_profile(profile_table(2), pattern="banded", theme=LIGHT, brush=brush)
+        (span,) = figure.layout.shapes
+        assert (span.x0, span.x1) == shaded
+
+    def test_the_map_writes_per_cent_and_is_coloured_by_how_many_times_chance(self):
+        figure = brush_map(brush_table(), BOX, theme=LIGHT, selected="encoder.0.query")
+        heat, values, points = figure.data
+        z = np.asarray(heat.z, float).ravel()
+        assert z[[0, 1, 7]].tolist() == [0, -2, 2]  # as by chance; none; more than four times
+        assert np.isnan(z[4])
+        assert sorted(values.text) == sorted(["0.0", *["2.0"] * 15, "30"])
+        assert len(points.x) == 18
+        assert "1 of 17 holds more than noise would, judged together; 2% by chance" in figure.layout.meta["caption"]

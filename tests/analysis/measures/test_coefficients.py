@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from analysis.measures.coefficients import (
     concentration,
     energy_by_offset,
+    energy_profile,
     energy_shares,
     entries,
     entries_for_energy,
@@ -65,6 +66,38 @@ def test_entries_are_those_of_the_matrix(matrix):
 def test_relative_values_have_a_floor_at_one_percent_of_the_largest_singular_value():
     matrix = make_matrix([0, 1], [1, 1], [1.0, 1.0], m=2, sigma=[4.0, 0.0])
     np.testing.assert_allclose(entries(matrix)["relative"], [1 / np.sqrt(4 * 0.04), 1 / 0.04])
+
+
+@given(matrices(), st.integers(1, 12))
+@settings(max_examples=40)
+def test_the_profile_is_sums_over_the_dense_matrix_and_counts_of_entries(matrix, most):
+    squares = matrix.coefficients() ** 2 / (matrix.values**2).sum()
+    trained = np.zeros((matrix.m, matrix.m))
+    trained[matrix.rows, matrix.cols] = 1 / matrix.k
+    table = energy_profile(matrix, most)
+    width = int(np.ceil(matrix.m / most))
+    starts = range(0, matrix.m, width)
+    for side, axis in (("left", 1), ("right", 0)):
+        part = table[table["side"] == side]
+        assert len(part) <= most
+        for column, dense in (("share", squares), ("noise_share", trained)):
+            sums = dense.sum(axis=axis)
+            np.testing.assert_allclose(part[column], [sums[start : start + width].sum() for start in starts])
+    i, j = np.indices(squares.shape)
+    for row in table[table["side"] == "distance"].itertuples():
+        assert row.share == pytest.approx(squares[abs(j - i) <= row.at].sum())
+        assert row.noise_share == pytest.approx(trained[abs(j - i) <= row.at].sum())
+
+
+def test_of_untrained_profiles_at_most_one_in_twenty_has_a_group_that_stands_out():
+    matrix = make_matrix(*band(64, 2), m=64)
+    found = [energy_profile(random_update(matrix, seed))["stands_out"].any() for seed in range(200)]
+    assert np.mean(found) <= 0.1
+    strong = matrix.coefficients()
+    strong[:8] *= 4
+    loud = energy_profile(make_matrix(matrix.rows, matrix.cols, strong[matrix.rows, matrix.cols], m=64))
+    assert loud["stands_out"].any()
+    assert not loud.loc[loud["side"] == "distance", "stands_out"].any()
 
 
 def test_noise_stays_within_its_interval_nineteen_times_in_twenty():
@@ -127,7 +160,7 @@ def test_neighbouring_diagonals_share_a_row_symmetrically_about_the_diagonal():
 
 def test_a_zero_update_has_shares_of_zero():
     matrix = make_matrix([0, 1, 3], [0, 2, 3], [0.0, 0.0, 0.0])
-    tables = (energy_by_offset, energy_shares, concentration, entries)
+    tables = (energy_by_offset, energy_shares, concentration, entries, energy_profile)
     for table in (function(matrix) for function in tables):
         assert not table.isna().to_numpy().any()
         shares = table.filter(regex="^(share|energy|energy_share|relative)$")

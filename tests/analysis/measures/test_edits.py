@@ -32,7 +32,8 @@ OPTIONS = {
     "largest_only": {"share": 0.3},
     "random_only": {"share": 0.3},
     "without_band": {"first": 1, "last": 2},
-    "without_block": {"row_start": 2, "row_stop": 5, "col_start": 0, "col_stop": 7},
+    "without_brushed": {"box": "i2..4_j0..6"},
+    "without_as_many": {"box": "i2..4_j0..6"},
     "scaled": {"alpha": -1.5},
 }
 
@@ -66,6 +67,19 @@ def test_as_many_values_at_random_are_kept_as_are_asked_for(matrix, share):
 def test_edits_that_zero_values_have_a_random_control_and_others_none():
     assert Edit("shuffled").control(1.0) is Edit("signs_only").control(0.99) is None
     assert Edit("leading_only", {"share": 0.1}).control(0.098) == Edit("random_only", {"share": 0.098})
+
+
+@given(matrices(), st.integers(0, 9), st.integers(0, 9))
+def test_the_control_of_a_box_zeroes_as_many_entries_elsewhere(matrix, last_row, last_column):
+    matrix = make_matrix(matrix.rows, matrix.cols, np.ones(matrix.k), m=M)
+    edit = Edit("without_brushed", {"box": f"i0..{last_row}_j0..{last_column}"}, (matrix.name,))
+    control = edit.control(0.5)
+    assert control.names == edit.names
+    inside = (matrix.rows <= last_row) & (matrix.cols <= last_column)
+    zeroed = control.apply(matrix).values == 0
+    assert zeroed.sum() == (edit.apply(matrix).values == 0).sum() == inside.sum()
+    if 2 * inside.sum() <= matrix.k:
+        assert not (zeroed & inside).any()
 
 
 @given(matrices())
@@ -102,8 +116,12 @@ def test_signs_only_keeps_signs_and_the_norm_and_has_one_size(matrix):
         (Edit("without_band", {"first": 0, "last": 0}), lambda i, j: i != j),
         (Edit("without_band", {"first": 2, "last": 4}), lambda i, j: (abs(i - j) < 2) | (abs(i - j) > 4)),
         (
-            Edit("without_block", {"row_start": 1, "row_stop": 3, "col_start": 4, "col_stop": 6}),
+            Edit("without_brushed", {"box": "i1..2_j4..5"}),
             lambda i, j: ~((i >= 1) & (i < 3) & (j >= 4) & (j < 6)),
+        ),
+        (
+            Edit("without_brushed", {"box": "i1..2_o-1..0"}),
+            lambda i, j: ~((i >= 1) & (i < 3) & (j - i >= -1) & (j - i <= 0)),
         ),
         (Edit("scaled", {"alpha": 1.0}), lambda i, j: i == i),
         (Edit("scaled", {"alpha": 0.0}), lambda i, j: i != i),
@@ -154,7 +172,7 @@ def test_an_edit_survives_its_json(operation, names):
         ("magic", {}, "There is no edit 'magic'"),
         ("largest_only", {"share": 1.5}, "must lie between 0 and 1, not 1.5"),
         ("without_band", {"first": 3, "last": 2}, "not 3 to 2"),
-        ("without_block", {"row_start": 3, "row_stop": 3, "col_start": 0, "col_stop": 1}, "are not a block"),
+        ("without_brushed", {"box": "i3..2_j0..1"}, "is no box of M"),
     ],
 )
 def test_what_makes_no_edit_gets_a_sentence(operation, options, message):

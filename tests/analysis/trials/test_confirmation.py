@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analysis.common.errors import UserError
 from analysis.training.tasks import get_task
-from analysis.trials.confirmation import LEVEL, comparisons, confirmation_study, holm
+from analysis.trials.confirmation import LEVEL, agreement, capture_and_accuracy, comparisons, confirmation_study, holm
 from analysis.trials.files import StudyFile
 from analysis.trials.study import Study
 
@@ -102,3 +102,39 @@ def test_a_difference_is_clear_only_if_there_is_one(gain):
     assert table[["label", "reference", "seeds"]].to_numpy().tolist() == [["chosen", "random", 5]]
     assert (table["holm"].item() < LEVEL) == (gain > 0)
     assert table["low"].item() <= table["points"].item() <= table["high"].item()
+
+
+# ---- does the gradient predict accuracy?
+
+
+def accuracies(captured, measured):
+    """Return the tables of capture and of measured accuracy of patterns at one budget."""
+    patterns = ["plain", "banded", "random", "top_k", "block"][: len(captured)]
+    capture = pd.DataFrame({"pattern": patterns, "budget": 100, "entries": 100, "captured": captured})
+    summary = pd.DataFrame({"method": patterns, "budget": 100, "label": patterns, "accuracy": measured})
+    return capture, summary.assign(low=0.0, high=1.0)
+
+
+def test_patterns_meet_their_accuracy_at_the_same_budget():
+    capture, summary = accuracies([0.1, 0.2, 0.3], [0.7, 0.8, 0.9])
+    capture.loc[0, "budget"] = 98
+    table = capture_and_accuracy(capture, summary)
+    assert list(table["pattern"]) == ["banded", "random"]
+    assert list(table["accuracy"]) == [0.8, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [
+        ([0.5, 0.6, 0.7, 0.8, 0.9], "1.00 over 5 patterns at 100 entries (p = 0.02)"),  # 2 of 120 orders
+        ([0.9, 0.8, 0.7, 0.6, 0.5], "-1.00 over 5 patterns at 100 entries (p = 0.02)"),
+        ([0.7, 0.5, 0.9, 0.6, 0.8], "0.30 over 5 patterns at 100 entries (p = 0.68)"),
+    ],
+)
+def test_agreement_is_the_rank_correlation_with_its_exact_p(measured, words):
+    assert words in agreement(capture_and_accuracy(*accuracies([0.01, 0.02, 0.03, 0.04, 0.05], measured)))
+
+
+def test_three_patterns_say_nothing():
+    table = capture_and_accuracy(*accuracies([0.1, 0.2, 0.3], [0.7, 0.8, 0.9]))
+    assert agreement(table) == "No study has measured enough of these patterns."

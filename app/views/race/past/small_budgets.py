@@ -8,12 +8,11 @@ import streamlit as st
 from analysis.figures.budget_curves import budget_curves
 from analysis.measures.overview import base_parameters
 from analysis.training.tasks import get_task
-from analysis.trials.confirmation import budget_studies, claim_sentences, comparisons
+from analysis.trials.confirmation import budget_studies, budget_summary, claim_sentences, comparisons
 from analysis.trials.files import StudyFile
-from analysis.trials.results import summarize
 from analysis.trials.study import Study
 from app import figures
-from app.views.race.section import section
+from app.views.section import section
 
 PAPER_SHARE = 6e-5  # of the model: the smallest budget in the paper
 
@@ -27,7 +26,7 @@ def show(study: Study) -> None:
 def _show_curves(task: str) -> None:
     """Draw accuracy over budget, and say how the chosen pattern compares."""
     whole = base_parameters(get_task(task).base)
-    figure = figures.build(budget_curves, _summary(task), theme=figures.theme(), marked=whole and PAPER_SHARE * whole)
+    figure = figures.build(budget_curves, summary(task), theme=figures.theme(), marked=whole and PAPER_SHARE * whole)
     figures.draw(figure, key="small-budgets")
     st.caption(figure.layout.meta["caption"])
     table = _comparisons()
@@ -47,9 +46,6 @@ def _comparisons() -> pd.DataFrame:
 
 
 @st.cache_resource(show_spinner=False)
-def _summary(task: str) -> pd.DataFrame:
-    """Return each method at each small budget."""
-    splits = get_task(task).load()
-    files = [file for file in _files() if file.study.task == task]
-    tables = [summarize(file.results, getattr(splits, file.study.final_split).labels) for file in files]
-    return pd.concat(tables).drop_duplicates("label").reset_index(drop=True)
+def summary(task: str) -> pd.DataFrame | None:
+    """Return the table of `analysis.trials.confirmation.budget_summary`."""
+    return budget_summary(task)

@@ -14,7 +14,7 @@ from analysis.trials.study import LeftOut, Study, Trial
 from app import selection, trials
 from app.views import progress
 from app.views.race.past import measured, small_budgets
-from app.views.race.plan import bet, examples, form, lanes, own_data, settings
+from app.views.race.plan import bet, diagnosis, examples, form, lanes, own_data, settings
 
 
 def show() -> None:
@@ -69,6 +69,7 @@ def show() -> None:
         examples.show(study)
         measured.show(study)
         small_budgets.show(study)
+        diagnosis.show(study)
     with expected:  # last: the first call takes a second, to begin with the workers
         engine = trials.engine()
         progress.repeat(lambda: _expect(study, planned), lambda: not (engine.ready or engine.error))

@@ -11,7 +11,7 @@ from analysis.trials.records import StudyRecord, TrialRecord
 from app import trials
 from app.views.race import results
 from app.views.race.result import adapters, agreement, budget, differences, film, price, ranks, table, words
-from app.views.race.section import section
+from app.views.section import section
 
 
 def show(record: StudyRecord) -> None:

@@ -4,24 +4,23 @@ import pandas as pd
 import streamlit as st
 
 from analysis.common.wording import percent
-from analysis.figures.box import SIDE, Box, box_around, box_from_square, box_from_strip
-from analysis.figures.coefficient_square import coefficient_square
-from analysis.figures.coefficient_strip import coefficient_strip
+from analysis.figures.box import SIDE, Box, box_around, box_of
 from analysis.figures.concentration import concentration as concentration_figure
 from analysis.figures.exact_cells import exact_cells
 from analysis.figures.locator import locator
 from analysis.figures.offset_profile import BARS, offset_profile
 from analysis.measures.coefficients import concentration, energy_by_offset, entries, entries_for_energy
-from app import data, figures
+from app import data, figures, selection
 from app.selection import Opened
 from app.views import projection
+from app.views.coefficients import brush
+from app.views.edit import brushed
 
-STRIPS = ("plain", "banded")
 MODES = {"signed": "Signed", "magnitude": "Magnitude", "relative": "Relative to √(σᵢσⱼ)"}
 
 
 def show(chosen: Opened) -> None:
-    """Draw M, the box of exact cells, the profile by offset, and the concentration beside noise."""
+    """Draw M, the box over it, its exact cells, the profile by offset, and the concentration beside noise."""
     matrix = data.matrix(chosen.adapter, chosen.matrix)
     cells = data.table(entries, chosen.adapter, chosen.matrix)
     theme = figures.theme()
@@ -40,14 +39,10 @@ def show(chosen: Opened) -> None:
 
     if matrix.projected:
         projection.show_inside(chosen)
-    strip = matrix.pattern in STRIPS
-    draw_M = coefficient_strip if strip else coefficient_square
-    figure = figures.build(draw_M, cells, n=matrix.m, theme=theme, mode=mode)
-    key = f"coefficients-{chosen.matrix}-{mode}"
-    figures.draw(figure, key=key, on_select=lambda: None, select=("points", "box"))
-    figures.explain(figure, cells, key="coefficients", file_name="coefficients.csv")
+    brush.draw(chosen, key="coefficients", mode=mode)
+    brush.show_held(chosen, None if matrix.projected else _offer_edit)
 
-    box = _box(key, matrix.m, strip=strip)
+    box = _box(chosen, matrix.m, strip=matrix.pattern in brush.STRIPS)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.subheader("Exact cells", anchor=False)
@@ -56,7 +51,9 @@ def show(chosen: Opened) -> None:
         figures.explain(block, _inside(cells, box), key="cells", file_name="cells.csv")
     with right:
         st.subheader("Where in M", anchor=False)
-        small = figures.build(locator, cells, n=matrix.m, pattern=matrix.pattern, theme=theme, box=box)
+        small = figures.build(
+            locator, cells, n=matrix.m, pattern=matrix.pattern, theme=theme, box=box, brush=chosen.brush
+        )
         figures.draw(small, key="locator")
         st.caption(small.layout.meta["caption"])
 
@@ -78,22 +75,17 @@ def show(chosen: Opened) -> None:
         profile = data.table(energy_by_offset, chosen.adapter, chosen.matrix, most=BARS)
         if len(profile) > 1:  # the one diagonal of a plain M holds everything
             st.subheader("Energy by distance from the diagonal", anchor=False)
-            figure = figures.build(offset_profile, profile, pattern=matrix.pattern, theme=theme)
+            figure = figures.build(offset_profile, profile, pattern=matrix.pattern, theme=theme, brush=chosen.brush)
             figures.draw(figure, key="offsets", height=280)
             figures.explain(figure, profile, key="offsets", file_name="energy_by_offset.csv")
     if matrix.projected:
         projection.show_coverage(chosen)
 
 
-def _box(key: str, n: int, *, strip: bool) -> Box:
-    """Return the block of M to enlarge: the drawn box, else around the clicked entry, else the leading one."""
-    chosen = st.session_state[key]["selection"]
-    if chosen["box"]:
-        drawn = chosen["box"][0]
-        return (box_from_strip if strip else box_from_square)(drawn["x"], drawn["y"], n)
-    if chosen["points"]:
-        i, j, *_ = figures.customdata(chosen["points"][0])
-        return box_around(int(i), int(j), n, side=16 if strip else SIDE)
+def _box(chosen: Opened, n: int, *, strip: bool) -> Box:
+    """Return the block of M to enlarge: the drawn box, else the leading one."""
+    if chosen.brush is not None:
+        return box_of(chosen.brush, n)
     return box_around(0, 0, n, side=16 if strip else SIDE)
 
 
@@ -102,3 +94,13 @@ def _inside(cells: pd.DataFrame, box: Box) -> pd.DataFrame:
     return cells[
         cells["i"].between(box.row_start, box.row_stop - 1) & cells["j"].between(box.col_start, box.col_stop - 1)
     ]
+
+
+def _offer_edit() -> None:
+    """Draw the button that opens the view Edit with the box."""
+
+    def open_edit() -> None:
+        st.session_state["card"] = brushed.TITLE
+        selection.change(view=selection.EDIT)
+
+    st.button("Zero it, and see what is lost", on_click=open_edit, icon=":material/edit:", key="brush-edit")

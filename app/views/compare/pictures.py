@@ -1,0 +1,81 @@
+"""M of two adapters: both pictures, on one colour scale or each on its own, and where the energy of both lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.cells import common_limit
+from analysis.figures.coefficient_square import coefficient_square
+from analysis.figures.coefficient_strip import coefficient_strip
+from analysis.figures.two_profiles import two_profiles
+from analysis.measures.coefficients import energy_profile, entries
+from app import data, figures
+from app.views.coefficients.brush import STRIPS
+from app.views.compare.pair import Pair
+
+COMMON, OWN = "One colour scale", "Own scales"
+_FADES = 10  # times the largest entry: of the smaller matrix little is to be seen
+
+
+def show(pair: Pair) -> None:
+    """Draw M of both."""
+    cells = [data.table(entries, *one) for one in pair.both]
+    largest = tuple(float(np.abs(table["value"].to_numpy()).max(initial=0)) for table in cells)
+    fades = max(largest) >= _FADES * min(largest) > 0
+    scale = st.segmented_control(
+        "Colour scale",
+        [COMMON, OWN],
+        default=OWN if fades else COMMON,
+        key=f"scale-{'own' if fades else 'common'}",
+        required=True,
+        label_visibility="collapsed",
+    )
+    limit = common_limit(*cells) if scale == COMMON else None
+    st.caption(scale_sentence(largest, pair.names, common=scale == COMMON))
+    strips = [matrix.pattern in STRIPS for matrix in pair.matrices]
+    places = st.columns(2, gap="medium") if not any(strips) else (st.container(), st.container())
+    for position, (place, matrix, table, name) in enumerate(
+        zip(places, pair.matrices, cells, pair.names, strict=True)
+    ):
+        with place:
+            known = matrix.pattern_label.startswith(name)
+            st.subheader(matrix.pattern_label if known else f"{name} · {matrix.pattern_label}", anchor=False)
+            draw_M = coefficient_strip if strips[position] else coefficient_square
+            figure = figures.build(draw_M, table, n=matrix.m, theme=figures.theme(), limit=limit)
+            figures.draw(figure, key=f"coefficients-{position}", height=None if strips[position] else 420)
+            if matrix.inside_share < 0.9995:
+                st.caption(f"{matrix.inside_share:.0%} of ‖ΔW‖² lie inside the basis; the rest is not drawn.")
+            if position == 0:
+                st.caption(figure.layout.meta["caption"])
+            else:
+                both = pd.concat([one.assign(adapter=name) for one, name in zip(cells, pair.names, strict=True)])
+                figures.explain(figure, both, key="coefficients-both", file_name="coefficients.csv")
+
+
+def scale_sentence(largest: tuple[float, float], names: tuple[str, str], *, common: bool) -> str:
+    """Compare the largest entries of two matrices, and say what fades on one colour scale.
+
+    Args:
+        largest: The largest |Mᵢⱼ| of each.
+        names: Of the adapters.
+        common: Whether both have one colour scale.
+    """
+    said = f"The largest |Mᵢⱼ| is {largest[0]:.3g} in {names[0]} and {largest[1]:.3g} in {names[1]}"
+    (small, name), (large, _) = sorted(zip(largest, names, strict=True))
+    if not small or large < _FADES * small:
+        return f"{said}."
+    times = f"{large / small:.0f} times as much" if name == names[0] else f"{large / small:.0f} times less"
+    if common:
+        return f"{said}, {times}: on one scale {name} fades."
+    return f"{said}, {times}: the same colour is not the same number."
+
+
+def show_profiles(pair: Pair) -> None:
+    """Draw where the energy of both lies, on the same axes whatever their kinds."""
+    tables = [data.table(energy_profile, *one) for one in pair.both]
+    figure = figures.build(two_profiles, *tables, **pair.look)
+    figures.draw(figure, key="two-profiles")
+    both = pd.concat([table.assign(adapter=name) for table, name in zip(tables, pair.names, strict=True)])
+    figures.explain(figure, both, key="two-profiles", file_name="energy_profiles.csv")
