@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -35,6 +36,23 @@ from analysis.measures.steps import (
 )
 from analysis.measures.summary import noise_words, summary_table
 from analysis.training.evaluation import Evaluation, read_evaluation
+
+
+def libraries() -> None:
+    """Import torch, transformers, peft and what is built on them: seconds the first time, nothing afterwards.
+
+    One thread imports them, and all others who need them wait here: two that import parts of them at the same time
+    find modules which are half there.
+    """
+    with _importing:
+        import analysis.adapters.peft.layer_update
+        import analysis.planning.budgets
+        import analysis.running.generation
+        import analysis.running.predictor
+        import analysis.training.session  # noqa: F401
+
+
+_importing = Lock()
 
 
 def adapter(path: Path) -> Adapter:
@@ -224,7 +242,10 @@ def _stamp(path: Path) -> float:
 # signature and hashes each argument at every call, which took longer than much of a page.
 @kept(32)
 def _adapter(path: str, stamp: float) -> Adapter:
-    return open_adapter(Path(path))
+    recognised = recognise(path)
+    if recognised.kind != "SVFT":  # the update of another kind is computed by the libraries that trained it
+        libraries()
+    return open_adapter(recognised)
 
 
 @kept(64)
@@ -338,6 +359,7 @@ def _predictor(path: str, stamp: float) -> Future:
 
 
 def _load_predictor(path: str) -> Any:
+    libraries()
     from analysis.running.predictor import load_predictor  # torch and peft take seconds: not before the first figure
 
     return load_predictor(path)
@@ -349,6 +371,7 @@ def _writer(path: str, stamp: float) -> Future:
 
 
 def _load_writer(adapter: Adapter) -> Any:
+    libraries()
     from analysis.running.generation import load_writer
 
     return load_writer(adapter)

@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.common.errors import UserError
-from app import selection, style
+from app import data, selection, style
 from app.views import opening, pickers
 
 ICONS = {"start": "home", "explore": "search", "race": "flag", "learn": "school"}
@@ -28,6 +28,8 @@ if page in (pages["start"], pages["explore"]):
     pickers.show(explore=page == pages["explore"])
 opening.show()
 try:
+    if page not in (pages["start"], pages["explore"]):
+        data.libraries()
     page.run()
 except UserError as error:
     st.error(str(error), icon=":material/error:")

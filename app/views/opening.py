@@ -18,7 +18,7 @@ from analysis.common.settings import is_public, max_upload, roots
 from analysis.conversion.targets import conversion_steps
 from analysis.models.base_weights import locate_base
 from analysis.models.packages import PACKAGED_BASES
-from app import dialogs, selection, uploads
+from app import data, dialogs, selection, uploads
 from app.views import progress
 
 SOURCES = {"upload": "Upload", "directory": "Directory", "hub": "Hugging Face Hub"}
@@ -91,6 +91,7 @@ def _open(path: Path, base: str | None) -> None:
         return
     if base is not None:
         path = with_base(path, base, uploads.new_directory() / path.name)
+    data.libraries()
     open_adapter(recognised if base is None else path)  # what is wrong with it is said here, and not on the page
     selection.change(adapter=str(path))
     dialogs.close()
