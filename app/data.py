@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -15,6 +16,7 @@ import streamlit as st
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.paths import PROJECTION_FILE
+from analysis.adapters.recognise import recognise
 from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 from analysis.common.kept import kept
@@ -23,6 +25,7 @@ from analysis.measures.edits import Edit
 from analysis.measures.null import EntryNull, SpectralNull, is_kept
 from analysis.measures.steps import (
     MATRIX_TABLES,
+    QUICK,
     brush_steps,
     comparison_steps,
     matrix_steps,
@@ -31,13 +34,28 @@ from analysis.measures.steps import (
     overview_steps,
     summary_steps,
 )
-from analysis.measures.summary import noise_words, summarize, summary_table
+from analysis.measures.summary import noise_words, summary_table
 from analysis.measures.weights import weight_steps
 from analysis.models.shapes import block_shapes
 from analysis.training.evaluation import Evaluation, read_evaluation
 from analysis.trials.records import trained_title as read_trained_title
 
-QUICK = 512  # singular directions: up to here the spectrum of a matrix takes a fraction of a second
+
+def libraries() -> None:
+    """Import torch, transformers, peft and what is built on them: seconds the first time, nothing afterwards.
+
+    One thread imports them, and all others who need them wait here: two that import parts of them at the same time
+    find modules which are half there.
+    """
+    with _importing:
+        import analysis.adapters.peft.layer_update
+        import analysis.planning.budgets
+        import analysis.running.generation
+        import analysis.running.predictor
+        import analysis.training.session  # noqa: F401
+
+
+_importing = Lock()
 
 
 def adapter(path: Path) -> Adapter:
@@ -50,9 +68,9 @@ def adapter(path: Path) -> Adapter:
 
 
 def base_of(path: Path) -> str:
-    """Return the id of an adapter's base model, "" if the adapter cannot be opened."""
+    """Return the id of the base model that an adapter's files name, "" without one; nothing else of it is read."""
     try:
-        return adapter(path).base
+        return _base(str(path), _stamp(path))
     except UserError:
         return ""
 
@@ -67,7 +85,7 @@ def table(function: Callable[..., Any], of: Adapter, name: str, **options: Any) 
     return _table(*key(of), name, function, tuple(options.items()))
 
 
-def adapter_table(function: Callable[..., Any], of: Adapter, **options: Any) -> Any:
+def adapter_table(function: Callable[..., Any], of: Adapter, **options: Hashable) -> Any:
     """Return ``function(adapter, **options)``, a quick table over all matrices."""
     return _adapter_table(*key(of), function, tuple(options.items()))
 
@@ -109,7 +127,7 @@ def spectral_tables(of: Adapter, name: str) -> tuple[Mapping[str, Any], Job | No
 
 
 class _QuickTables(Mapping[str, Any]):
-    """Tables of one matrix, which are computed as they are asked for."""
+    """Tables of one matrix: those that the job over all matrices has brought, or computed as they are asked for."""
 
     _functions: ClassVar = {function.__name__: function for function in MATRIX_TABLES}
 
@@ -117,22 +135,15 @@ class _QuickTables(Mapping[str, Any]):
         self._of, self._name = of, name
 
     def __getitem__(self, function: str) -> Any:
-        if function == summarize.__name__ and (row := _summarized(self._of, self._name)) is not None:
-            return row
-        return table(self._functions[function], self._of, self._name)
+        job = _summary_job.peek(*key(self._of))
+        brought = next((row for row in job.results if row["name"] == self._name), None) if job else None
+        return brought["tables"][function] if brought else table(self._functions[function], self._of, self._name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._functions)
 
     def __len__(self) -> int:
         return len(self._functions)
-
-
-def _summarized(of: Adapter, name: str) -> dict[str, Any] | None:
-    """Return `summarize` of a matrix, if a job over all matrices has come to it."""
-    job = _summary_job.peek(*key(of))
-    row = next((row for row in job.results if row["name"] == name), None) if job else None
-    return row and {column: value for column, value in row.items() if not column.startswith("noise_")}
 
 
 def null(of: Adapter, name: str) -> Future:
@@ -263,7 +274,15 @@ def _stamp(path: Path) -> float:
 # signature and hashes each argument at every call, which took longer than much of a page.
 @kept(32)
 def _adapter(path: str, stamp: float) -> Adapter:
-    return open_adapter(Path(path))
+    recognised = recognise(path)
+    if recognised.kind != "SVFT":  # the update of another kind is computed by the libraries that trained it
+        libraries()
+    return open_adapter(recognised)
+
+
+@kept(64)
+def _base(path: str, stamp: float) -> str:
+    return recognise(path).base or ""
 
 
 @kept(64, around=lambda: st.spinner("Reading the matrix …"))
@@ -395,6 +414,7 @@ def _predictor(path: str, stamp: float) -> Future:
 
 
 def _load_predictor(path: str) -> Any:
+    libraries()
     from analysis.running.predictor import load_predictor  # torch and peft take seconds: not before the first figure
 
     return load_predictor(path)
@@ -406,6 +426,7 @@ def _writer(path: str, stamp: float) -> Future:
 
 
 def _load_writer(adapter: Adapter) -> Any:
+    libraries()
     from analysis.running.generation import load_writer
 
     return load_writer(adapter)

@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.common.errors import UserError
-from app import selection, style, uploads
+from app import data, selection, style, uploads
 from app.views import opening, pickers
 
 ICONS = {"start": "home", "explore": "search", "race": "flag", "learn": "school"}
@@ -29,6 +29,8 @@ if page in (pages["start"], pages["explore"]):
     pickers.show(explore=page == pages["explore"])
 opening.show()
 try:
+    if page not in (pages["start"], pages["explore"]):
+        data.libraries()
     page.run()
 except UserError as error:
     st.error(str(error), icon=":material/error:")

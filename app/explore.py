@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.adapters.adapter import Adapter
 from analysis.common.errors import UserError
-from app import selection
+from app import data, selection
 from app.views import choice, convert, layers, left_out, measures, projection, spectrum
 from app.views.base import page as base
 from app.views.coefficients import page as coefficients
@@ -53,6 +53,7 @@ def show_adapter() -> None:
     """Draw the page of the selected adapter, alone or beside the one in the second slot."""
     chosen = selection.opened()
     if chosen.view == selection.EDIT:
+        data.libraries()
         edit.show(chosen)
     elif (other := second()) is not None:
         compare.show(chosen, other, selection.names())

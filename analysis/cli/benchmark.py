@@ -54,6 +54,10 @@ def run_benchmark(rounds: int, output: Path | None, wide: bool = False) -> None:
         pd.concat(tables, ignore_index=True).to_json(output, orient="records", indent=1)
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
 def benchmark_app(clients: int, seconds: int, output: Path | None, wide: bool = False) -> None:
     """Print what a server of the app needs and how long visitors wait, and write it as JSON to `output` if given.
 
@@ -70,7 +74,7 @@ def benchmark_app(clients: int, seconds: int, output: Path | None, wide: bool = 
     if measured.returncode:
         raise UserError("The app could not be measured: what is wrong stands above.")
     lines = [json.loads(line) for line in measured.stdout.splitlines()]
-    columns = {"what": Column("what"), "value": Column("measured", "{:,.3g}".format), "unit": Column("", text=True)}
+    columns = {"what": Column("what"), "value": Column("measured", _short), "unit": Column("", text=True)}
     show(Console(), lines, columns, title="The app, on a fresh server of its own", wide=wide)
     if output is not None:
         output.write_text(json.dumps(lines, indent=1, ensure_ascii=False), encoding="utf-8")

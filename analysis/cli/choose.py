@@ -1,17 +1,21 @@
-"""Body of `svft choose`: where a budget would go, by the gradient on training examples."""
+"""Bodies of `svft choose` and `svft diagnose`: where a budget would go, and what patterns follow of the gradient."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 import svft
 from analysis.cli.tables import Column, show
+from analysis.common.wording import percent
 from analysis.training.choosing import choose_for
+from analysis.training.diagnosis import diagnose
 from analysis.training.specification import TrainingSpec
+from analysis.trials.confirmation import agreement, budget_summary, capture_and_accuracy
 
 _PERCENT = "{:.1%}".format
 _COLUMNS = {
@@ -20,6 +24,15 @@ _COLUMNS = {
     "captured": Column("of its gradient", _PERCENT),
     "chance": Column("by chance", _PERCENT, gives_way=1),
     "inside": Column("inside the basis", _PERCENT, gives_way=2),
+}
+
+
+_CAPTURE = {
+    "pattern": Column("pattern"),
+    "budget": Column("budget", "{:,}".format),
+    "entries": Column("entries", "{:,}".format),
+    "captured": Column("of the squared gradient", percent),
+    "chance": Column("by chance", percent),
 }
 
 
@@ -59,3 +72,25 @@ def rows(pattern: svft.ChosenPattern) -> list[dict[str, object]]:
         }
         for matrix in pattern.matrices
     ]
+
+
+def print_diagnosis(spec: TrainingSpec, budgets: Sequence[int], wide: bool = False) -> None:
+    """Print the table of patterns and budgets, and whether it agrees with what studies measured.
+
+    Args:
+        spec: Its task, base, seed and examples are used.
+        budgets: Entries of M in the whole model.
+        wide: Whether to print all columns, however wide.
+    """
+    console = Console()
+    capture, matrices = diagnose(spec, budgets)
+    show(console, capture.to_dict("records"), _CAPTURE, wide=wide)
+    once = matrices[matrices["budget"] == matrices["budget"].iloc[0]]
+    inside = float((once["inside"] * once["share"]).sum())
+    console.print(
+        f"{inside:.0%} of the squared gradient lies between the thin singular vectors, where M can follow it.",
+        highlight=False,
+    )
+    measured = budget_summary(spec.task) if spec.base is None else None
+    if measured is not None:
+        console.print(agreement(capture_and_accuracy(capture, measured)), highlight=False)

@@ -211,7 +211,7 @@ def diagnose(
     wide: Wide = False,
 ) -> None:
     """Say what each pattern can follow of the gradient, before anything is trained."""
-    from analysis.cli.diagnose import print_diagnosis
+    from analysis.cli.choose import print_diagnosis
     from analysis.training.specification import TrainingSpec
 
     print_diagnosis(TrainingSpec(task, "head_only", base=base, seed=seed), whole_numbers(budgets), wide)

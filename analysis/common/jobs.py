@@ -7,6 +7,7 @@ reads it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
@@ -18,9 +19,13 @@ from typing import Any
 
 from analysis.common.errors import UserError, report_unexpected
 
+# Visitors who walk over many adapters would start some hundred processes at once; the rest wait for their turn.
+_AT_ONCE = 2 * (os.cpu_count() or 1)
+_turns = threading.BoundedSemaphore(_AT_ONCE)
+
 
 class Job:
-    """A function that runs in a child process from the moment the job is made.
+    """A function that runs in a child process, as soon as not too many others do.
 
     Args:
         function: Of a module, not nested. It yields the number of results first, then the results one by one.
@@ -39,18 +44,9 @@ class Job:
         self.total = 0
         self.error: str | None = None
         self.stopped = False
-        # One thread, so that on two cores the page stays usable.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "analysis.common.jobs"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-        assert self._process.stdin is not None  # it is a pipe
-        with self._process.stdin as stream:
-            pickle.dump((function, arguments, options), stream)
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._work = pickle.dumps((function, arguments, options))
+        self._reader = threading.Thread(target=self._run, daemon=True)
         self._reader.start()
 
     @property
@@ -71,17 +67,46 @@ class Job:
 
     def stop(self) -> None:
         """End the process; the results so far stay."""
-        self.stopped = True
-        self._process.terminate()
+        with self._lock:
+            self.stopped = True
+            if self._process is not None:
+                self._process.terminate()
 
     def wait(self, seconds: float) -> bool:
         """Wait until all results are there or `seconds` have passed; return whether they are."""
         self._reader.join(seconds)
         return not self.running
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None  # it is a pipe
-        with self._process.stdout as stream:
+    def _run(self) -> None:
+        turns = _turns
+        while not turns.acquire(timeout=0.1):
+            if self.stopped:
+                return
+        try:
+            with self._lock:
+                if self.stopped:
+                    return
+                self._process = process = self._start()
+            self._read(process)
+        except OSError as error:
+            self.error = f"The computation could not be started ({error}); start it again."
+        finally:
+            turns.release()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        """Start the child."""
+        # One thread, so that on two cores the page stays usable.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "analysis.common.jobs"]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        """Give the child its work, and take what it sends until it ends."""
+        assert process.stdin is not None  # both are pipes
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin as stream:
+            stream.write(self._work)
+        with process.stdout as stream:
             try:
                 while True:
                     kind, content = pickle.load(stream)  # from our own child process, not from a file
@@ -96,7 +121,7 @@ class Job:
                         self.error = report_unexpected(content, f"the job {self._name}")
             except (EOFError, pickle.UnpicklingError):
                 pass
-        self._process.wait()
+        process.wait()
         if not self.stopped and not self.error and len(self._results) != self.total:
             self.error = "The computation stopped before it had finished; start it again."
 

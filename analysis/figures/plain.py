@@ -152,10 +152,15 @@ def _spelled_out(properties: dict[str, Any]) -> dict[str, Any]:
     return whole
 
 
+_OF_AXES = ("xaxis", "yaxis", "xref", "yref", "anchor", "matches", "overlaying", "scaleanchor")
+_AXES = {"x1": "x", "y1": "y", "x1 domain": "x domain", "y1 domain": "y domain"}  # as Plotly calls the first ones
+
+
 def _copied(node: Any) -> Any:
     """Return a copy of nested dicts and lists of dicts without what is None; everything else is shared."""
     if isinstance(node, dict):
-        return {name: _copied(value) for name, value in node.items() if value is not None}
+        named = {name: _AXES.get(node[name], node[name]) for name in _OF_AXES if isinstance(node.get(name), str)}
+        return {name: _copied(value) for name, value in (node | named).items() if value is not None}
     if isinstance(node, list | tuple) and node and isinstance(node[0], dict):
         return [_copied(value) for value in node]
     return node

@@ -192,6 +192,7 @@ def set_layout(figure: go.Figure, **parts: Any) -> None:
     plain = figure.plain_layout if isinstance(figure, PlainFigure) else None
     before, layout = (figure.layout.to_plotly_json(), figure.layout) if plain is None else (plain, plain)
     for name, value in parts.items():
+        name = {"xaxis1": "xaxis", "yaxis1": "yaxis"}.get(name, name)
         layout[name] = merged(before.get(name), value)
 
 

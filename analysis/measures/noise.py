@@ -21,8 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import betainc, betaincc, betaincinv
-from scipy.stats import t
+from scipy.special import betainc, betaincc, betaincinv, stdtrit
 
 from analysis.adapters.adapter import AdaptedMatrix, Projection
 from analysis.common.wording import percent
@@ -94,7 +93,7 @@ def predicted_level(draws: np.ndarray) -> Level:
     whole numbers, so are its ends.
     """
     b, mean = len(draws), float(draws.mean())
-    reach = float(t.ppf(INTERVAL[1], b - 1) * draws.std(ddof=1) * np.sqrt(1 + 1 / b))
+    reach = float(stdtrit(b - 1, INTERVAL[1]) * draws.std(ddof=1) * np.sqrt(1 + 1 / b))
     low, high = max(min(mean - reach, float(draws.min())), 0.0), max(mean + reach, float(draws.max()))
     if (draws == np.round(draws)).all():
         low, high = float(np.ceil(low)), float(np.floor(high))

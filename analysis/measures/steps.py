@@ -20,12 +20,20 @@ from analysis.measures.ranks import norms, ranks
 from analysis.measures.spectrum import cumulative_energy, intruders, spectrum, subspace_overlap
 from analysis.measures.summary import summarize, summarize_beside_noise
 
+QUICK = 512  # singular directions: up to here the spectrum of a matrix takes a fraction of a second
+
 
 def summary_steps(path: str) -> Iterator[Any]:
-    """Yield the number of adapted matrices, then `summary.summarize_beside_noise` of one after another."""
+    """Yield the number of adapted matrices, then `summary.summarize_beside_noise` of one after another.
+
+    Of a matrix that is not large, which takes the decompositions that all its tables need, ``tables`` holds
+    `MATRIX_TABLES` by name as well.
+    """
     adapter = open_adapter(path)
     yield len(adapter.names)
-    yield from map(summarize_beside_noise, adapter.readable())
+    for matrix in adapter.readable():
+        tables = {table.__name__: table(matrix) for table in MATRIX_TABLES} if matrix.m <= QUICK else {}
+        yield summarize_beside_noise(matrix) | {"tables": tables}
 
 
 def overview_steps(path: str) -> Iterator[Any]:

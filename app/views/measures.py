@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pandas as pd
 import streamlit as st
 
 from analysis.common.jobs import Job
 from analysis.common.wording import percent
 from analysis.measures.coefficients import energy_shares
 from analysis.measures.noise import Level, what
+from analysis.measures.summary import summary_table
 from app import data
 from app.selection import Opened
 from app.views import progress
@@ -105,7 +105,7 @@ def _table(chosen: Opened, job: Job) -> None:
         st.header("All matrices, all measures", anchor=False, width="stretch")
         st.download_button(
             "CSV",
-            lambda: pd.DataFrame(job.results).to_csv(index=False),
+            lambda: summary_table(list(job.results)).to_csv(index=False),
             file_name="measures.csv",
             mime="text/csv",
             icon=":material/download:",

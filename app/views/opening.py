@@ -120,6 +120,7 @@ def _open(path: Path, base: str | None) -> None:
         return
     if base is not None:
         path = with_base(path, base, uploads.new_directory() / path.name)
+    data.libraries()
     open_adapter(recognised if base is None else path)  # what is wrong with it is said here, and not on the page
     selection.open_adapter(path)
     dialogs.close()

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.common import jobs
 from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 
@@ -88,3 +89,51 @@ def test_an_unexpected_error_is_an_id_whose_traceback_is_in_the_log(caplog):
     assert shown[1] in record.message
     assert "break_down" in record.message
     assert "ValueError: operands could not be broadcast together" in record.message
+
+
+def go_on_for_ever():
+    yield 1
+    while True:
+        threading.Event().wait(60)
+
+
+@pytest.fixture
+def one_at_a_time(monkeypatch):
+    monkeypatch.setattr(jobs, "_turns", threading.BoundedSemaphore(1))
+
+
+def test_jobs_wait_for_their_turn(one_at_a_time):
+    first = Job(go_on_for_ever)
+    second = Job(count, 3)
+    assert not second.wait(0.5)
+    assert second.running
+    assert second.results == ()
+    assert not second.complete
+    first.stop()
+    assert second.wait(60)
+    assert [row["number"] for row in second.results] == [0, 1, 2]
+    assert first.wait(60)
+    assert not first.complete
+
+
+def test_a_job_that_waits_is_stopped_without_its_turn(one_at_a_time):
+    first = Job(go_on_for_ever)
+    second = Job(count, 3)
+    second.stop()
+    assert second.wait(60)
+    assert (second.complete, second.results, second.error) == (False, (), None)
+    assert first.running
+    first.stop()
+    assert first.wait(60)
+
+
+def test_a_job_that_cannot_be_started_says_so_and_gives_its_turn_back(one_at_a_time, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("too many processes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs.subprocess, "Popen", refuse)
+        job = Job(count, 3)
+        assert job.wait(60)
+    assert "too many processes" in job.error
+    assert Job(count, 1).wait(60)

@@ -131,7 +131,7 @@ def test_threads_that_share_a_predictor_are_told_the_same_of_a_text(directory):
     assert expected[1] != expected[3]
 
     def ask(number: int) -> list[str | None]:
-        predictor.predict(texts[number % 4])
+        predictor.predict(TEXT, alpha=number)
         return [predictor.unread(text) for text in texts]
 
     with ThreadPoolExecutor(8) as pool:
