@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -53,9 +53,15 @@ def libraries() -> None:
         import analysis.running.generation
         import analysis.running.predictor
         import analysis.training.session  # noqa: F401
+    _imported.set()
 
 
-_importing = Lock()
+def has_libraries() -> bool:
+    """Whether `libraries` takes no time any more."""
+    return _imported.is_set()
+
+
+_importing, _imported = Lock(), Event()
 
 
 def adapter(path: Path) -> Adapter:

@@ -29,8 +29,9 @@ if page in (pages["start"], pages["explore"]):
     pickers.show(explore=page == pages["explore"])
 opening.show()
 try:
-    if page not in (pages["start"], pages["explore"]):
-        data.libraries()
+    if page not in (pages["start"], pages["explore"]) and not data.has_libraries():
+        with st.spinner("Loading torch and transformers …"):
+            data.libraries()
     page.run()
 except UserError as error:
     st.error(str(error), icon=":material/error:")
