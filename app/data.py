@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -35,8 +35,6 @@ from analysis.measures.steps import (
     summary_steps,
 )
 from analysis.measures.summary import noise_words, summary_table
-from analysis.measures.weights import weight_steps
-from analysis.models.shapes import block_shapes
 from analysis.training.evaluation import Evaluation, read_evaluation
 from analysis.trials.records import trained_title as read_trained_title
 
@@ -70,13 +68,13 @@ def adapter(path: Path) -> Adapter:
     Raises:
         AdapterError: If it cannot be shown, with the reason.
     """
-    return _adapter(str(path), _stamp(path))
+    return _adapter(str(path), stamp(path))
 
 
 def base_of(path: Path) -> str:
     """Return the id of the base model that an adapter's files name, "" without one; nothing else of it is read."""
     try:
-        return _base(str(path), _stamp(path))
+        return _base(str(path), stamp(path))
     except UserError:
         return ""
 
@@ -108,7 +106,7 @@ def evaluation(of: Adapter) -> Evaluation | None:
 
 def trained_title(path: Path) -> str:
     """Return what a trial trained, from the file beside its adapter; "" if there is none."""
-    return _trained_title(str(path), _stamp(path))
+    return _trained_title(str(path), stamp(path))
 
 
 def predictor(of: Adapter) -> Future:
@@ -220,41 +218,17 @@ def restart_brush(of: Adapter, text: str) -> None:
 
 def comparison_job(a: Adapter, b: Adapter) -> Job:
     """Return the running or finished comparison of all matrices that two adapters share, started by the first call."""
-    return _comparison_job(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
+    return _comparison_job(str(a.path), stamp(a.path), str(b.path), stamp(b.path))
 
 
 def restart_comparison(a: Adapter, b: Adapter) -> None:
     """Forget a stopped comparison, so that the next call starts it anew."""
-    _comparison_job.clear(str(a.path), _stamp(a.path), str(b.path), _stamp(b.path))
+    _comparison_job.clear(str(a.path), stamp(a.path), str(b.path), stamp(b.path))
 
 
 def compared(a: Adapter, b: Adapter, name: str) -> dict[str, Any]:
     """Return `analysis.measures.comparison.compare_matrix`, quick for a matrix of up to `QUICK` directions."""
     return _compared(*key(a), *key(b), name)
-
-
-def base_shapes(directory: Path) -> dict[str, tuple[int, int]]:
-    """Return full module name -> (out, in) of the linear layers inside the blocks of a base model.
-
-    Raises:
-        UserError: If its files are missing or damaged.
-    """
-    return _base_shapes(str(directory), _stamp(directory))
-
-
-def weights_job(directory: Path) -> Job:
-    """Return the running or finished `analysis.measures.weights.weight_steps`, started by the first call."""
-    return _weights_job(str(directory), _stamp(directory))
-
-
-def restart_weights(directory: Path) -> None:
-    """Forget a stopped computation, so that the next call starts it anew."""
-    _weights_job.clear(str(directory), _stamp(directory))
-
-
-def decomposing_seconds(shapes: Sequence[tuple[int, int]]) -> float:
-    """Return how long one thread of this machine decomposes matrices (out, in); the first call measures it."""
-    return _decomposing_seconds(tuple(shapes))
 
 
 def edited_table(function: Callable[..., Any], of: Adapter, name: str, line: str) -> Any:
@@ -264,10 +238,10 @@ def edited_table(function: Callable[..., Any], of: Adapter, name: str, line: str
 
 def key(of: Adapter) -> tuple[str, float]:
     """Return what an adapter is cached by: its path and the time of its file."""
-    return str(of.path), _stamp(of.path)
+    return str(of.path), stamp(of.path)
 
 
-def _stamp(path: Path) -> float:
+def stamp(path: Path) -> float:
     """Return the time of an adapter's files, so that files written anew are read anew; 0 if there are none."""
     times = [0.0]
     for name in ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json", PROJECTION_FILE):
@@ -381,24 +355,6 @@ def _comparison_job(a: str, stamp_a: float, b: str, stamp_b: float) -> Job:
 @kept(512, around=lambda: st.spinner("Comparing …"))
 def _compared(a: str, stamp_a: float, b: str, stamp_b: float, name: str) -> dict[str, Any]:
     return compare_matrix(_adapter(a, stamp_a), _adapter(b, stamp_b), name)
-
-
-# A family that is not known by name is built without weights, which loads transformers.
-@kept(32, around=lambda: st.spinner("Reading the model …"))
-def _base_shapes(directory: str, stamp: float) -> dict[str, tuple[int, int]]:
-    return block_shapes(directory)
-
-
-@kept(16)
-def _weights_job(directory: str, stamp: float) -> Job:
-    return Job(weight_steps, directory)
-
-
-@kept(64, around=lambda: st.spinner("Measuring how fast this machine decomposes …"))
-def _decomposing_seconds(shapes: tuple[tuple[int, int], ...]) -> float:
-    from analysis.planning.svd_speed import measure_svd_speed, svd_seconds
-
-    return svd_seconds(shapes, measure_svd_speed())
 
 
 @kept(64)

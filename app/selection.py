@@ -18,7 +18,7 @@ from analysis.measures.brush import Brush
 from analysis.models.base_weights import locate_base
 from analysis.models.naming import places
 from analysis.models.packages import PACKAGED_BASES
-from app import data, uploads
+from app import base_models, data, uploads
 
 VIEWS = ("Coefficients", "Spectrum and rank", "Edit")
 EDIT = VIEWS[2]  # of one adapter: the second slot is out of the way
@@ -165,7 +165,7 @@ def opened_base() -> OpenedBase:
     """
     chosen = current()
     directory = base_directory(chosen.model)
-    labels = [place.label for place in places(list(data.base_shapes(directory)))]
+    labels = [place.label for place in places(list(base_models.base_shapes(directory)))]
     if not labels:
         raise UserError(
             f"{short_name(chosen.model)} has no linear layers inside transformer blocks, so there is none to show."

@@ -18,7 +18,7 @@ from analysis.common.settings import is_public, max_upload, roots
 from analysis.conversion.targets import conversion_steps
 from analysis.models.base_weights import locate_base
 from analysis.models.packages import PACKAGED_BASES
-from app import data, dialogs, selection, uploads
+from app import base_models, data, dialogs, selection, uploads
 from app.views import progress
 
 SOURCES = {"upload": "Upload", "directory": "Directory", "hub": "Hugging Face Hub"}
@@ -101,7 +101,7 @@ def _pick_base() -> str:
 
 def _show_base(model: str) -> None:
     """Show a base model by itself, once it is known that it has weights to show."""
-    if not data.base_shapes(selection.base_directory(model)):
+    if not base_models.base_shapes(selection.base_directory(model)):
         raise UserError(f"{selection.short_name(model)} has no linear layers inside transformer blocks to show.")
     selection.open_base(model)
     dialogs.close()

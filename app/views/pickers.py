@@ -9,7 +9,7 @@ from analysis.adapters.shipped import shipped_adapters
 from analysis.common.errors import UserError
 from analysis.models.naming import places
 from analysis.models.packages import PACKAGED_BASES
-from app import data, dialogs, selection
+from app import base_models, data, dialogs, selection
 
 UNKNOWN = "unknown"  # base of an adapter that names none
 
@@ -50,7 +50,7 @@ def _show_base(model: str) -> None:
             opened = selection.opened_base()
         except UserError:
             return
-        labels = [place.label for place in places(list(data.base_shapes(opened.directory)))]
+        labels = [place.label for place in places(list(base_models.base_shapes(opened.directory)))]
         st.session_state["matrix"] = opened.matrix
         st.selectbox("Matrix", labels, key="matrix", on_change=_take, args=("matrix",))
 

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, resolve_base
-from app import data, selection
+from app import selection
 from app.views.base import page
 
 pytestmark = pytest.mark.usefixtures("no_workers", "no_model")
@@ -20,11 +20,11 @@ MAIN = Path(__file__).parents[2] / "app" / "entry.py"
 @pytest.fixture(autouse=True)
 def known_speed(monkeypatch):
     """This machine decomposes any model in two hours."""
-    data._decomposing_seconds.clear()
+    base_models._decomposing_seconds.clear()
     monkeypatch.setattr("analysis.planning.svd_speed.measure_svd_speed", lambda: None)
     monkeypatch.setattr("analysis.planning.svd_speed.svd_seconds", lambda shapes, speed: 7200.0)
     yield
-    data._decomposing_seconds.clear()
+    base_models._decomposing_seconds.clear()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis.measures.weights import basis_memory, decomposing_memory
 from analysis.planning.wording import HOW, duration, gigabytes
-from app import data
+from app import base_models
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -23,7 +23,7 @@ def offer(shapes: Shapes) -> None:
 
 def show(shapes: Shapes) -> None:
     """Write the estimate of time and memory."""
-    seconds = data.decomposing_seconds(shapes)
+    seconds = base_models.decomposing_seconds(shapes)
     st.markdown(
         f"Decomposing all {len(shapes)} weights takes one thread about **{duration(seconds)}**, {HOW}; the singular "
         f"values alone take less. The largest weight needs **{gigabytes(decomposing_memory(shapes))}** meanwhile. To "

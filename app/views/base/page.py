@@ -9,7 +9,7 @@ from analysis.common.jobs import Job
 from analysis.figures.weight_decay import weight_decay
 from analysis.figures.weight_map import weight_map
 from analysis.measures.weights import MEASURES, weight_curve, weight_table, work
-from app import data, figures, selection
+from app import base_models, figures, selection
 from app.views import progress
 from app.views.base import cost, onward
 
@@ -18,7 +18,7 @@ _AT_ONCE = 2e10  # multiplications, of seconds: more are begun by a button that 
 
 def show(chosen: selection.OpenedBase) -> None:
     """Draw the page; the map fills while singular values are computed."""
-    shapes = list(data.base_shapes(chosen.directory).values())
+    shapes = list(base_models.base_shapes(chosen.directory).values())
     with st.container(horizontal=True, vertical_alignment="bottom", key="base-head"):
         st.header(f"{selection.short_name(chosen.name)}: {len(shapes)} weights", anchor=False, width="stretch")
         onward.show(chosen)
@@ -42,7 +42,7 @@ def show(chosen: selection.OpenedBase) -> None:
         required=True,
         label_visibility="collapsed",
     )
-    job = data.weights_job(chosen.directory)
+    job = base_models.weights_job(chosen.directory)
     progress.repeat(lambda: _show_job(chosen, job, measure), lambda: job.running)
     if job.complete:
         _show_all(job)
@@ -53,7 +53,7 @@ def show(chosen: selection.OpenedBase) -> None:
 def _show_job(chosen: selection.OpenedBase, job: Job, measure: str) -> None:
     if st.session_state.pop("rerun-page", False):  # a click within a fragment runs the fragment alone
         st.rerun()
-    progress.show(job, "Singular values", key="weights", restart=lambda: data.restart_weights(chosen.directory))
+    progress.show(job, "Singular values", key="weights", restart=lambda: base_models.restart_weights(chosen.directory))
     table = weight_table(job.results)
     if table.empty:
         for reason in dict.fromkeys(row["reason"] for row in job.results):

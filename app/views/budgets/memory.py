@@ -12,7 +12,7 @@ from analysis.figures.memory_terms import memory_terms
 from analysis.models.architecture import Architecture
 from analysis.planning.memory_steps import memory_steps
 from analysis.planning.wording import HOW, duration
-from app import data, figures
+from app import base_models, figures
 from app.views import progress
 
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -77,7 +77,7 @@ def _show_job(job: Job, architecture: Architecture, kinds: list[str], settings: 
         st.caption(note)
     if job.complete:
         layers = [name for kind in kinds for name in architecture.kinds.get(kind, ())]
-        seconds = data.decomposing_seconds([architecture.shapes[name] for name in layers])
+        seconds = base_models.decomposing_seconds([architecture.shapes[name] for name in layers])
         st.caption(
             f"For SVFT, {len(layers)} matrices are decomposed once: about {duration(seconds)} of one thread, {HOW}; "
             "afterwards they come from the cache."
