@@ -95,8 +95,11 @@ def test_the_slider_takes_curves_and_m_to_a_step(owner):
     assert points == 11
     rail = film.locator(".slider-rail-rect").bounding_box()
     page.mouse.click(rail["x"] + 0.3 * rail["width"], rail["y"] + rail["height"] / 2)
-    page.wait_for_timeout(1000)
-    earlier, less = shown(walk)
+    for _ in range(20):
+        page.wait_for_timeout(500)
+        earlier, less = shown(walk)
+        if earlier != points:
+            break
     assert earlier == 4
     assert 0 < less < energy
     assert not walk.complaints
@@ -109,7 +112,7 @@ def test_the_best_adapter_opens_in_explore_and_the_study_is_still_open_behind_it
     page.locator(".st-key-explore-best button").first.click()
     page.wait_for_url("**/explore?**", timeout=60_000)
     walk.wait_for_matrix("Layer 0 · query · random")
-    assert walk.selection()[0].endswith("/3")
+    assert walk.selection()[0] == "Topic of a BBC headline · SVFT random, 41,472 entries"
     page.go_back()
     page.wait_for_selector(".st-key-race-verdict", timeout=60_000)
     assert address.split("?")[1] in page.url.split("?")[1].split("&")

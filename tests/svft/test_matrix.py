@@ -107,7 +107,8 @@ def test_other_types(tmp_path, architecture, pattern, dtype, tolerance):
     assert expected.dtype == dtype
     assert all(p.dtype == torch.float32 for p in model.parameters() if p.requires_grad)
     loaded = PeftModel.from_pretrained(make_model(architecture, dtype), save(model, tmp_path))
-    assert torch.equal(logits(loaded, inputs), expected)
+    # The last bit of a product can depend on where its factors lie in memory.
+    assert close(logits(loaded, inputs), expected, tolerance / 100)
     assert close(logits(model.merge_and_unload(), inputs), expected, tolerance)
 
 

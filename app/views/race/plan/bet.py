@@ -16,7 +16,7 @@ def show(trials: Sequence[Trial]) -> None:
     if st.session_state.get("bet-winner") not in labels:
         st.session_state["bet-winner"] = None
     st.pills(
-        "Your bet: which one wins?",
+        "Your bet: which wins?",
         list(labels),
         format_func=lambda option: labels.get(option, option).removeprefix("SVFT ").removesuffix(" entries"),
         key="bet-winner",

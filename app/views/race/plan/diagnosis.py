@@ -23,10 +23,11 @@ from app.views.section import section
 
 def show(study: Study) -> None:
     """Draw a title that opens; what is below it is computed once somebody asks."""
-    section("Before training: where the gradient points", "diagnosis", lambda: _show(study))
+    section("Diagnosis", "diagnosis", lambda: _show(study))
 
 
 def _show(study: Study) -> None:
+    st.caption("What one pass of gradients over the training examples says of each pattern, before it is trained.")
     measured = small_budgets.summary(study.task)
     budgets = _budgets(study, measured)
     spec = TrainingSpec(study.task, "head_only", base=study.base, target_modules=study.target_modules)
