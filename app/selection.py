@@ -18,7 +18,8 @@ from analysis.measures.brush import Brush
 from analysis.models.base_weights import locate_base
 from analysis.models.naming import places
 from analysis.models.packages import PACKAGED_BASES
-from app import base_models, data, uploads
+from app import data, uploads
+from app.data import base_models
 
 VIEWS = ("Coefficients", "Spectrum and rank", "Edit")
 EDIT = VIEWS[2]  # of one adapter: the second slot is out of the way

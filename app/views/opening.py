@@ -18,7 +18,8 @@ from analysis.common.settings import is_public, max_upload, roots
 from analysis.conversion.targets import conversion_steps
 from analysis.models.base_weights import locate_base
 from analysis.models.packages import PACKAGED_BASES
-from app import base_models, data, dialogs, selection, uploads
+from app import data, dialogs, selection, uploads
+from app.data import base_models
 from app.views import progress
 
 SOURCES = {"upload": "Upload", "directory": "Directory", "hub": "Hugging Face Hub"}

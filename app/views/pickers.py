@@ -9,7 +9,8 @@ from analysis.adapters.shipped import shipped_adapters
 from analysis.common.errors import UserError
 from analysis.models.naming import places
 from analysis.models.packages import PACKAGED_BASES
-from app import base_models, data, dialogs, selection
+from app import data, dialogs, selection
+from app.data import base_models
 
 UNKNOWN = "unknown"  # base of an adapter that names none
 

@@ -9,7 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, resolve_base
-from app import base_models, selection
+from app import selection
+from app.data import base_models
 from app.views.base import page
 
 pytestmark = pytest.mark.usefixtures("no_workers", "no_model")

@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis.measures.weights import basis_memory, decomposing_memory
 from analysis.planning.wording import HOW, duration, gigabytes
-from app import base_models
+from app.data import base_models
 
 Shapes = Sequence[tuple[int, int]]
 

@@ -9,7 +9,8 @@ from analysis.common.jobs import Job
 from analysis.figures.weight_decay import weight_decay
 from analysis.figures.weight_map import weight_map
 from analysis.measures.weights import MEASURES, weight_curve, weight_table, work
-from app import base_models, figures, selection
+from app import figures, selection
+from app.data import base_models
 from app.views import progress
 from app.views.base import cost, onward
 

@@ -12,7 +12,8 @@ from analysis.figures.memory_terms import memory_terms
 from analysis.models.architecture import Architecture
 from analysis.planning.memory_steps import memory_steps
 from analysis.planning.wording import HOW, duration
-from app import base_models, figures
+from app import figures
+from app.data import base_models
 from app.views import progress
 
 _DTYPES = ("float32", "bfloat16", "float16")
