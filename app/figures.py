@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -100,17 +100,29 @@ def explain(
             "⋯", type="tertiary", help="Formula, CSV, numbers" if more else "Formula and CSV", key=f"more-{key}"
         ):
             st.latex(words(figure)["formula"])
-            st.download_button(
-                "CSV",
-                lambda: table.to_csv(index=False),
-                file_name=file_name,
-                mime="text/csv",
-                icon=":material/download:",
-                on_click="ignore",
-                key=f"csv-{key}",
-            )
+            offer_csv(lambda: table, key=key, file_name=file_name, type="secondary")
             if more is not None:
                 more()
+
+
+def offer_csv(
+    table: Callable[[], pd.DataFrame],
+    *,
+    key: str,
+    file_name: str,
+    type: Literal["secondary", "tertiary"] = "tertiary",
+) -> None:
+    """Draw a button that downloads a table as CSV; it is made when someone asks for it."""
+    st.download_button(
+        "CSV",
+        lambda: table().to_csv(index=False),
+        file_name=file_name,
+        mime="text/csv",
+        icon=":material/download:",
+        type=type,
+        on_click="ignore",
+        key=f"csv-{key}",
+    )
 
 
 def clicked(key: str) -> str | None:

@@ -5,6 +5,7 @@ Pages ask for `current()` or, once the adapter is open, for `opened()`; callback
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -184,7 +185,7 @@ def base_directory(model: str) -> Path:
         UserError: If it is not here, or may not be opened by this visitor.
     """
     path = Path(model).expanduser()
-    if model not in PACKAGED_BASES and uploads.is_there(path / "config.json"):
+    if model not in PACKAGED_BASES and os.path.isfile(path / "config.json"):
         uploads.require(path)
         return path
     return locate_base(model)

@@ -51,14 +51,6 @@ def new_directory() -> Path:
     return Path(tempfile.mkdtemp(dir=own.name))
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is a file at what a visitor typed, which may be no path at all."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long for a path, or with a NUL in it
-        return False
-
-
 def owns(path: Path) -> bool:
     """Whether a path lies among this visitor's uploads."""
     own = _own()

@@ -43,17 +43,16 @@ def roots() -> list[Path]:
     return [Path(root).resolve() for root in os.environ.get("SVFT_ROOTS", "").split(os.pathsep) if root]
 
 
-def may_open(path: Path, also: Path | None = None) -> bool:
+def may_open(path: Path) -> bool:
     """Whether a path that a person or a file names may be followed: always, but on a public server only under a root.
 
     Args:
         path: Links in it are resolved first.
-        also: One more root, such as the directory of a person's own uploads.
     """
     if not is_public():
         return True
     real = path.resolve()
-    return any(real.is_relative_to(root) for root in [*roots(), *([also.resolve()] if also else [])])
+    return any(real.is_relative_to(root) for root in roots())
 
 
 def max_upload() -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 import svft
 from analysis.models.heads import is_head
@@ -34,13 +36,34 @@ def choose_for(spec: TrainingSpec) -> svft.ChosenPattern:
     Raises:
         UserError: If it cannot be trained as specified.
     """
+    with prepared(spec) as asked:
+        return choose_entries(*asked)
+
+
+class Asked(NamedTuple):
+    """What a choice is made from: the arguments of `choose_entries`."""
+
+    model: PreTrainedModel
+    spec: TrainingSpec
+    targets: list[str]
+    examples: Examples
+    encode: Encoder
+
+
+@contextmanager
+def prepared(spec: TrainingSpec) -> Iterator[Asked]:
+    """Give what a run chooses its entries from, with the draws of its seed.
+
+    Raises:
+        UserError: If it cannot be trained as specified.
+    """
     spec = spec.resolved()
     assert spec.base is not None  # written out in a resolved specification
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         base = load_base(spec.base, get_task(spec.task).labels)
         targets = choose_targets(block_linears(base), spec.target_modules)
-        return choose_entries(base, spec, targets, choose_examples(spec), load_encoder(spec.base))
+        yield Asked(base, spec, targets, choose_examples(spec), load_encoder(spec.base))
 
 
 def choose_entries(

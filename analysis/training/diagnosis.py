@@ -19,14 +19,12 @@ from transformers import PreTrainedModel
 
 import svft
 from analysis.common.errors import TaskError
-from analysis.models.loading import block_linears, linear_shape, load_base, load_encoder
-from analysis.models.modules import choose_targets
+from analysis.models.loading import linear_shape
 from analysis.models.naming import places
-from analysis.training.choosing import asked_budget, spread_limit, task_gradients
+from analysis.training.choosing import asked_budget, prepared, spread_limit, task_gradients
 from analysis.training.methods import METHODS, svft_patterns
 from analysis.training.own_data import OwnData, register
-from analysis.training.specification import TrainingSpec, choose_examples
-from analysis.training.tasks import get_task
+from analysis.training.specification import TrainingSpec
 from svft.layer import layers_of
 from svft.patterns import PATTERNS
 
@@ -128,14 +126,8 @@ def choice_steps(spec: TrainingSpec, own: OwnData | None = None) -> Iterator[Any
 @contextmanager
 def _measured(spec: TrainingSpec) -> Iterator[tuple[PreTrainedModel, list[str], dict[str, svft.MeanGradient]]]:
     """Give the base with the run's head, the modules that it may adapt, and the gradients that its choice ranks."""
-    spec = spec.resolved()
-    assert spec.base is not None  # written out in a resolved specification
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(spec.seed)
-        base = load_base(spec.base, get_task(spec.task).labels)
-        targets = choose_targets(block_linears(base), spec.target_modules)
-        gradients = task_gradients(base, spec, targets, choose_examples(spec), load_encoder(spec.base))
-        yield base, targets, {gradient.name: gradient for gradient in gradients}
+    with prepared(spec) as asked:
+        yield asked.model, asked.targets, {gradient.name: gradient for gradient in task_gradients(*asked)}
 
 
 def drawn_entries(base: PreTrainedModel, pattern: str, budget: int, targets: Sequence[str], seed: int) -> Entries:

@@ -88,4 +88,4 @@ def _draw(chosen: selection.Opened, draw_map: Callable[..., go.Figure], table: p
 
     # The table of all measures below has the numbers of the size as CSV.
     figures.draw(figure, key=key, on_select=clicked)
-    st.caption(figure.layout.meta["caption"], help=f"${figure.layout.meta['formula']}$")
+    st.caption(figures.words(figure)["caption"], help=f"${figures.words(figure)['formula']}$")

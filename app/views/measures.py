@@ -11,7 +11,7 @@ from analysis.common.wording import percent
 from analysis.measures.coefficients import energy_shares
 from analysis.measures.noise import Level, what
 from analysis.measures.summary import summary_table
-from app import data
+from app import data, figures
 from app.selection import Opened
 from app.views import progress
 
@@ -103,16 +103,7 @@ def _table(chosen: Opened, job: Job) -> None:
     table = data.summary(chosen.adapter)
     with st.container(horizontal=True, vertical_alignment="center", key="all-head"):
         st.header("All matrices, all measures", anchor=False, width="stretch")
-        st.download_button(
-            "CSV",
-            lambda: summary_table(list(job.results)).to_csv(index=False),
-            file_name="measures.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            type="tertiary",
-            on_click="ignore",
-            key="csv-all",
-        )
+        figures.offer_csv(lambda: summary_table(list(job.results)), key="all", file_name="measures.csv")
     progress.show(job, "Measuring all matrices", key="summary", restart=lambda: data.restart_summary(chosen.adapter))
     st.dataframe(
         table[list(_COLUMNS)],

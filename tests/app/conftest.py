@@ -11,7 +11,9 @@ from streamlit.testing.v1 import AppTest
 from analysis.common.errors import AdapterError
 from analysis.trials.workers import Workers
 from app import data, trials
-from app.views import convert, opening
+from app.data import base_models
+from app.views import choice, convert, opening
+from app.views.race.plan import diagnosis
 from tests.app.jobs_here import JobHere
 from tests.app.server import ROOT, running_app
 from tests.app.visitor import Visitor
@@ -20,7 +22,7 @@ from tests.app.visitor import Visitor
 @pytest.fixture(autouse=True)
 def jobs_here(monkeypatch):
     """What pages compute besides themselves is computed in threads; jobs in processes have tests of their own."""
-    for module in (data, opening, convert):
+    for module in (data, base_models, opening, convert, choice, diagnosis):
         monkeypatch.setattr(module, "Job", JobHere)
 
 

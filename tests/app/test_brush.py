@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import selection
+from tests.app import explore_page
+from tests.app.explore_page import alternatives, words
 
 pytestmark = pytest.mark.usefixtures("no_model")
 
-MAIN = Path(__file__).parents[2] / "app" / "entry.py"
 BOX = "i10..50_j20..80"
 
 
 def explore(**query: str) -> AppTest:
-    test = AppTest.from_file(str(MAIN), default_timeout=600)
-    for key, value in {"adapter": "BBC headlines · random", "matrix": "Layer 2 · value", **query}.items():
-        test.query_params[key] = value
-    test.run()
-    test.switch_page("explore.py")
-    test.run()
+    test = explore_page.explore(**{"adapter": "BBC headlines · random", "matrix": "Layer 2 · value", **query})
     assert not test.exception
     return test
-
-
-def alternatives(test: AppTest) -> str:
-    return "\n".join(chart.proto.alt for chart in test.get("plotly_chart"))
-
-
-def words(test: AppTest) -> str:
-    return "\n".join(one.value for one in (*test.markdown, *test.caption))
 
 
 def test_a_box_has_its_share_beside_chance_and_its_cells_enlarged():

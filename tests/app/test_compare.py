@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -16,19 +15,9 @@ from app import data, selection
 from app.views.compare.pictures import scale_sentence
 from app.views.compare.tables import measure_line
 from tests.analysis.synthetic import BERT, write_adapter
+from tests.app.explore_page import alternatives, explore
 
 pytestmark = pytest.mark.usefixtures("no_model")
-
-MAIN = Path(__file__).parents[2] / "app" / "entry.py"
-
-
-def explore(**query: str) -> AppTest:
-    test = AppTest.from_file(str(MAIN), default_timeout=600)
-    for key, value in query.items():
-        test.query_params[key] = value
-    test.run()
-    test.switch_page("explore.py")
-    return test.run()
 
 
 def finish(a: str, b: str) -> None:
@@ -36,10 +25,6 @@ def finish(a: str, b: str) -> None:
     job = data.comparison_job(*(data.adapter(DIRECTORY / name) for name in (a, b)))
     assert job.wait(900)
     assert job.complete
-
-
-def alternatives(test: AppTest) -> str:
-    return "\n".join(chart.proto.alt for chart in test.get("plotly_chart"))
 
 
 def open_sections(test: AppTest, *keys: str) -> AppTest:

@@ -19,10 +19,10 @@ from app import selection
 from app.views.edit import edited, evaluations
 from app.views.edit.outcome import beside_elsewhere, beside_random, sentence
 from tests.analysis.synthetic import write_adapter
+from tests.app.explore_page import alternatives, explore
 
 pytestmark = pytest.mark.usefixtures("no_model")
 
-MAIN = Path(__file__).parents[2] / "app" / "entry.py"
 PLAIN = shipped.DIRECTORY / "bbc_headlines-plain"
 
 
@@ -69,22 +69,10 @@ def worker(monkeypatch):
 
 
 def edit_view(path: Path | str = "BBC headlines · plain", brush: str = "", **state) -> AppTest:
-    test = AppTest.from_file(str(MAIN), default_timeout=600)
-    test.query_params["adapter"] = str(path)
-    test.query_params["matrix"] = "Layer 2 · value"
-    test.query_params["view"] = selection.EDIT
-    test.query_params["brush"] = brush
-    for key, value in state.items():
-        test.session_state[key] = value
-    test.run()
-    test.switch_page("explore.py")
-    test.run()
+    query = {"adapter": str(path), "matrix": "Layer 2 · value", "view": selection.EDIT, "brush": brush}
+    test = explore(state, **query)
     assert not test.exception
     return test
-
-
-def alternatives(test: AppTest) -> str:
-    return "\n".join(chart.proto.alt for chart in test.get("plotly_chart"))
 
 
 def press(test: AppTest, key: str) -> AppTest:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
@@ -20,8 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from analysis.adapters.upload import with_base
 from analysis.models.loading import DEFAULT_BASE, load_base
 from tests.analysis.adapters.peft_models import adapt, make_model, save_adapter, save_base
-
-MAIN = Path(__file__).parents[2] / "app" / "entry.py"
+from tests.app.explore_page import explore
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +33,6 @@ def lora(tmp_path_factory) -> Path:
         str(directory), save_embedding_layers=False
     )
     return directory
-
-
-def explore(**query: str) -> AppTest:
-    test = AppTest.from_file(str(MAIN), default_timeout=300)
-    for key, value in query.items():
-        test.query_params[key] = value
-    test.run()
-    test.switch_page("explore.py")
-    return test.run()
 
 
 def test_a_lora_is_shown_as_a_projection_with_its_share_inside_the_basis_first(lora):

@@ -9,16 +9,14 @@ import streamlit as st
 from analysis.measures.weights import basis_memory, decomposing_memory
 from analysis.planning.wording import HOW, duration, gigabytes
 from app.data import base_models
+from app.views.section import section
 
 Shapes = Sequence[tuple[int, int]]
 
 
 def offer(shapes: Shapes) -> None:
     """Draw the estimate once it is asked for: it measures this machine."""
-    box = st.expander("What does decomposing cost?", key="open-base-cost", on_change="rerun")
-    if box.open:
-        with box:
-            show(shapes)
+    section("What does decomposing cost?", "base-cost", lambda: show(shapes))
 
 
 def show(shapes: Shapes) -> None:

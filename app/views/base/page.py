@@ -13,6 +13,7 @@ from app import figures, selection
 from app.data import base_models
 from app.views import progress
 from app.views.base import cost, onward
+from app.views.section import section
 
 _AT_ONCE = 2e10  # multiplications, of seconds: more are begun by a button that says what they cost
 
@@ -46,7 +47,8 @@ def show(chosen: selection.OpenedBase) -> None:
     job = base_models.weights_job(chosen.directory)
     progress.repeat(lambda: _show_job(chosen, job, measure), lambda: job.running)
     if job.complete:
-        _show_all(job)
+        _show_left_out(job)
+        section("All weights, all measures", "base-all", lambda: _show_all(job))
     with st.container(key="base-cost"):
         cost.offer(shapes)
 
@@ -78,7 +80,7 @@ def _show_map(chosen: selection.OpenedBase, table: pd.DataFrame, measure: str) -
             st.session_state["rerun-page"] = True
 
     figures.draw(figure, key=key, on_select=clicked)
-    st.caption(figure.layout.meta["caption"], help=f"${figure.layout.meta['formula']}$")
+    st.caption(figures.words(figure)["caption"], help=f"${figures.words(figure)['formula']}$")
 
 
 def _show_weight(chosen: selection.OpenedBase, job: Job) -> None:
@@ -114,21 +116,23 @@ def _show_weight(chosen: selection.OpenedBase, job: Job) -> None:
 _MOST_OTHERS = 12
 
 
+def _show_left_out(job: Job) -> None:
+    left_out = [row["reason"] for row in job.results if row["sigma"] is None]
+    for reason in dict.fromkeys(left_out if len(left_out) < len(job.results) else ()):
+        st.warning(reason, icon=":material/warning:")
+
+
 def _show_all(job: Job) -> None:
     table = weight_table(job.results)
-    left_out = [row for row in job.results if row["sigma"] is None]
-    for reason in dict.fromkeys(row["reason"] for row in left_out if not table.empty):
-        st.warning(reason, icon=":material/warning:")
-    with st.expander("All weights, all measures", key="base-all"):
-        columns = {name: st.column_config.NumberColumn(measure.title) for name, measure in MEASURES.items()}
-        columns |= {
-            f"chance_{name}": st.column_config.NumberColumn(f"… Gaussian ({measure.title.lower()})")
-            for name, measure in MEASURES.items()
-        }
-        st.dataframe(
-            table.drop(columns=["layer", "kind"]).round(4),
-            hide_index=True,
-            column_config={"name": "Module", "label": "Weight", **columns},
-            key="base-table",
-            alt=f"Table of measures of {len(table)} weights, one row each.",
-        )
+    columns = {name: st.column_config.NumberColumn(measure.title) for name, measure in MEASURES.items()}
+    columns |= {
+        f"chance_{name}": st.column_config.NumberColumn(f"… Gaussian ({measure.title.lower()})")
+        for name, measure in MEASURES.items()
+    }
+    st.dataframe(
+        table.drop(columns=["layer", "kind"]).round(4),
+        hide_index=True,
+        column_config={"name": "Module", "label": "Weight", **columns},
+        key="base-table",
+        alt=f"Table of measures of {len(table)} weights, one row each.",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import streamlit as st
@@ -83,7 +84,7 @@ def _paste() -> str | None:
 def _open_named(model: str) -> Architecture:
     """Return the architecture of a preset, an id or a directory that this visitor may open."""
     path = Path(model).expanduser()
-    if not uploads.is_there(path / "config.json"):
+    if not os.path.isfile(path / "config.json"):
         return _open(model)
     uploads.require(path)
     return _read(path.joinpath("config.json").read_text("utf-8", errors="replace"), path.name)

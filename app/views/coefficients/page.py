@@ -55,7 +55,7 @@ def show(chosen: Opened) -> None:
             locator, cells, n=matrix.m, pattern=matrix.pattern, theme=theme, box=box, brush=chosen.brush
         )
         figures.draw(small, key="locator")
-        st.caption(small.layout.meta["caption"])
+        st.caption(figures.words(small)["caption"])
 
     left, right = st.columns(2, gap="medium")
     with left:

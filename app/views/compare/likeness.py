@@ -68,4 +68,4 @@ def _draw_map(chosen: Opened, job: Job, likeness: str) -> None:
 
     figures.draw(figure, key=key, on_select=clicked)
     # The table of all shared matrices has these numbers as CSV.
-    st.caption(figure.layout.meta["caption"], help=f"${figure.layout.meta['formula']}$")
+    st.caption(figures.words(figure)["caption"], help=f"${figures.words(figure)['formula']}$")

@@ -52,7 +52,7 @@ def show(pair: Pair) -> None:
             if matrix.inside_share < 0.9995:
                 st.caption(f"{matrix.inside_share:.0%} of ‖ΔW‖² lie inside the basis; the rest is not drawn.")
             if position == 0:
-                st.caption(figure.layout.meta["caption"])
+                st.caption(figures.words(figure)["caption"])
             else:
                 both = pd.concat([one.assign(adapter=name) for one, name in zip(cells, pair.names, strict=True)])
                 figures.explain(figure, both, key="coefficients-both", file_name="coefficients.csv")

@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.common.jobs import Job
 from analysis.measures.comparison import comparison_table, differences, overlap_words
 from analysis.measures.summary import MEASURES
-from app import data
+from app import data, figures
 from app.views import progress
 from app.views.compare.pair import Pair
 
@@ -25,16 +25,7 @@ def show_measures(pair: Pair) -> None:
     lines += [measure_line(*row) for row in table.itertuples(index=False)]
     with st.container(key="measures"):
         st.markdown("\n".join(lines))
-    st.download_button(
-        "CSV",
-        lambda: table.to_csv(index=False),
-        file_name="measures.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        type="tertiary",
-        on_click="ignore",
-        key="csv-measures",
-    )
+    figures.offer_csv(lambda: table, key="measures", file_name="measures.csv")
 
 
 def measure_line(measure: str, first: float, second: float, difference: float) -> str:
@@ -99,13 +90,4 @@ def _table(job: Job, names: tuple[str, str]) -> None:
         "Noise in place of the second adapter’s update: an interval leaves out 1 of 20 matrices by chance. A cosine "
         "or an overlap inside says nothing."
     )
-    st.download_button(
-        "CSV",
-        lambda: table.to_csv(index=False),
-        file_name="comparison.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        type="tertiary",
-        on_click="ignore",
-        key="csv-comparison",
-    )
+    figures.offer_csv(lambda: table, key="comparison", file_name="comparison.csv")

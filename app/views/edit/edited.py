@@ -38,9 +38,9 @@ def show(chosen: Opened, edit: Edit, what: str, right: np.ndarray | None) -> Non
     if matrix.m <= data.QUICK:
         table = data.edited_table(spectrum, chosen.adapter, chosen.matrix, edit.to_json())
         figure = spectrum_figure(table, pattern=matrix.pattern, theme=figures.theme())
-        st.subheader(title, anchor=False, help=f"${figure.layout.meta['formula']}$")
+        st.subheader(title, anchor=False, help=f"${figures.words(figure)['formula']}$")
         figures.draw(figure, key="edited-spectrum", height=290)
-        st.caption(figure.layout.meta["caption"])  # saved and opened, the adapter has the table as CSV
+        st.caption(figures.words(figure)["caption"])  # saved and opened, the adapter has the table as CSV
     else:
         st.subheader(title, anchor=False)
         st.caption("Save the edited adapter and open it to see the spectrum of a matrix this large.")

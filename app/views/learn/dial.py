@@ -68,7 +68,7 @@ def _show_picture() -> None:
             pictures.show(grey_pixels(chosen.W + update), "U(Σ + αM)Vᵀ")
         with right:
             pictures.show(signed_pixels(update, theme=figures.theme()), "The update αΔW: blue darkens, red brightens")
-        st.caption(figure.layout.meta["caption"])
+        st.caption(figures.words(figure)["caption"])
         question.ask_deed(
             "removed",
             "Take the third singular pair out of the photograph with a **plain** M, and leave all others alone.",

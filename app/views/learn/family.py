@@ -56,12 +56,12 @@ def _show_map() -> None:
         masks = {region: REGIONS[region].mask(*shape, setting.r) for region in REGIONS}
         figure = family_map(masks, titles=_TITLES, n=_N, chosen=member.region, theme=figures.theme())
         figures.draw(figure, key="learn-family")
-        st.caption(f"{figure.layout.meta['caption']} {_neighbours(member)}")
+        st.caption(f"{figures.words(figure)['caption']} {_neighbours(member)}")
         left, right = st.columns([4, 5], gap="medium")
         with left:
             figure = family_update(member.draw(setting), n=_N, title=member.title, theme=figures.theme())
             figures.draw(figure, key="learn-update")
-            st.caption(figure.layout.meta["caption"])
+            st.caption(figures.words(figure)["caption"])
         with right:
             _show_facts(member, r)
             question.ask_choice(

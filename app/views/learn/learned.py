@@ -41,7 +41,7 @@ def show() -> None:
         name = norms.loc[norms["relative_norm"].idxmax(), "name"]
         figure = layer_map(norms, theme=figures.theme(), selected=name)
         figures.draw(figure, key="learn-map")
-        st.caption(f"**1.** {figure.layout.meta['caption']}")
+        st.caption(f"**1.** {figures.words(figure)['caption']}")
         _show_ways_on(adapter, name)
     matrix = data.matrix(adapter, name)
     with stage:

@@ -35,5 +35,5 @@ def show(of: Adapter, text: str, *, key: str, **change: Any) -> None:
         loaded = predictor.result()
         figure = prediction_bars(loaded.predict(text, **change), pattern=of.config["pattern"], theme=figures.theme())
         figures.draw(figure, key=key, height=HEIGHT)
-        st.caption(figure.layout.meta["caption"])
+        st.caption(figures.words(figure)["caption"])
         say_unread(loaded, text)

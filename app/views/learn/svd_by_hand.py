@@ -47,7 +47,7 @@ def _show_plane() -> None:
     with stage:
         figure = plane(rotation(u), (first, second), rotation(v), theme=figures.theme())
         figures.draw(figure, key="learn-plane")
-        st.caption(figure.layout.meta["caption"])
+        st.caption(figures.words(figure)["caption"])
         rows = r" \\ ".join(" & ".join(f"{value:g}" for value in row) for row in BY_HAND)
         question.ask_number(
             "largest",

@@ -28,7 +28,7 @@ def _show_curves(task: str) -> None:
     whole = base_parameters(get_task(task).base)
     figure = figures.build(budget_curves, summary(task), theme=figures.theme(), marked=whole and PAPER_SHARE * whole)
     figures.draw(figure, key="small-budgets")
-    st.caption(figure.layout.meta["caption"])
+    st.caption(figures.words(figure)["caption"])
     table = _comparisons()
     for sentence in claim_sentences(table[table["task"] == task]):
         st.caption(sentence)
