@@ -9,7 +9,7 @@ import pytest
 from analysis.figures import theme as themes
 from analysis.figures.cells import MAX_CELLS, MAX_POINTS
 from analysis.figures.theme import DARK, LIGHT, METHOD_COLORS, Theme
-from tests.analysis.figures.tables import FIGURES
+from tests.analysis.figures.every_figure import FIGURES
 
 BOTH = pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
 

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.figures.plain import PlainFigure, PlainTrace
 from analysis.figures.theme import LIGHT, new_figure, set_layout
-from tests.analysis.figures.tables import FIGURES
+from tests.analysis.figures.every_figure import FIGURES
 
 WHERE = {"xanchor": "left", "yanchor": "top", "showarrow": False}
 ANIMATED = "coefficient_film"  # frames are Plotly's own

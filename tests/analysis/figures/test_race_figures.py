@@ -16,13 +16,10 @@ from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.configurations import place_labels, short_label, spread, text_width
 from analysis.figures.confusion import confusion
 from analysis.figures.cost_bars import cost_bars
-from analysis.figures.entries_map import entries_map
-from analysis.figures.gradient_capture import gradient_capture
 from analysis.figures.live_curves import live_curves
 from analysis.figures.live_strip import live_strip
 from analysis.figures.paired_forest import paired_forest
 from analysis.figures.rank_budget import rank_budget
-from analysis.figures.score_size import score_size
 from analysis.figures.theme import DARK, LIGHT, LORA_COLOR, METHOD_COLORS, diverging_scale
 from analysis.training.methods import METHODS as METHOD_TITLES
 from tests.analysis.figures.tables import (
@@ -35,13 +32,10 @@ from tests.analysis.figures.tables import (
     SUMMARY,
     TOPICS,
     band,
-    capture_table,
     cost_table,
     film_values,
     growth_table,
     scattered,
-    scored_table,
-    shared_table,
 )
 from tests.analysis.trials.outcomes import CONFIGURATIONS
 
@@ -415,28 +409,3 @@ class TestLiveStrip:
         strongest = rows.loc[rows["value"].abs().idxmax()]
         assert strongest["value"] == -7
         assert strongest["left"] <= 1234 < strongest["right"]
-
-
-class TestDiagnosis:
-    def test_chance_is_a_tick_beside_every_point(self):
-        figure = gradient_capture(capture_table(), theme=LIGHT)
-        points, ticks = ([t for t in figure.data if (t.name == "chance") == chance] for chance in (False, True))
-        assert [list(t.x) for t in points] == [[0.001], [0.004, 0.06]]
-        assert [list(t.x) for t in ticks] == [[0.0005], [0.005, 0.006]]
-        assert [list(t.y) for t in ticks] == [list(t.y) for t in points]
-
-    def test_its_sentence_is_about_the_largest_budget(self):
-        assert "with 360 entries, SVFT chosen follows 6% of the squared gradient, chance 0.6%" in caption(
-            gradient_capture(capture_table(), theme=LIGHT)
-        )
-
-    def test_a_map_of_entries_says_where_they_are_and_are_not(self):
-        assert caption(entries_map(shared_table(), theme=LIGHT)) == (
-            "Look for matrices that get far more than others: Layer 0 · query gets 30, an even spread gives it 12; "
-            "1 of 3 matrices get none."
-        )
-
-    def test_scores_are_judged_against_chance(self):
-        assert "rank correlation -1.00 over 4 entries, by chance within ±1.13" in caption(
-            score_size(scored_table(), name="a", theme=LIGHT)
-        )
