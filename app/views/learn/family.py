@@ -48,7 +48,7 @@ def _show_map() -> None:
         member = MEMBERS[name]
         shape = _WEIGHTS[controls.choice("weight", "Weight W", list(_WEIGHTS))]
         r = _pick_r()
-        st.latex(member.formula)
+        st.markdown(f"${member.formula}$")  # not st.latex, which does not break a formula where the column ends
         st.markdown(member.says)
         _show_ways_on(member)
     setting = Setting(*shape, r // _STEP)
