@@ -93,9 +93,10 @@ def test_the_slider_takes_curves_and_m_to_a_step(owner):
     film.scroll_into_view_if_needed()
     points, energy = shown(walk)
     assert points == 11
-    rail = film.locator(".slider-rail-rect").bounding_box()
-    page.mouse.click(rail["x"] + 0.3 * rail["width"], rail["y"] + rail["height"] / 2)
     for _ in range(20):
+        rail = film.locator(".slider-rail-rect")  # anew: the film may be drawn again while its section opens
+        size = rail.bounding_box()
+        rail.click(position={"x": 0.3 * size["width"], "y": size["height"] / 2}, force=True)
         page.wait_for_timeout(500)
         earlier, less = shown(walk)
         if earlier != points:
