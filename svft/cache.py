@@ -63,8 +63,8 @@ def save_decomposition(
     file = directory / _file_name(mark, rank if is_randomized(weight.shape, rank) else None)
     if not file.exists():
         directory.mkdir(parents=True, exist_ok=True)
-        found = _find(file.name, weight.device, mark)
-        _write(file, decomposition.decompose(weight, rank, name) if found is None else found)
+        result = _find(file.name, weight.device, mark)
+        _write(file, decomposition.decompose(weight, rank, name) if result is None else result)
     return file
 
 
@@ -153,25 +153,30 @@ def _read(file: Path, device: torch.device, mark: torch.Tensor) -> Decomposition
     return Decomposition(U.to(device), sigma.to(device), V.to(device), sign, mark, error)
 
 
-def _cache(file: Path, found: Decomposition) -> None:
+def _cache(file: Path, result: Decomposition) -> None:
     """Keep a decomposition if there is room: a cache is a convenience, which leaves the disk a reserve."""
-    size = sum(t.nbytes for t in (found.U, found.sigma, found.V, found.signature))
+    size = sum(t.nbytes for t in (result.U, result.sigma, result.V, result.signature))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if size > cache_limit() or shutil.disk_usage(file.parent).free < 2 * size + 1_000_000_000:
             return
-        _write(file, found)
+        _write(file, result)
         _make_room(file.stat().st_size)
     except OSError as error:
         warnings.warn(f"The decomposition could not be cached in {file.parent}: {error}.", stacklevel=3)
 
 
-def _write(file: Path, found: Decomposition) -> None:
+def _write(file: Path, result: Decomposition) -> None:
     """Write a decomposition aside, then rename it: a file is whole or not there."""
-    tensors = {"U": found.U.cpu(), "sigma": found.sigma.cpu(), "V": found.V.cpu(), "signature": found.signature.cpu()}
+    tensors = {
+        "U": result.U.cpu(),
+        "sigma": result.sigma.cpu(),
+        "V": result.V.cpu(),
+        "signature": result.signature.cpu(),
+    }
     stated = {
-        "error": str(found.error),
-        "checksum": _checksum(found.fingerprint[:-1], *tensors.values()),
+        "error": str(result.error),
+        "checksum": _checksum(result.fingerprint[:-1], *tensors.values()),
     }
     handle, aside = tempfile.mkstemp(dir=file.parent, suffix=".part")
     os.close(handle)

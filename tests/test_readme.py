@@ -41,7 +41,7 @@ def svft_commands(markdown: str) -> list[str]:
     blocks = re.findall(r"^```bash\n(.*?)^```", markdown, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     commands = [part.strip() for line in lines for part in re.split(r"&&|\|", line)]
-    return [found.group() for command in commands if (found := re.search(r"(?:(?<=\s)|^)svft\s.*", command))]
+    return [actual.group() for command in commands if (actual := re.search(r"(?:(?<=\s)|^)svft\s.*", command))]
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def check(command: str) -> None:
         entry, words = entry.commands[words[0]], words[1:]
     options, surplus, _ = entry.make_parser(entry.context_class(entry, parent=context)).parse_args(list(words))
     assert not surplus, f"unexpected: {surplus}"
-    missing = [one.name for one in entry.params if one.required and one.name not in options]
+    missing = [item.name for item in entry.params if item.required and item.name not in options]
     assert not missing or "help" in options
 
 

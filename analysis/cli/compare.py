@@ -87,7 +87,9 @@ def _print(a: Adapter, b: Adapter, common: Shared, damaged: dict[str, str], tabl
         console.print(f"{name} is left out: {reason}", highlight=False, markup=False, soft_wrap=True)
     for adapter in (a, b):
         if adapter.left_out:
-            names = ", ".join(one.name for one in adapter.left_out[:5]) + (", …" if len(adapter.left_out) > 5 else "")
+            names = ", ".join(module.name for module in adapter.left_out[:5]) + (
+                ", …" if len(adapter.left_out) > 5 else ""
+            )
             console.print(
                 f"{adapter.path.name} trains {adapter.left_out_share:.1%} of its parameters in modules that cannot be "
                 f"shown: {names}; svft inspect says why.",

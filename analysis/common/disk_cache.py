@@ -40,10 +40,10 @@ def recall(key: str) -> Arrays | None:
     """Return the arrays kept under a key, None if there are none that can be read."""
     path = _path(key)
     with suppress(OSError, SafetensorError):
-        found = load_file(path)
+        values = load_file(path)
         with suppress(OSError):  # a cache that others own is used as it is
             os.utime(path)  # least recently used goes first
-        return found
+        return values
     return None
 
 

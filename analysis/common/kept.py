@@ -63,8 +63,8 @@ class Kept(Generic[Value]):
             if self._making.get(key) is not making:
                 return  # it was to be forgotten meanwhile
             del self._making[key]
-            for one in value:
-                self._values[key] = one
+            for item in value:
+                self._values[key] = item
             while len(self._values) > self._most:
                 self._values.popitem(last=False)
 

@@ -31,11 +31,11 @@ def brush_map(table: pd.DataFrame, brush: Brush, *, theme: Theme, selected: str 
     """
     places = map_places(table)
     shares = 100 * table["share"].to_numpy(float)
-    known = int(np.isfinite(shares).sum())
+    measured = int(np.isfinite(shares).sum())
     with np.errstate(divide="ignore", invalid="ignore"):  # a box without entries has no share, nor one by chance
         ratio = np.log2(table["share"].to_numpy(float) / table["noise_share"].to_numpy(float))
     ratio = np.clip(ratio, -_REACH, _REACH)
-    reading = _reading(table, known)
+    reading = _reading(table, measured)
     figure = new_figure(
         theme,
         alt=f"Map of the share of energy in {brush.words} of every matrix, in per cent; {reading}.",
@@ -60,11 +60,11 @@ def brush_map(table: pd.DataFrame, brush: Brush, *, theme: Theme, selected: str 
     return figure
 
 
-def _reading(table: pd.DataFrame, known: int) -> str:
-    if not known:
+def _reading(table: pd.DataFrame, measured: int) -> str:
+    if not measured:
         return "none is known yet"
     low, high = (percent(float(end)) for end in (table["noise_share"].min(), table["noise_share"].max()))
     chance = low if low == high else f"{low} to {high}"
     count = int(table["stands_out"].sum())
     verb = "holds" if count == 1 else "hold"
-    return f"{count} of {known} {verb} more than noise would, judged together; {chance} by chance"
+    return f"{count} of {measured} {verb} more than noise would, judged together; {chance} by chance"

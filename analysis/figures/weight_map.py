@@ -29,27 +29,27 @@ def weight_map(weights: pd.DataFrame, *, measure: str, theme: Theme, selected: s
         layer and kind (experts), the cell shows the one with the largest value.
     """
     places = map_places(weights)
-    known = MEASURES[measure]
+    kind = MEASURES[measure]
     values, chance = (weights[name].to_numpy(float) for name in (measure, f"chance_{measure}"))
     # One condition number may be infinite: it is as dark as the largest that is not.
     finite = np.isfinite(values)
     most = float(values[finite].max(initial=0)) or 1.0
     shade = np.where(finite, values, most)
     shade = np.log10(np.maximum(shade, 1)) if measure in _LOGARITHMIC else shade
-    said, said_chance = ([known.words(value) for value in column] for column in (values, chance))
+    in_words, chance_in_words = ([kind.words(value) for value in column] for column in (values, chance))
     low, high = int(np.argmin(values)), int(np.argmax(values))
     reading = (
-        f"from {said[low]} ({weights['label'].iloc[low]}; a Gaussian matrix like it: {said_chance[low]}) "
-        f"to {said[high]} ({weights['label'].iloc[high]}; {said_chance[high]})"
+        f"from {in_words[low]} ({weights['label'].iloc[low]}; a Gaussian matrix like it: {chance_in_words[low]}) "
+        f"to {in_words[high]} ({weights['label'].iloc[high]}; {chance_in_words[high]})"
     )
     figure = new_figure(
         theme,
         alt=(
-            f"Map of the {known.title} of the base model's weights, {len(places.layers)} layers by "
+            f"Map of the {kind.title} of the base model's weights, {len(places.layers)} layers by "
             f"{len(places.kinds)} kinds: {reading}."
         ),
-        caption=f"{known.title}, {reading}: {known.says}.",
-        formula=known.formula,
+        caption=f"{kind.title}, {reading}: {kind.says}.",
+        formula=kind.formula,
         height=places.height,
     )
     add_map(
@@ -57,12 +57,12 @@ def weight_map(weights: pd.DataFrame, *, measure: str, theme: Theme, selected: s
         weights,
         shade,
         places,
-        name=known.title,
+        name=kind.title,
         heat={"colorscale": sequential_scale(theme), "zmin": 0, "zmax": float(shade.max(initial=0)) or 1.0},
-        text=[_short(value, known) for value in values],
-        hover=f"%{{customdata[1]}}<br>{known.title}: %{{customdata[2]}}<br>Gaussian: %{{customdata[3]}}<br>"
+        text=[_short(value, kind) for value in values],
+        hover=f"%{{customdata[1]}}<br>{kind.title}: %{{customdata[2]}}<br>Gaussian: %{{customdata[3]}}<br>"
         "%{customdata[0]}",
-        customdata=[list(row) for row in zip(weights["name"], weights["label"], said, said_chance)],
+        customdata=[list(row) for row in zip(weights["name"], weights["label"], in_words, chance_in_words)],
         theme=theme,
         selected=selected,
     )

@@ -121,20 +121,20 @@ class Brushed:
             return f"{where} hold none of the trained entries."
         form = _form(self.inside, self.chance)
         kind = "entries" if self.projected else "trained entries"
-        said = (
+        text = (
             f"{where} hold **{form(self.inside)} of ‖M‖²**, {form(self.chance)} by chance ({self.entries:,} of "
             f"{self.of:,} {kind})."
         )
         if self.leaves:
             form = _form(self.share, self.level.mean)
-            said += f" Of the whole ‖ΔW‖² that is {form(self.share)}, {form(self.level.mean)} by chance."
+            text += f" Of the whole ‖ΔW‖² that is {form(self.share)}, {form(self.level.mean)} by chance."
         if self.strongest is None:
-            return said
+            return text
         most = max(self.strongest)
         form = _form(self.share, most)
         verdict = "this one stands out" if self.stands_out else "this one does not stand out"
         return (
-            f"{said} In {len(self.strongest)} random updates, the strongest box of its size holds up to {form(most)}: "
+            f"{text} In {len(self.strongest)} random updates, the strongest box of its size holds up to {form(most)}: "
             f"{verdict}."
         )
 
@@ -192,7 +192,7 @@ def strongest_boxes(matrix: AdaptedMatrix, brush: Brush, draws: int = DRAWS) -> 
     width = min(brush.across[1], high) - max(brush.across[0], low) + 1
     if height < 1 or width < 1:
         return (0.0,) * draws
-    found = []
+    largest = []
     rng = np.random.default_rng(0)
     for _ in range(draws):
         drawn = noise.random_update(matrix, rng)
@@ -200,8 +200,8 @@ def strongest_boxes(matrix: AdaptedMatrix, brush: Brush, draws: int = DRAWS) -> 
         squares[i + 1, across - low + 1] = np.square(drawn.values)
         sums = squares.cumsum(axis=0).cumsum(axis=1)
         boxes = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-        found.append(float(boxes.max()) / (drawn.energy or 1.0))
-    return tuple(found)
+        largest.append(float(boxes.max()) / (drawn.energy or 1.0))
+    return tuple(largest)
 
 
 def brush_row(matrix: AdaptedMatrix, brush: Brush) -> dict:

@@ -94,11 +94,11 @@ Draw = tuple[str, Callable[[np.random.Generator], Arrays]]  # the name that it i
 
 
 def _kept(key: str, draw: Callable[[np.random.Generator], Arrays]) -> Arrays:
-    found = disk_cache.recall(key)
-    if found is None:
-        found = draw(np.random.default_rng(zlib.crc32(key.encode())))
-        disk_cache.keep(key, found)
-    return found
+    values = disk_cache.recall(key)
+    if values is None:
+        values = draw(np.random.default_rng(zlib.crc32(key.encode())))
+        disk_cache.keep(key, values)
+    return values
 
 
 def _curve(columns: np.ndarray) -> pd.DataFrame:
@@ -174,14 +174,14 @@ def movement(matrix: AdaptedMatrix) -> dict[str, float]:
     """Return the numbers of `SpectralNull.levels` that tell what an update did to W; NaN if unknown."""
     table = spectrum(matrix)
     moved = table["moved"]
-    found = {
+    values = {
         "largest_change": float(table["delta"].abs().max()),
         "moved": np.nan if moved.isna().any() else float(moved.sum()),
     }
     if matrix.projected or (matrix.rows != matrix.cols).any():  # a diagonal turns nothing
-        found["turned"] = float(table["turned"].sum())
-        found["intruders"] = float(intruders(matrix)["intruder"].sum())
-    return found
+        values["turned"] = float(table["turned"].sum())
+        values["intruders"] = float(intruders(matrix)["intruder"].sum())
+    return values
 
 
 def _row(level: Level) -> np.ndarray:

@@ -118,17 +118,17 @@ def weight_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         chance_effective_rank, …: The same of a Gaussian matrix of the same shape and norm (`chance_measures`).
     """
     head = ("name", "layer", "kind", "label", "out", "in")
-    found = []
+    measured = []
     for row in rows:
         if row["sigma"] is None:
             continue
         chance = chance_measures((row["out"], row["in"]), float(np.linalg.norm(row["sigma"])))
-        found.append(
+        measured.append(
             {name: row[name] for name in head}
             | weight_measures(row["sigma"])
             | {f"chance_{name}": value for name, value in chance.items()}
         )
-    return pd.DataFrame(found, columns=[*head, *MEASURES, *(f"chance_{name}" for name in MEASURES)])
+    return pd.DataFrame(measured, columns=[*head, *MEASURES, *(f"chance_{name}" for name in MEASURES)])
 
 
 def weight_curve(row: Mapping[str, Any]) -> pd.DataFrame:
@@ -167,8 +167,8 @@ def weight_measures(sigma: np.ndarray) -> dict[str, float]:
 
 def chance_measures(shape: tuple[int, int], frobenius: float) -> dict[str, float]:
     """Return the `MEASURES` of a Gaussian matrix of a shape (out, in) and norm, typical of its draws."""
-    found = weight_measures(gaussian_values(shape, frobenius))
-    return found | {"condition": gaussian_condition(shape) if frobenius else 0.0}
+    measured = weight_measures(gaussian_values(shape, frobenius))
+    return measured | {"condition": gaussian_condition(shape) if frobenius else 0.0}
 
 
 def basis_memory(shapes: Sequence[tuple[int, int]]) -> int:
@@ -213,11 +213,11 @@ class _Kept:
     def of(self, name: str) -> np.ndarray:
         """Return the singular values of a module's weight, (n,), descending."""
         key = disk_cache.key_of("weight-values", _VERSION, str(self._directory.resolve()), self._stamps, name)
-        found = disk_cache.recall(key)
-        if found is None:
-            found = {"sigma": _values(self._weights, name)}
-            disk_cache.keep(key, found)
-        return found["sigma"]
+        measured = disk_cache.recall(key)
+        if measured is None:
+            measured = {"sigma": _values(self._weights, name)}
+            disk_cache.keep(key, measured)
+        return measured["sigma"]
 
 
 def _values(weights: BaseWeights, name: str) -> np.ndarray:
@@ -227,6 +227,6 @@ def _values(weights: BaseWeights, name: str) -> np.ndarray:
         from svft.basis import fingerprint
         from svft.cache import recall
 
-        if (known := recall(fingerprint(W), None, W.device)) is not None:
-            return known.sigma.double().numpy()
+        if (cached := recall(fingerprint(W), None, W.device)) is not None:
+            return cached.sigma.double().numpy()
     return np.ascontiguousarray(dense_singular_values(W.double().numpy()))

@@ -158,9 +158,9 @@ def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _numbers(value)
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, int) and not isinstance(one, bool):
-                yield key, one
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, int) and not isinstance(item, bool):
+                yield key, item
 
 
 @lru_cache(maxsize=64)

@@ -81,18 +81,18 @@ class Outline:
         """Return the parameter that each tensor of a file becomes; under its own new name if it is a part of one."""
         bare = {name: without_wrappers(name) for name in tensors}
         renamed = self._loaded.of(set(bare.values()))
-        found, unclear = {}, {}
+        resolved, unclear = {}, {}
         for name, stem in bare.items():
             loaded, partly = renamed[stem]
             if not partly and loaded not in self.shapes:
                 unclear[name] = loaded
-            found[name] = loaded
+            resolved[name] = loaded
         # What transformers itself finds goes first: the tensors of another part of the model may end alike.
-        taken = set(found.values())
+        taken = set(resolved.values())
         for name, loaded in unclear.items():
             whole = only_end(loaded, self._by_end_of_shapes, self.shapes)
-            found[name] = loaded if whole is None or whole in taken else whole
-        return found
+            resolved[name] = loaded if whole is None or whole in taken else whole
+        return resolved
 
     def count(self, modules: Sequence[str]) -> int:
         """Return how many of `modules` the class has; the projections of an expert count as its experts' module."""
@@ -125,14 +125,14 @@ def by_end(names: Iterable[str]) -> dict[str, list[str]]:
     return ends
 
 
-def only_end(name: str, ends: dict[str, list[str]], known: Iterable[str]) -> str | None:
+def only_end(name: str, ends: dict[str, list[str]], names: Iterable[str]) -> str | None:
     """Return the one known name of which `name` is the end, or that is the end of `name`; None if there are several.
 
     What stands before may differ: a head was added to a model, or a model was put into another one. A tower of images
     or sounds is not taken for a model without one.
     """
     parts = name.split(".")
-    inside = next((end for place in range(1, len(parts)) if (end := ".".join(parts[place:])) in known), None)
+    inside = next((end for place in range(1, len(parts)) if (end := ".".join(parts[place:])) in names), None)
     if inside is not None and "." in inside and not _TOWER.search(name.removesuffix(inside)):
         return inside
     around = [candidate for candidate in ends.get(parts[-1], ()) if candidate.endswith(f".{name}")]

@@ -58,13 +58,13 @@ class TensorNames:
     @cached_property
     def parameters(self) -> dict[str, str]:
         """Name of a parameter of the class -> name of the tensor that holds it, or a part of it."""
-        found = (
+        match = (
             self.outline.parameters_of(self._tensors)
             if self.outline
             else {t: without_wrappers(t) for t in self._tensors}
         )
         kept: dict[str, str] = {}
-        for tensor, parameter in found.items():
+        for tensor, parameter in match.items():
             if parameter not in kept or tensor == parameter:
                 kept[parameter] = tensor
         if self.outline:
@@ -77,9 +77,9 @@ class TensorNames:
     def module(self, name: str) -> str | None:
         """Return what the class calls the module that others call `name`; None if there is none, or several."""
         if self.outline:
-            found = self.outline.module_of(name)
-            if found is not None:
-                return found
+            match = self.outline.module_of(name)
+            if match is not None:
+                return match
         tensor = self._parameter(f"{name}.weight")
         return tensor.removesuffix(".weight") if tensor else None
 
@@ -109,14 +109,14 @@ class TensorNames:
     def why_missing(self, module: str) -> str:
         """Return why a module has no weight in the files, as the end of a sentence that begins with its name."""
         bare = without_wrappers(module)
-        known = self.outline.modules if self.outline else {path.rpartition(".")[0] for path in self.parameters}
-        several = sorted(path for path in known if path.endswith(f".{bare}"))
+        paths = self.outline.modules if self.outline else {path.rpartition(".")[0] for path in self.parameters}
+        several = sorted(path for path in paths if path.endswith(f".{bare}"))
         if len(several) > 1:
             return (
                 f"could be {' or '.join(several[:3])}: the adapter does not say which part of the model it belongs to"
             )
         own = self.module(module)
-        if own and own in known:
+        if own and own in paths:
             return (
                 "is not in its files: it is drawn at random when the model is loaded, so there is no weight to compare"
             )

@@ -63,8 +63,8 @@ def longest_run(model: nn.Module) -> Run | None:
     for blocks in model.modules():
         if isinstance(blocks, nn.ModuleList) and len(blocks) > KEPT:
             lists = _lists(model, len(blocks))
-            signatures = [(_signature(block), *(one[i] for one in lists)) for i, block in enumerate(blocks)]
-            moves = any(len(set(one)) > 1 for one in lists)
+            signatures = [(_signature(block), *(entry[i] for entry in lists)) for i, block in enumerate(blocks)]
+            moves = any(len(set(entry)) > 1 for entry in lists)
             for period in range(1, _LONGEST_PERIOD + 1):
                 runs += _runs(blocks, period, signatures, moves)
     return max(runs, key=lambda run: run.further * run.period, default=None)

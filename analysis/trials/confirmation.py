@@ -97,10 +97,10 @@ def comparisons(files: Iterable[StudyFile], pairs: Sequence[tuple[str, str]] = C
         answers = Answers(results, getattr(get_task(study.task).load(), study.final_split).labels)
         labels = results.drop_duplicates("method").set_index("method")["label"]
         for method, other in pairs:
-            if method in labels and other in labels and (found := answers.difference(labels[method], labels[other])):
-                p = 2 * NormalDist().cdf(-abs(found.value) / found.error) if found.error else float(found.value == 0)
-                interval = (found.value, found.low, found.high)
-                rows.append((study.task, study.budgets[0], labels[method], labels[other], found.seeds, *interval, p))
+            if method in labels and other in labels and (gap := answers.difference(labels[method], labels[other])):
+                p = 2 * NormalDist().cdf(-abs(gap.value) / gap.error) if gap.error else float(gap.value == 0)
+                interval = (gap.value, gap.low, gap.high)
+                rows.append((study.task, study.budgets[0], labels[method], labels[other], gap.seeds, *interval, p))
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(holm=holm(table["p"].to_numpy(float)))
 
@@ -109,12 +109,12 @@ def claim_sentences(table: pd.DataFrame) -> list[str]:
     """Return a sentence for each task and budget in the table of `comparisons`."""
     sentences = []
     for (_, budget), rows in table.groupby(["task", "budget"], sort=False):
-        said = [
+        lines = [
             f"{points(abs(row.points))} points {'above' if row.points > 0 else 'below'} {short(row.reference)} "
             f"({points(row.low)} to {points(row.high)}{'; clear' if row.holm < LEVEL else ''})"
             for row in rows.itertuples()
         ]
-        sentences.append(f"At about {budget:,} entries {short(rows['label'].iloc[0])} is {', '.join(said)}.")
+        sentences.append(f"At about {budget:,} entries {short(rows['label'].iloc[0])} is {', '.join(lines)}.")
     return sentences
 
 

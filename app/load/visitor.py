@@ -99,8 +99,8 @@ class Visitor:
         state.cached_message_hashes.extend(self._kept)
         state.context_info.url = f"{self._address}/{self._page}"
         state.context_info.color_scheme = "dark" if self._dark else "light"
-        if known := self._hashes.get(self._page):
-            state.page_script_hash = known
+        if script_hash := self._hashes.get(self._page):
+            state.page_script_hash = script_hash
         else:
             state.page_name = self._page
         if fragment:

@@ -44,10 +44,10 @@ def show(chosen: Opened) -> None:
     if "intruders" in tables:
         with right:
             table = tables["intruders"]
-            found = int(table["intruder"].sum())
-            kind = "intruder" if found == 1 else "intruders"
-            beside = f", {levels['intruders'].count(found, '{:.0f}'.format)}" if "intruders" in levels else ""
-            st.subheader(f"{found} {kind} among {len(table)} vectors{beside}", anchor=False)
+            count = int(table["intruder"].sum())
+            kind = "intruder" if count == 1 else "intruders"
+            beside = f", {levels['intruders'].count(count, '{:.0f}'.format)}" if "intruders" in levels else ""
+            st.subheader(f"{count} {kind} among {len(table)} vectors{beside}", anchor=False)
             figure = figures.build(intruders, table, **look)
             figures.draw(figure, key="intruders")
             figures.explain(figure, table, key="intruders", file_name="intruders.csv")

@@ -22,7 +22,7 @@ def basis_for_file(layers: dict[str, SvftLayer], adapter_name: str, asked: bool)
 
     It needs them of every matrix whose W has changed since it was decomposed, since nobody could compute them again.
     """
-    found, changed = {}, []
+    kept, changed = {}, []
     for name, layer in layers.items():
         basis = layer.basis_to_save(adapter_name, exact=True)
         if basis is not None:
@@ -30,14 +30,14 @@ def basis_for_file(layers: dict[str, SvftLayer], adapter_name: str, asked: bool)
         elif asked and not layer.svft_U.is_saved(adapter_name):
             basis = layer.used_basis(adapter_name)
         for side, vectors in zip("UV", basis or ()):
-            found[f"{name}.svft_{side}.{adapter_name}"] = vectors.contiguous()
+            kept[f"{name}.svft_{side}.{adapter_name}"] = vectors.contiguous()
     if changed and not asked:
         warnings.warn(
             f"The weights of {_listed(changed)} have changed since they were decomposed: U and V are saved with the "
             "adapter, which makes its file larger and lets it load onto any weights.",
             stacklevel=2,
         )
-    return found
+    return kept
 
 
 def _listed(names: list[str]) -> str:

@@ -118,7 +118,7 @@ def visitor(browser, request):
         return visitors[-1]
 
     yield visit
-    for one in visitors:
+    for walk in visitors:
         if getattr(request.node, "failed", False):
-            print(one.sees())
-        one.close()
+            print(walk.sees())
+        walk.close()

@@ -28,31 +28,31 @@ def lora(tmp_path):
     return directory
 
 
-def choose(one, key, option):
-    one.page.locator(f".st-key-{key} input").first.scroll_into_view_if_needed()
-    one.settle()  # a list that opens while the page scrolls closes again
-    one.page.locator(f".st-key-{key} input").first.fill(option)
-    one.page.get_by_role("option", name=option, exact=True).click()
-    one.settle()
-    assert one.page.locator(f".st-key-{key} input").first.input_value() == option
+def choose(walk, key, option):
+    walk.page.locator(f".st-key-{key} input").first.scroll_into_view_if_needed()
+    walk.settle()  # a list that opens while the page scrolls closes again
+    walk.page.locator(f".st-key-{key} input").first.fill(option)
+    walk.page.get_by_role("option", name=option, exact=True).click()
+    walk.settle()
+    assert walk.page.locator(f".st-key-{key} input").first.input_value() == option
 
 
 def test_a_lora_is_uploaded_and_stands_beside_a_shipped_adapter(server, visitor, lora):
-    one = visitor().open(f"{server}/explore")
-    page = one.page
+    walk = visitor().open(f"{server}/explore")
+    page = walk.page
     page.get_by_role("button", name="Open your own").click()
     files = [lora / name for name in ("adapter_config.json", "adapter_model.safetensors")]
     page.get_by_role("dialog").locator("input[type=file]").set_input_files(files)
     for file in files:  # both are there before they are opened
         page.get_by_role("dialog").get_by_title(file.name).wait_for()
-    one.settle()
+    walk.settle()
     page.locator(".st-key-open-upload button").click()
     page.wait_for_selector("[role=dialog]", state="detached", timeout=PATIENCE)
-    one.wait_for_matrix("Layer 0 · query · LoRA r=4, projected")
-    one.settle()
+    walk.wait_for_matrix("Layer 0 · query · LoRA r=4, projected")
+    walk.settle()
     assert "of the update’s energy" in page.locator(".stMain").inner_text()
 
-    choose(one, "vs", SHIPPED)
+    choose(walk, "vs", SHIPPED)
     page.wait_for_selector(".st-key-two-profiles .main-svg", state="attached", timeout=PATIENCE)
     page.locator(".st-key-open-pictures summary").click()
     page.wait_for_selector(".st-key-coefficients-1 .main-svg", state="attached", timeout=PATIENCE)
@@ -60,34 +60,34 @@ def test_a_lora_is_uploaded_and_stands_beside_a_shipped_adapter(server, visitor,
     assert "Compared on the 12 matrices that both adapt" in words
     assert "The largest |Mᵢⱼ| is" in words
     page.wait_for_selector(".stMain [data-testid=stProgress]", state="detached", timeout=PATIENCE)
-    one.settle()
-    one.rest()  # what follows a job ends with it
+    walk.settle()
+    walk.rest()  # what follows a job ends with it
     likeness = page.locator("[class*='st-key-likeness-map-'] [role=figure]").get_attribute("aria-label")
     assert "cosine" in likeness.lower()
-    assert not one.complaints
+    assert not walk.complaints
 
 
 def test_every_card_is_guessed_and_answered(server, visitor):
-    one = visitor().open(f"{server}/explore?view=Edit&adapter={SHIPPED}".replace(" ", "+"))
-    page = one.page
+    walk = visitor().open(f"{server}/explore?view=Edit&adapter={SHIPPED}".replace(" ", "+"))
+    page = walk.page
     titles = [card.title for card in cards(open_adapter(shipped_adapters()[SHIPPED]))]
     assert len(titles) == 6
     for number, title in enumerate(titles):
         page.locator(".st-key-card").get_by_text(title, exact=True).click()
-        one.settle()
+        walk.settle()
         page.locator(".st-key-reveal button").click()
         page.wait_for_selector(".st-key-edit-outcomes .main-svg", state="attached", timeout=PATIENCE)
         page.get_by_text("You guessed 50%.").wait_for(timeout=PATIENCE)
-        one.settle()
+        walk.settle()
         drawn = page.locator(".st-key-edit-outcomes [role=figure]").get_attribute("aria-label")
         assert title in drawn
         assert all(before in drawn for before in titles[:number])
-    assert not one.complaints
+    assert not walk.complaints
 
 
 def test_a_shipped_adapter_is_exported_as_lora_and_opened_again(server, visitor, tmp_path):
-    one = visitor().open(f"{server}/explore")
-    page = one.page
+    walk = visitor().open(f"{server}/explore")
+    page = walk.page
     page.locator(".st-key-convert-open button").first.click()
     page.locator(".st-key-convert-start button").click()
     page.wait_for_selector(".st-key-convert-download button", timeout=PATIENCE)
@@ -102,6 +102,6 @@ def test_a_shipped_adapter_is_exported_as_lora_and_opened_again(server, visitor,
     page.locator(".st-key-convert-explore button").click()
     page.wait_for_selector(".st-key-convert-start", state="detached", timeout=PATIENCE)
     page.wait_for_function("document.querySelector('.stMain').innerText.includes('LoRA r=32')", timeout=PATIENCE)
-    one.settle()
-    assert "lora-32" in one.selection()[0]
-    assert not one.complaints
+    walk.settle()
+    assert "lora-32" in walk.selection()[0]
+    assert not walk.complaints

@@ -54,7 +54,7 @@ def computed(test: AppTest) -> AppTest:
 
 
 def words(test: AppTest) -> str:
-    return " ".join(one.value for one in (*test.caption, *test.markdown, *test.header, *test.subheader))
+    return " ".join(element.value for element in (*test.caption, *test.markdown, *test.header, *test.subheader))
 
 
 def test_a_base_model_is_shown_without_an_adapter():

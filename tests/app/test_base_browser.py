@@ -11,11 +11,11 @@ PAGE = "explore?model=svft-explorer/digits-vit"
 
 @pytest.mark.parametrize(("size", "scheme"), LOOKS)
 def test_a_click_on_the_map_shows_that_weight(server, visitor, size, scheme):
-    one = visitor(size, scheme).open(f"{server}/{PAGE}", ready=".st-key-base-decay .main-svg")
-    one.rest()
-    keeps_to_the_rules(one, size)
-    one.click_cell('[class*="st-key-base-map"]', column=2, columns=6, row=3, rows=4)
-    one.page.wait_for_function(
+    walk = visitor(size, scheme).open(f"{server}/{PAGE}", ready=".st-key-base-decay .main-svg")
+    walk.rest()
+    keeps_to_the_rules(walk, size)
+    walk.click_cell('[class*="st-key-base-map"]', column=2, columns=6, row=3, rows=4)
+    walk.page.wait_for_function(
         "[...document.querySelectorAll('h3')].some(title => title.innerText.startsWith('Layer 3 · value'))"
     )
-    assert "matrix=Layer+3" in one.page.url
+    assert "matrix=Layer+3" in walk.page.url

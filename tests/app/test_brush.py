@@ -76,4 +76,6 @@ def test_the_box_opens_in_edit():
     assert test.query_params["view"] == selection.EDIT
     assert test.button_group(key="card").value == "Zero a box"
     assert "measure" in [button.key for button in test.button]
-    assert "brush-edit" not in [one.key for one in explore(adapter="BBC headlines · LoRA r=8", brush=BOX).button]
+    assert "brush-edit" not in [
+        element.key for element in explore(adapter="BBC headlines · LoRA r=8", brush=BOX).button
+    ]

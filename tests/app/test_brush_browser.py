@@ -68,10 +68,10 @@ def test_a_box_over_the_strip(server, visitor):
 def test_a_box_over_the_square(server, visitor):
     walk = visitor().open(f"{server}/explore?adapter=BBC+headlines+·+random&matrix=Layer+2+·+value")
     drag(walk, FIGURE, (0.2, 0.6), (0.4, 0.7))
-    found = brushed(walk)
-    for end, place in zip(found, (0.6, 0.7, 0.2, 0.4), strict=True):
+    actual = brushed(walk)
+    for end, place in zip(actual, (0.6, 0.7, 0.2, 0.4), strict=True):
         assert abs(end - place * 384) <= 2
-    first, last, left, right = found
+    first, last, left, right = actual
     assert f"Rows {first}–{last}, columns {left}–{right} hold" in walk.page.locator(".st-key-brush").inner_text()
     assert f"rows {first}–{last}" in exact(walk)
     walk.page.reload()

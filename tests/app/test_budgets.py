@@ -54,7 +54,7 @@ def test_a_preset_its_weights_and_a_width_are_chosen(budgets):
     test = budgets()
     test.selectbox(key="budgets-model").set_value("Gemma-2B").run()
     test.segmented_control(key="budgets-way").set_value("SVFT off_diag d").run()
-    (width,) = [one for one in test.number_input if one.label == "d"]
+    (width,) = [element for element in test.number_input if element.label == "d"]
     width.set_value(16).run()
     assert not test.exception
     assert table(test).at["SVFT banded d=16", "count"] == 6_352_416
@@ -85,7 +85,7 @@ def test_the_papers_counts_are_set_beside_ours(budgets):
 
 def test_a_budget_goes_to_the_race(budgets):
     test = budgets()
-    (rank,) = [one for one in test.number_input if one.label == "r"]
+    (rank,) = [element for element in test.number_input if element.label == "r"]
     rank.set_value(2).run()
     test.button(key="budgets-race").click().run()
     assert not test.exception

@@ -91,11 +91,11 @@ def test_what_was_chosen_otherwise_or_cannot_be_measured_is_said(chosen, tmp_pat
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
     test = explore({"open-choice": True}, adapter=str(tmp_path))
     for _ in range(300):
-        said = [*test.warning, *test.error]
-        if said:
+        shown = [*test.warning, *test.error]
+        if shown:
             break
         time.sleep(0.1)
         test.run()
     assert not test.exception
-    assert any(sentence in one.value for one in said)
+    assert any(sentence in element.value for element in shown)
     assert "All matrices, all measures" in [header.value for header in test.header]  # the rest of the page stays

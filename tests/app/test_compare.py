@@ -89,7 +89,7 @@ def test_the_verdict_comes_first():
     test = explore(adapter="BBC headlines · plain", vs="BBC headlines · banded", matrix="Layer 2 · value")
     name = test.selectbox(key="matrix").value
     row = data.compared(*(data.adapter(DIRECTORY / f"bbc_headlines-{p}") for p in ("plain", "banded")), name)
-    assert matrix_verdict(row, ("plain", "banded")) in [one.value for one in test.markdown]
+    assert matrix_verdict(row, ("plain", "banded")) in [element.value for element in test.markdown]
 
 
 def test_every_measure_is_written_out_beside_the_other_and_all_shared_matrices_are_listed():
@@ -100,7 +100,7 @@ def test_every_measure_is_written_out_beside_the_other_and_all_shared_matrices_a
     (matrices,) = (frame.value for frame in test.dataframe)
     name = test.selectbox(key="matrix").value
     of = [summarize(data.adapter(DIRECTORY / f"bbc_headlines-{p}").matrix(name)) for p in ("plain", "banded")]
-    written = next(one.value for one in test.markdown if one.value.startswith("| Measure |"))
+    written = next(element.value for element in test.markdown if element.value.startswith("| Measure |"))
     for row in differences(*of).itertuples(index=False):
         assert measure_line(*row) in written
     assert len(matrices) == 36
@@ -162,7 +162,7 @@ def test_a_box_is_outlined_in_both():
     test = explore(
         adapter="BBC headlines · banded", vs="BBC headlines · plain", matrix="Layer 2 · value", brush="i10..50_o0..0"
     )
-    assert any(one.value.startswith("Rows 10–50, offsets 0 to 0 hold ") for one in test.caption)
+    assert any(element.value.startswith("Rows 10–50, offsets 0 to 0 hold ") for element in test.caption)
     specs = [json.loads(chart.proto.spec) for chart in test.get("plotly_chart")]
     outlines = [shape for spec in specs for shape in spec["layout"].get("shapes", []) if shape.get("x0") == 9.5]
     assert len(outlines) == 2
@@ -176,11 +176,11 @@ def test_what_would_fade_on_one_scale_begins_with_two_and_the_sentence_compares_
     name = test.selectbox(key="matrix").value
     largest = tuple(abs(of.matrix(name).values).max() for of in pair)
     names = ("plain", "full fine-tuning")
-    said = [one.value for one in test.caption]
-    assert scale_sentence(largest, names, common=False) in said
-    assert not any("the rest is not drawn" in one for one in said)  # W is square: all of ΔW is in M
+    shown = [element.value for element in test.caption]
+    assert scale_sentence(largest, names, common=False) in shown
+    assert not any("the rest is not drawn" in element for element in shown)  # W is square: all of ΔW is in M
     test.button_group(key="scale-own").set_value("One colour scale").run()
-    assert any("on one scale full fine-tuning fades" in one.value for one in test.caption)
+    assert any("on one scale full fine-tuning fades" in element.value for element in test.caption)
 
 
 def test_the_sentence_on_scale():

@@ -100,9 +100,9 @@ def test_a_guess_reveals_the_outcome_beside_as_trained_and_m_off(worker):
     assert "As trained: 83.0%" in drawn
     assert "M off: 50.0%" in drawn
     assert f"Signs only: {right(line) / 800:.1%}" in drawn
-    said = " ".join(markdown.value for markdown in test.markdown)
-    assert "You guessed 70%." in said
-    assert f"83.0% → {right(line) / 800:.1%}" in said
+    text = " ".join(markdown.value for markdown in test.markdown)
+    assert "You guessed 70%." in text
+    assert f"83.0% → {right(line) / 800:.1%}" in text
 
 
 def test_the_first_guess_has_all_cards_evaluated_its_own_first(worker):
@@ -192,8 +192,8 @@ def test_a_box_is_zeroed_beside_as_many_entries_elsewhere(worker):
     name = test.selectbox(key="matrix").value
     assert zeroed == Edit("without_brushed", {"box": box}, (name,))
     assert control == Edit("without_as_many", {"box": box}, (name,))
-    said = " ".join(markdown.value for markdown in test.markdown)
-    assert "Rows 0–99, offsets 0 to 0 zeroed in Layer 2 · value: 83.0% →" in said
+    text = " ".join(markdown.value for markdown in test.markdown)
+    assert "Rows 0–99, offsets 0 to 0 zeroed in Layer 2 · value: 83.0% →" in text
     expected = f"As many entries zeroed elsewhere (one draw) give {right(control.to_json()) / 800:.1%}"
     assert any(expected in caption.value for caption in test.caption)
     assert "Singular values of W" in alternatives(test)

@@ -162,8 +162,8 @@ def test_a_painted_pattern_is_the_plan_of_a_race(learn):
     assert len(plan.custom_indices) == 6_144
     planned, left_out = plan.plan()
     assert not left_out
-    assert [one.label for one in planned][:2] == ["head only", "My pattern"]
-    sizes = [one.parameters for one in planned if one.spec.method in ("custom", "banded", "random")]
+    assert [trial.label for trial in planned][:2] == ["head only", "My pattern"]
+    sizes = [trial.parameters for trial in planned if trial.spec.method in ("custom", "banded", "random")]
     assert max(sizes) / min(sizes) < 1.06
 
 
@@ -173,11 +173,11 @@ def test_the_race_before_and_after(learn):
         assert any("not in this installation" in text.value for text in test.markdown)
     id = add_study(trials.store(), racing.PREPARED, owner=ME)
     test = learn(4)
-    found = results.of_study(trials.store().study(id), trials.store().trials(id))
-    pair = found.verdict.pair
-    assert any(found.verdict.headline in text.value for text in test.markdown)
+    outcome = results.of_study(trials.store().study(id), trials.store().trials(id))
+    pair = outcome.verdict.pair
+    assert any(outcome.verdict.headline in text.value for text in test.markdown)
     assert "LoRA r=1" in alts(test)[0]
-    right = claims.outcome(Answers(found.trials, found.examples.labels).difference(*pair))
+    right = claims.outcome(Answers(outcome.trials, outcome.examples.labels).difference(*pair))
     for given in sorted(claims.OUTCOMES, key=lambda option: option == right):
         test.pills(key="answer-claim").set_value(given).run()
         assert bool(test.success) == (given == right)

@@ -51,7 +51,9 @@ def test_a_turn_is_the_page_that_was_asked_for(running):
     async def visit():
         async with Visitor(running.address) as visitor:
             labels = measure.matrices("BBC headlines · plain")[:2]
-            turns = [await visitor.turn("explore", adapter="BBC headlines · plain", matrix=one) for one in labels]
+            turns = [
+                await visitor.turn("explore", adapter="BBC headlines · plain", matrix=element) for element in labels
+            ]
             again = await visitor.turn("explore", adapter="BBC headlines · plain", matrix=labels[1])
             race = await visitor.turn("race", tab="Budgets")
         return [*turns, again, race]

@@ -93,7 +93,7 @@ def test_a_whole_model_says_what_changed_outside_its_matrices(tmp_path):
     assert not test.exception
     test.toggle(key="changed-parts").set_value(True).run()
     assert not test.exception
-    [table] = [one.value for one in test.markdown if "| embeddings |" in one.value]
+    [table] = [widget.value for widget in test.markdown if "| embeddings |" in widget.value]
     assert "| norms and biases | 0.00% |" in table
 
 
@@ -113,7 +113,7 @@ def test_a_language_model_continues_a_text_without_its_adapter_and_with_it(langu
     test.button(key="write").click().run()
     assert not test.exception
     assert not test.warning
-    without, with_adapter = (one.value.split() for one in test.text[-2:])
+    without, with_adapter = (widget.value.split() for widget in test.text[-2:])
     assert len(without) == len(with_adapter) == 15  # the model reads 16 tokens
     assert without != with_adapter
 
@@ -130,7 +130,7 @@ def test_one_odd_and_one_damaged_module_hide_nothing_but_themselves(lora, tmp_pa
     test = explore(adapter=str(path), matrix="Layer 2 · MLP up")
     assert not test.exception
     assert not test.error
-    (label,) = [one.label.split(",")[0] for one in test.expander if "left out" in one.label]
+    (label,) = [widget.label.split(",")[0] for widget in test.expander if "left out" in widget.label]
     assert label in ("1 module is left out", "2 modules are left out")  # the damaged one once all are read
     words = " ".join(text.value for text in test.text)
     assert "encoder.layer.2.attention.self.key" in words

@@ -99,7 +99,7 @@ def test_before_the_first_point_all_is_there_but_empty(race):
 
 def test_the_end_of_a_study_is_the_measurement_of_its_cost(race):
     id = add(turns=5)
-    assert {one.state for one in trials.store().trials(id)} == {"done"}
+    assert {trial.state for trial in trials.store().trials(id)} == {"done"}
     assert "Measuring what their steps cost: everything else waits." in progress(race(study=id))[1]
 
 
@@ -111,10 +111,10 @@ def test_accuracy_and_loss_of_all_trials_are_drawn_together(race):
 def test_the_specification_of_a_chart_stays_when_points_arrive(race):
     id = add()
     before = charts(race(study=id))
-    for one in trials.store().trials(id):
-        known = trials.store().coefficients(id, one.number)
-        grown = None if known is None else known[1].iloc[-1] * np.float16(2)
-        trials.store().add_report(id, one.number, Report(10, [0.5], 0.5, 0.9, 0.9, 1.0, coefficients=grown))
+    for trial in trials.store().trials(id):
+        coefficients = trials.store().coefficients(id, trial.number)
+        grown = None if coefficients is None else coefficients[1].iloc[-1] * np.float16(2)
+        trials.store().add_report(id, trial.number, Report(10, [0.5], 0.5, 0.9, 0.9, 1.0, coefficients=grown))
     assert charts(race(study=id)) == before
 
 
@@ -124,7 +124,7 @@ def test_the_strip_shows_the_chosen_trial_and_matrix(race, method, axis):
     test = race(study=id)
     chosen = test.selectbox(key="live-trial")
     assert chosen.options == ["SVFT plain", "SVFT banded d=1", "SVFT random, 41,472 entries"]
-    number = next(one.number for one in trials.store().trials(id) if one.trial.label == method)
+    number = next(trial.number for trial in trials.store().trials(id) if trial.trial.label == method)
     chosen.set_value(number)
     matrix = test.selectbox(key="live-matrix")
     assert "Layer 2 · value" in matrix.options

@@ -122,11 +122,11 @@ def test_charts_stay_for_five_updates_with_their_hover_and_zoom(live):
     walk = live()
     page = walk.page
     page.evaluate(_WATCH)
-    zoomed, said = zoom(page), hover(page)
-    assert "step" in said
+    zoomed, before = zoom(page), hover(page)
+    assert "step" in before
     begun = evaluations(page)
     wait_for_updates(page, 5, since=begun)
-    assert page.locator("#vg-tooltip-element.visible").inner_text() == said
+    assert page.locator("#vg-tooltip-element.visible").inner_text() == before
     assert np.abs(axis(page) - zoomed).max() == 0
     assert page.evaluate("window.chartChanges") == []
     assert not walk.complaints

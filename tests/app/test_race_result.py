@@ -52,8 +52,8 @@ def add(study=SEEDS, **options):
 
 def alt(test, beginning):
     """Return the alternative text of the figure whose text begins like this."""
-    (found,) = [chart.proto.alt for chart in test.get("plotly_chart") if chart.proto.alt.startswith(beginning)]
-    return found
+    (actual,) = [chart.proto.alt for chart in test.get("plotly_chart") if chart.proto.alt.startswith(beginning)]
+    return actual
 
 
 def headers(test):
@@ -61,13 +61,13 @@ def headers(test):
 
 
 def words(test):
-    return "\n".join(one.value for one in (*test.markdown, *test.caption))
+    return "\n".join(element.value for element in (*test.markdown, *test.caption))
 
 
 def table(test, column):
     """Return the table that has this column."""
-    (found,) = [one.value for one in test.dataframe if column in one.value]
-    return found
+    (actual,) = [element.value for element in test.dataframe if column in element.value]
+    return actual
 
 
 # ---- the verdict
@@ -75,21 +75,21 @@ def table(test, column):
 
 def test_the_verdict_comes_first_in_words(race):
     id = add()
-    found = trials.store().results(id)
-    said = verdict(summarize(found, TRUTH), found, TRUTH)
+    actual = trials.store().results(id)
+    written = verdict(summarize(actual, TRUTH), actual, TRUTH)
     test = race(study=id)
     assert not test.exception
-    assert headers(test)[0] == said.headline
-    assert all(detail in words(test) for detail in said.details)
+    assert headers(test)[0] == written.headline
+    assert all(detail in words(test) for detail in written.details)
 
 
 def test_the_bet_is_scored(race):
     bet = {"winner": "SVFT plain", "margin": "over 3 points"}
     id = add(bet=bet)
-    said = score_bet(bet, trials.store().results(id), TRUTH).sentence
+    written = score_bet(bet, trials.store().results(id), TRUTH).sentence
     shown = words(race(study=id))
     assert "Your bet: SVFT plain, by over 3 points." in shown
-    assert said in shown
+    assert written in shown
 
 
 def test_one_click_runs_the_seeds_that_are_needed(race):
@@ -101,7 +101,7 @@ def test_one_click_runs_the_seeds_that_are_needed(race):
     assert not test.exception
     record = trials.store().study(id)
     assert (record.study.seeds, record.state) == ((0, 1), "queued")
-    assert [one.trial.spec.seed for one in trials.store().trials(id)] == [0] * 6 + [1] * 6
+    assert [element.trial.spec.seed for element in trials.store().trials(id)] == [0] * 6 + [1] * 6
 
 
 def test_a_clear_verdict_of_several_seeds_asks_for_no_more(race):
@@ -190,13 +190,13 @@ def test_the_examples_are_those_that_two_configurations_answer_differently(race)
     id = add()
     test = race(study=id)
     task = get_task("bbc_headlines")
-    found = disagreements(trials.store().results(id), TRUTH, BANDED, LORA, task.load().test.inputs)
+    actual = disagreements(trials.store().results(id), TRUTH, BANDED, LORA, task.load().test.inputs)
     shown = table(test, "truth")
-    assert shown["input"].tolist() == found["input"].tolist()
-    assert shown["truth"].tolist() == [task.labels[label] for label in found["truth"]]
-    assert shown["a"].tolist() == [task.labels[label] for label in found["predicted_a"]]
+    assert shown["input"].tolist() == actual["input"].tolist()
+    assert shown["truth"].tolist() == [task.labels[label] for label in actual["truth"]]
+    assert shown["a"].tolist() == [task.labels[label] for label in actual["predicted_a"]]
     assert set(shown["seed"]) == {0, 1, 2}
-    assert f"They differ on {len(found):,} of 2,400 texts" in words(test)
+    assert f"They differ on {len(actual):,} of 2,400 texts" in words(test)
 
 
 def test_two_others_can_be_chosen(race):
@@ -248,9 +248,9 @@ def test_the_table_of_trials_has_those_without_a_result_too(race):
 
 def test_the_best_svft_adapter_opens_in_explore(race):
     id = add()
-    found = trials.store().results(id)
-    means = found[found["method"].isin(["plain", "banded", "random"])].groupby("label")["accuracy"].mean()
-    of_best = found[found["label"] == means.idxmax()]
+    actual = trials.store().results(id)
+    means = actual[actual["method"].isin(["plain", "banded", "random"])].groupby("label")["accuracy"].mean()
+    of_best = actual[actual["label"] == means.idxmax()]
     number = of_best.loc[of_best["accuracy"].idxmax(), "trial"]
     test = race(study=id)
     assert test.button(key="explore-best").label == f"Open {means.idxmax()} in Explore"
@@ -320,10 +320,10 @@ def test_any_study_has_a_result(race, methods):
 
 def test_results_that_came_without_points_have_no_film(race):
     id = add(ONE_SEED)
-    found = trials.store().results(id)
+    actual = trials.store().results(id)
     study = trials.store().study(id).study
     other = trials.store().add_study(study, study.plan()[0], engine="", owner=ME)
-    trials.store().add_outcomes(other, found, None)
+    trials.store().add_outcomes(other, actual, None)
     trials.store().set_study_state(other, "done")
     test = race(study=other)
     assert not test.exception

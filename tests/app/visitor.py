@@ -63,11 +63,11 @@ class Visitor:
         box = self.page.locator(f"{figure} .nsewdrag").first.bounding_box()
         x = box["x"] + box["width"] * (column + 0.5) / columns
         y = box["y"] + box["height"] * (row + 0.5) / rows
-        said = self.page.locator(f"{figure} .hoverlayer .hovertext")
+        label = self.page.locator(f"{figure} .hoverlayer .hovertext")
         for attempt in range(100):
             self.page.mouse.move(x - 4 * (attempt % 2), y)
             self.page.wait_for_timeout(200)
-            if said.count():
+            if label.count():
                 break
         self.page.mouse.down()
         self.page.mouse.up()
@@ -88,7 +88,7 @@ class Visitor:
     def sees(self):
         """Return the address and the words of the page, and what its console said."""
         pickers = {key: self.page.locator(f".st-key-{key} input").all() for key in ("adapter", "vs", "matrix")}
-        values = {key: [one.input_value() for one in inputs] for key, inputs in pickers.items()}
+        values = {key: [node.input_value() for node in inputs] for key, inputs in pickers.items()}
         state = self.page.locator(".stApp").get_attribute("data-test-script-state")
         words = self.page.locator(".stApp").inner_text()
         return "\n".join([self.page.url, f"{state}, {values}, {self.complaints}", words])
@@ -112,14 +112,16 @@ def is_readable(visitor) -> None:
     assert page.locator(".stMain").evaluate("element => element.scrollWidth <= element.clientWidth")
     assert min(page.evaluate(_FONT_SIZES)) >= 12
     violations = Axe().run(page).response["violations"]
-    serious = [(one["id"], one["nodes"][0]["html"]) for one in violations if one["impact"] in ("serious", "critical")]
+    serious = [
+        (node["id"], node["nodes"][0]["html"]) for node in violations if node["impact"] in ("serious", "critical")
+    ]
     assert not serious, serious
     assert not visitor.complaints
 
 
 def above_the_fold(page, selector: str, width: int, height: int) -> list[dict]:
     """Return the boxes of what can be seen without scrolling."""
-    boxes = [one.bounding_box() for one in page.locator(selector).all() if one.is_visible()]
+    boxes = [node.bounding_box() for node in page.locator(selector).all() if node.is_visible()]
     return [box for box in boxes if box and box["y"] < height and box["x"] < width and box["height"]]
 
 

@@ -33,7 +33,7 @@ def test_it_runs_and_says_what_is_committed(path):
     for before, after in zip(committed, fresh, strict=True):
         assert kinds(before) == kinds(after)
         if VARIES not in before.metadata.get("tags", []):
-            assert said(before) == said(after)
+            assert printed(before) == printed(after)
 
 
 @pytest.mark.slow
@@ -49,9 +49,9 @@ def test_its_outputs_are_committed_whole_and_small(path):
     assert path.stat().st_size < LARGEST
     cells = code_cells(nbformat.read(path, as_version=4))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    found = [output for cell in cells for output in cell.outputs]
-    assert found
-    for output in found:
+    all_outputs = [output for cell in cells for output in cell.outputs]
+    assert all_outputs
+    for output in all_outputs:
         assert output.output_type != "error"
         assert output.get("name") != "stderr"
         data = output.get("data", {})
@@ -85,6 +85,6 @@ def kinds(cell) -> list[set[str]]:
     return [{output.output_type, *output.get("data", {})} - {PICTURE} for output in outputs(cell)]
 
 
-def said(cell) -> list[str]:
+def printed(cell) -> list[str]:
     """Return the text in a cell's outputs."""
     return [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs(cell)]

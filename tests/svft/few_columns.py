@@ -49,11 +49,11 @@ def delta(model: nn.Module, name: str = "default") -> torch.Tensor:
 
 def dense_delta(layer: svft.SvftLayer, W: torch.Tensor, name: str = "default") -> torch.Tensor:
     """Return U M Vᵀ in float64, from a decomposition of W that the layer has nothing to do with."""
-    found = decompose(W.float())
+    actual = decompose(W.float())
     rows, cols = layer.coefficient_positions(name)
-    M = torch.zeros(len(found.sigma), len(found.sigma), dtype=torch.float64)
+    M = torch.zeros(len(actual.sigma), len(actual.sigma), dtype=torch.float64)
     M[rows, cols] = layer.svft_coefficients[name].detach().double()
-    return found.U.double() @ M @ found.V.double().T
+    return actual.U.double() @ M @ actual.V.double().T
 
 
 def columns_in_memory(layer: svft.SvftLayer, name: str = "default") -> tuple[int, int]:
@@ -62,5 +62,5 @@ def columns_in_memory(layer: svft.SvftLayer, name: str = "default") -> tuple[int
     return layer.svft_U[name].shape[1], layer.svft_V[name].shape[1]
 
 
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found.double() - expected.double()).norm() / expected.double().norm())
+def relative(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((actual.double() - expected.double()).norm() / expected.double().norm())

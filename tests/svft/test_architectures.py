@@ -50,8 +50,8 @@ def test_the_default_targets_are_the_linear_layers_inside_the_blocks(family):
 
 
 def test_every_family_that_peft_knows_and_transformers_ships_has_defaults():
-    known = set(TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING) & set(CONFIG_MAPPING)
-    assert known - WITHOUT_DEFAULTS <= set(TARGET_MODULES)
+    types = set(TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING) & set(CONFIG_MAPPING)
+    assert types - WITHOUT_DEFAULTS <= set(TARGET_MODULES)
 
 
 def test_a_family_without_defaults_is_told_to_name_its_modules():

@@ -27,9 +27,9 @@ def change_basis(monkeypatch):
 
     def install(change):
         def changed(weight, *args, **kwargs):
-            found = decompose(weight, *args, **kwargs)
-            U, V = change(found)
-            return Decomposition(U, found.sigma, V, signature(U, V), found.fingerprint, found.error)
+            actual = decompose(weight, *args, **kwargs)
+            U, V = change(actual)
+            return Decomposition(U, actual.sigma, V, signature(U, V), actual.fingerprint, actual.error)
 
         changed_here = SimpleNamespace(decompose=changed, recall=decomposition.recall)
         monkeypatch.setattr(svft.SvftLayer, "decomposer", changed_here)
@@ -55,9 +55,9 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
 # -- signs
 
 
-def flip_signs(found: Decomposition) -> tuple[torch.Tensor, torch.Tensor]:
-    signs = torch.where(torch.arange(len(found.sigma)) % 3 == 0, -1.0, 1.0).to(found.U)
-    return found.U * signs, found.V * signs
+def flip_signs(actual: Decomposition) -> tuple[torch.Tensor, torch.Tensor]:
+    signs = torch.where(torch.arange(len(actual.sigma)) % 3 == 0, -1.0, 1.0).to(actual.U)
+    return actual.U * signs, actual.V * signs
 
 
 @every_pattern
@@ -72,7 +72,7 @@ def test_flipped_signs_are_repaired_silently(tmp_path, change_basis, pattern, lo
     torch.testing.assert_close(logits(loaded, make_inputs()), expected, rtol=1e-4, atol=1e-4)
     # Saved again, the adapter speaks the new basis, and the old machine understands it.
     loaded.save_pretrained(str(tmp_path / "again"), save_embedding_layers=False)
-    change_basis(lambda found: (found.U, found.V))
+    change_basis(lambda actual: (actual.U, actual.V))
     back = PeftModel.from_pretrained(make_model(), str(tmp_path / "again"))
     torch.testing.assert_close(logits(back, make_inputs()), expected, rtol=1e-4, atol=1e-4)
 
@@ -109,29 +109,29 @@ def one_layer_config(pattern: str = "banded", **options) -> svft.SvftConfig:
     return svft.SvftConfig(pattern=pattern, target_modules=["layer"], **options)
 
 
-def rotate_pair(found: Decomposition) -> tuple[torch.Tensor, torch.Tensor]:
+def rotate_pair(actual: Decomposition) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotate the first two vectors of both sides among themselves."""
     angle = torch.tensor(0.7)
     R = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
-    U, V = found.U.clone(), found.V.clone()
+    U, V = actual.U.clone(), actual.V.clone()
     U[:, :2], V[:, :2] = U[:, :2] @ R, V[:, :2] @ R
     return U, V
 
 
-def turn_last_left(found: Decomposition) -> tuple[torch.Tensor, torch.Tensor]:
+def turn_last_left(actual: Decomposition) -> tuple[torch.Tensor, torch.Tensor]:
     """Flip the last left vector alone, which only a vanishing singular value permits."""
-    U = found.U.clone()
+    U = actual.U.clone()
     U[:, -1] *= -1
-    return U, found.V
+    return U, actual.V
 
 
 def test_a_rotated_pair_of_equal_singular_values_is_an_error_that_names_the_matrix(tmp_path, change_basis):
     sigma = [2.0, 2.0, 1.0, 0.5, 0.25]
     saved_adapter(tmp_path, _OneLayer(sigma), one_layer_config())
     change_basis(rotate_pair)
-    found = decompose(_OneLayer(sigma).layer.weight)
-    U, V = rotate_pair(found)
-    torch.testing.assert_close((U * found.sigma) @ V.T, _OneLayer(sigma).layer.weight.detach())  # as good an SVD
+    actual = decompose(_OneLayer(sigma).layer.weight)
+    U, V = rotate_pair(actual)
+    torch.testing.assert_close((U * actual.sigma) @ V.T, _OneLayer(sigma).layer.weight.detach())  # as good an SVD
     with pytest.raises(BasisMismatchError, match=r"1 of 1 matrices .*\(layer\).*rotated.*embed_basis=True"):
         PeftModel.from_pretrained(_OneLayer(sigma), str(tmp_path))
 
@@ -157,10 +157,10 @@ def test_vanishing_singular_values_whose_left_vectors_rotate_alone_are_an_error(
     sigma = [2.0, 1.5, 1.0, 0.0, 0.0]
     saved_adapter(tmp_path, _OneLayer(sigma), one_layer_config())
 
-    def rotate_left(found):
-        U = found.U.clone()
+    def rotate_left(actual):
+        U = actual.U.clone()
         U[:, [3, 4]] = (U[:, [3, 4]] @ torch.tensor([[0.6, -0.8], [0.8, 0.6]]).to(U)).clone()
-        return U, found.V
+        return U, actual.V
 
     change_basis(rotate_left)
     with pytest.raises(BasisMismatchError, match="equal or vanishing singular values"):
@@ -238,7 +238,7 @@ def rounded_model() -> nn.Module:
 @pytest.fixture
 def elsewhere(change_basis):
     """What follows happens on a machine that has decomposed nothing yet."""
-    return lambda: change_basis(lambda found: (found.U, found.V))
+    return lambda: change_basis(lambda actual: (actual.U, actual.V))
 
 
 def test_the_same_base_in_bfloat16_is_an_error_that_names_the_precision(tmp_path, elsewhere):
@@ -384,9 +384,9 @@ def test_a_fingerprint_stands_for_shape_and_values_and_remembers_the_type():
 
 
 def test_a_signature_does_not_depend_on_precision_beyond_rounding():
-    found = decompose(torch.randn(30, 20))
-    assert found.signature.shape == (2, 20, 2)
-    torch.testing.assert_close(signature(found.U.double(), found.V.double()), found.signature, rtol=0, atol=1e-4)
+    actual = decompose(torch.randn(30, 20))
+    assert actual.signature.shape == (2, 20, 2)
+    torch.testing.assert_close(signature(actual.U.double(), actual.V.double()), actual.signature, rtol=0, atol=1e-4)
 
 
 def test_a_second_rank_of_a_randomized_basis_can_be_saved_and_loaded(tmp_path, monkeypatch):

@@ -156,8 +156,8 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path, monkeypat
     (tmp_path / "file").touch()
     monkeypatch.setenv("SVFT_CACHE_DIR", str(tmp_path / "file" / "cache"))
     with pytest.warns(UserWarning, match="could not be cached"):
-        found = decompose(random_weight(30, 12))
-    assert found.error < 1e-6
+        actual = decompose(random_weight(30, 12))
+    assert actual.error < 1e-6
 
 
 def test_a_cache_that_others_own_is_read(monkeypatch):
@@ -202,8 +202,8 @@ def test_a_shared_file_is_read_instead_of_computed(tmp_path, monkeypatch, rank):
     assert not cache_files()
     monkeypatch.setattr(decomposition, "_compute", None)  # not needed again
     monkeypatch.setenv("SVFT_DECOMPOSITIONS", os.pathsep.join([str(tmp_path / "none"), str(tmp_path / "shared")]))
-    found = decompose(W, rank)
-    assert same(found, fresh)
+    actual = decompose(W, rank)
+    assert same(actual, fresh)
     assert not cache_files()  # what is shared is not copied
 
 
@@ -213,8 +213,8 @@ def test_a_damaged_shared_file_is_computed_anew(tmp_path, monkeypatch):
     file.write_bytes(file.read_bytes()[:-8])
     monkeypatch.setenv("SVFT_DECOMPOSITIONS", str(tmp_path))
     with pytest.warns(UserWarning, match="damaged"):
-        found = decompose(W)
-    assert same(found, decomposition.decompose(W))
+        actual = decompose(W)
+    assert same(actual, decomposition.decompose(W))
 
 
 def test_what_is_there_is_not_computed_again(tmp_path, monkeypatch):

@@ -90,15 +90,15 @@ def test_generation_of_a_mixed_batch(architecture, num_beams):
         "pad_token_id": 0,
         "eos_token_id": None,
     }
-    found = model.generate(input_ids=prompt, adapter_names=["second", "__base__", "default"], **options)
+    actual = model.generate(input_ids=prompt, adapter_names=["second", "__base__", "default"], **options)
     alone = []
     for adapter in ("second", "default"):
         model.set_adapter(adapter)
         alone.append(model.generate(input_ids=prompt[:1], **options)[0])
     with model.disable_adapter():
         alone.insert(1, model.generate(input_ids=prompt[:1], **options)[0])
-    assert torch.equal(found, torch.stack(alone))
-    assert len({tuple(row.tolist()) for row in found}) > 1
+    assert torch.equal(actual, torch.stack(alone))
+    assert len({tuple(row.tolist()) for row in actual}) > 1
 
 
 # -- sums

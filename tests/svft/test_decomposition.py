@@ -30,22 +30,22 @@ def same(a: Decomposition, b: Decomposition) -> bool:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_it_is_the_thin_svd_that_numpy_finds(shape, dtype):
     W = random_weight(*shape, dtype)
-    found = decompose(W)
-    eps = torch.finfo(found.U.dtype).eps
-    assert found.U.dtype == found.V.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    actual = decompose(W)
+    eps = torch.finfo(actual.U.dtype).eps
+    assert actual.U.dtype == actual.V.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     sigma = np.linalg.svd(W.double().numpy(), compute_uv=False)
-    np.testing.assert_allclose(found.sigma.double().numpy(), sigma, rtol=0, atol=8 * eps * sigma[0])
-    U, V = found.U.double(), found.V.double()
+    np.testing.assert_allclose(actual.sigma.double().numpy(), sigma, rtol=0, atol=8 * eps * sigma[0])
+    U, V = actual.U.double(), actual.V.double()
     identity = torch.eye(min(shape), dtype=torch.float64)
     torch.testing.assert_close(U.T @ U, identity, rtol=0, atol=32 * eps)
     torch.testing.assert_close(V.T @ V, identity, rtol=0, atol=32 * eps)
-    torch.testing.assert_close((U * found.sigma) @ V.T, W.double(), rtol=0, atol=32 * eps * float(sigma[0]))
-    assert found.error < 1e-6
+    torch.testing.assert_close((U * actual.sigma) @ V.T, W.double(), rtol=0, atol=32 * eps * float(sigma[0]))
+    assert actual.error < 1e-6
 
 
 def test_signs_are_canonical_the_largest_entry_of_a_left_vector_is_positive():
-    found = decompose(random_weight(30, 12))
-    leading = found.U.gather(0, found.U.abs().argmax(dim=0, keepdim=True))
+    actual = decompose(random_weight(30, 12))
+    leading = actual.U.gather(0, actual.U.abs().argmax(dim=0, keepdim=True))
     assert (leading > 0).all()
 
 
@@ -55,9 +55,9 @@ def test_a_copy_in_another_layout_is_decomposed_alike():
 
 
 def test_a_zero_weight_has_a_decomposition():
-    found = decompose(torch.zeros(5, 3))
-    assert not found.sigma.any()
-    torch.testing.assert_close(found.U.T @ found.U, torch.eye(3))
+    actual = decompose(torch.zeros(5, 3))
+    assert not actual.sigma.any()
+    torch.testing.assert_close(actual.U.T @ actual.U, torch.eye(3))
 
 
 def test_a_weight_that_is_not_finite_is_refused():
@@ -98,22 +98,22 @@ def test_the_tuner_takes_decompositions_from_where_it_is_told(monkeypatch):
 
 
 def low_rank_plus_noise(n: int = 64, decay: float = 0.5) -> torch.Tensor:
-    found = decompose(random_weight(n + 8, n))
-    return (found.U * decay ** torch.arange(n).float()) @ found.V.T
+    actual = decompose(random_weight(n + 8, n))
+    return (actual.U * decay ** torch.arange(n).float()) @ actual.V.T
 
 
 def test_a_small_rank_of_a_large_weight_is_randomized_and_states_its_error(monkeypatch, caplog):
     W = low_rank_plus_noise()
     exact = decompose(W)
     monkeypatch.setattr(decomposition, "RANDOMIZED_FROM", 64)
-    found = decompose(W, rank=8)
-    assert found.U.shape == (72, 8)
-    assert found.V.shape == (64, 8)
-    assert found.signature.shape == (2, 8, 2)
-    residual = torch.linalg.vector_norm(W @ found.V - found.U * found.sigma, dim=0).max() / found.sigma[0]
-    assert found.error == pytest.approx(float(residual), abs=1e-6)
-    assert f"{found.error:.1e}" in caplog.text
-    torch.testing.assert_close(found.sigma, exact.sigma[:8], rtol=1e-3, atol=1e-5)
+    actual = decompose(W, rank=8)
+    assert actual.U.shape == (72, 8)
+    assert actual.V.shape == (64, 8)
+    assert actual.signature.shape == (2, 8, 2)
+    residual = torch.linalg.vector_norm(W @ actual.V - actual.U * actual.sigma, dim=0).max() / actual.sigma[0]
+    assert actual.error == pytest.approx(float(residual), abs=1e-6)
+    assert f"{actual.error:.1e}" in caplog.text
+    torch.testing.assert_close(actual.sigma, exact.sigma[:8], rtol=1e-3, atol=1e-5)
 
 
 def test_a_rank_that_is_not_small_against_n_is_exact(monkeypatch):

@@ -120,9 +120,9 @@ def test_every_form_computes_what_dense_algebra_does(drawn, dtype):
     assert relative(delta(model), expected.T if layer.fan_in_fan_out else expected) < tolerance
     x = torch.randn(3, 5, in_, dtype=dtype, generator=torch.Generator().manual_seed(1), requires_grad=True)
     whole = W + expected
-    found = model(x)
-    assert relative(found, x.detach().double() @ whole.T + b) < tolerance
-    found.square().sum().backward()
+    actual = model(x)
+    assert relative(actual, x.detach().double() @ whole.T + b) < tolerance
+    actual.square().sum().backward()
     by_output = 2 * (x.detach().double() @ whole.T + b)
     assert relative(x.grad, by_output @ whole) < 10 * tolerance
     basis = decompose(W.float())
@@ -130,7 +130,7 @@ def test_every_form_computes_what_dense_algebra_does(drawn, dtype):
     by_entry = (basis.U.double().T @ by_weight @ basis.V.double())[rows, cols]
     assert relative(layer.svft_coefficients["default"].grad, by_entry) < 10 * tolerance
     model.merge_adapter()
-    assert relative(model(x), found) < tolerance
+    assert relative(model(x), actual) < tolerance
     model.unmerge_adapter()
     assert relative(layer.get_matrix(), W) < tolerance
 
@@ -304,11 +304,11 @@ def test_a_mixed_batch_of_forms():
     model.eval()
     x = torch.randn(4, 24)
     names = ["default", "__base__", "whole", "diagonal"]
-    found = layer_of(model)(x, adapter_names=names)
+    actual = layer_of(model)(x, adapter_names=names)
     for row, name in enumerate(names):
         update = 0 if name == "__base__" else delta(model, name)
         W = layer_of(model).get_matrix().double() + update
-        assert relative(found[row], x[row].double() @ W.T + layer_of(model).base_layer.bias.double()) < 1e-5
+        assert relative(actual[row], x[row].double() @ W.T + layer_of(model).base_layer.bias.double()) < 1e-5
 
 
 def test_the_adapters_of_a_whole_model_of_transformers_keep_few_columns():

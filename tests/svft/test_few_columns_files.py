@@ -89,9 +89,9 @@ def test_top_k_with_its_columns_is_that_of_the_file(tmp_path):
 def test_a_file_with_all_columns_loads_as_before(tmp_path, options, low_cpu_mem_usage):
     model = adapt(embed_basis=True, **options)
     model.save_pretrained(str(tmp_path))
-    found, rank = decompose(new()[0].weight), layer_of(model).spec["default"].rank
+    actual, rank = decompose(new()[0].weight), layer_of(model).spec["default"].rank
     file = load_file(tmp_path / FILE) | {
-        f"{STEM}U": found.U[:, :rank].contiguous(), f"{STEM}V": found.V[:, :rank].contiguous()
+        f"{STEM}U": actual.U[:, :rank].contiguous(), f"{STEM}V": actual.V[:, :rank].contiguous()
     }  # fmt: skip
     save_file(file, tmp_path / FILE)
     loaded = PeftModel.from_pretrained(new(3), str(tmp_path), low_cpu_mem_usage=low_cpu_mem_usage)

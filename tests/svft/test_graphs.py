@@ -124,9 +124,9 @@ def test_gradients_by_torch_func(options):
     values = layer_of(model).svft_coefficients["default"].detach().clone()
     f, g = function(model), dense_function(model)
     for argnums in (0, 1):
-        found = torch.func.grad(lambda *a: f(*a).square().sum(), argnums)(values, x)
+        actual = torch.func.grad(lambda *a: f(*a).square().sum(), argnums)(values, x)
         expected = torch.func.grad(lambda *a: g(*a).square().sum(), argnums)(values, x)
-        torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(actual, expected.float(), rtol=1e-4, atol=1e-4)
 
 
 @every_pattern
@@ -135,9 +135,9 @@ def test_gradients_of_each_sample(options):
     values = layer_of(model).svft_coefficients["default"].detach().clone()
     f = function(model)
     loss = lambda values, x: f(values, x).square().sum()  # noqa: E731
-    found = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(values, x)
+    actual = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(values, x)
     one_by_one = torch.stack([torch.func.grad(loss)(values, sample) for sample in x])
-    torch.testing.assert_close(found, one_by_one, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(actual, one_by_one, rtol=1e-4, atol=1e-4)
 
 
 @every_pattern
@@ -145,8 +145,8 @@ def test_an_ensemble_of_coefficients(options):
     model, x = adapt(**options), make_x()
     values = layer_of(model).svft_coefficients["default"].detach()
     many = torch.stack([values, 2 * values, torch.zeros_like(values)])
-    found = torch.func.vmap(function(model), in_dims=(0, None))(many, x)
-    torch.testing.assert_close(found, torch.stack([function(model)(v, x) for v in many]), rtol=1e-5, atol=1e-5)
+    actual = torch.func.vmap(function(model), in_dims=(0, None))(many, x)
+    torch.testing.assert_close(actual, torch.stack([function(model)(v, x) for v in many]), rtol=1e-5, atol=1e-5)
 
 
 @every_pattern
@@ -154,14 +154,14 @@ def test_forward_derivatives(options):
     model, x = adapt(**options), make_x()
     values = layer_of(model).svft_coefficients["default"].detach().clone()
     tangents = torch.ones_like(values), torch.ones_like(x)
-    _, found = torch.func.jvp(function(model), (values, x), tangents)
+    _, actual = torch.func.jvp(function(model), (values, x), tangents)
     _, expected = torch.func.jvp(dense_function(model), (values, x), tangents)
-    torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(actual, expected.float(), rtol=1e-4, atol=1e-4)
     with forward_ad.dual_level():  # past torch.func
         dual = forward_ad.make_dual(x, tangents[1])
-        found = forward_ad.unpack_dual(model(dual)).tangent
+        actual = forward_ad.unpack_dual(model(dual)).tangent
     W = layer_of(model).base_layer.weight.double() + expected_delta(layer_of(model))
-    torch.testing.assert_close(found, (tangents[1].double() @ W.T).float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(actual, (tangents[1].double() @ W.T).float(), rtol=1e-4, atol=1e-4)
 
 
 @every_pattern
@@ -169,9 +169,9 @@ def test_hessians(options):
     model, x = adapt(**options), make_x(2)
     values = layer_of(model).svft_coefficients["default"].detach().clone()
     f, g = function(model), dense_function(model)
-    found = torch.func.hessian(lambda v: f(v, x).square().sum())(values)
+    actual = torch.func.hessian(lambda v: f(v, x).square().sum())(values)
     expected = torch.func.hessian(lambda v: g(v, x).square().sum())(values)
-    torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(actual, expected.float(), rtol=1e-4, atol=1e-4)
 
 
 @every_pattern
@@ -184,8 +184,8 @@ def test_double_backward(options):
         grads = torch.autograd.grad(f(parameter, x).pow(3).sum(), (x, parameter), create_graph=True)
         return torch.autograd.grad(sum(part.square().sum() for part in grads), (x, parameter))
 
-    for found, expected in zip(penalty(lambda _, x: model(x)), penalty(g), strict=True):
-        torch.testing.assert_close(found, expected.to(found.dtype), rtol=1e-3, atol=1e-3)
+    for actual, expected in zip(penalty(lambda _, x: model(x)), penalty(g), strict=True):
+        torch.testing.assert_close(actual, expected.to(actual.dtype), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("off_diag", [0, 1, 3, None])

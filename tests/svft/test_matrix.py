@@ -36,12 +36,12 @@ def with_second(architecture: str, pattern: str, dtype: torch.dtype = torch.floa
 
 def outputs(model: PeftModel, inputs: dict[str, torch.Tensor], *adapters: str) -> list[torch.Tensor]:
     """Return the logits with each adapter; the first one is active afterwards."""
-    found = []
+    actual = []
     for adapter in adapters:
         model.set_adapter(adapter)
-        found.append(logits(model, inputs))
+        actual.append(logits(model, inputs))
     model.set_adapter(adapters[0])
-    return found
+    return actual
 
 
 def save(model: PeftModel, directory) -> str:
@@ -128,7 +128,7 @@ def test_coefficients_have_the_type_of_the_base_if_asked(tmp_path, architecture,
 def test_gradient_checkpointing_gives_the_same_gradients(architecture, pattern):
     if architecture in ("mlp", "conv1d"):
         pytest.skip("gradient checkpointing is transformers'")
-    inputs, found = make_inputs(architecture), []
+    inputs, actual = make_inputs(architecture), []
     for checkpointing in ({}, {"use_reentrant": False}, {"use_reentrant": True}):
         model = get_peft_model(make_model(architecture), config(architecture, pattern)).train()
         train_by_hand(model)
@@ -139,9 +139,9 @@ def test_gradient_checkpointing_gives_the_same_gradients(architecture, pattern):
             model.gradient_checkpointing_enable(checkpointing)
             model.enable_input_require_grads()
         model(**inputs).logits.square().sum().backward()
-        found.append({name: p.grad for name, p in model.named_parameters() if p.requires_grad})
-    for checkpointed in found[1:]:
-        for name, gradient in found[0].items():
+        actual.append({name: p.grad for name, p in model.named_parameters() if p.requires_grad})
+    for checkpointed in actual[1:]:
+        for name, gradient in actual[0].items():
             torch.testing.assert_close(checkpointed[name], gradient, rtol=1e-4, atol=1e-4)
 
 

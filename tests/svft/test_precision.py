@@ -66,10 +66,10 @@ def test_an_adapter_loads_onto_its_base_in_every_type_where_the_original_was_dec
     model.save_pretrained(str(tmp_path), save_embedding_layers=False)
     loaded = PeftModel.from_pretrained(original.to(served), str(tmp_path))
     for layer, other in zip(svft_layers(model).values(), svft_layers(loaded).values(), strict=True):
-        true, found = layer._delta("default").double(), other._delta("default").double()
+        true, actual = layer._delta("default").double(), other._delta("default").double()
         # U and V are kept in the type of the base
         rounding = {torch.bfloat16: 1e-2, torch.float16: 6e-3}
-        assert (found - true).norm() / true.norm() < max(rounding.get(t, 1e-5) for t in (trained, served))
+        assert (actual - true).norm() / true.norm() < max(rounding.get(t, 1e-5) for t in (trained, served))
 
 
 @pytest.mark.parametrize("served", [torch.float32, torch.float64])

@@ -23,7 +23,7 @@ class _Quantized(nn.Linear):
         self.weight = nn.Parameter(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
 
 
-def one(layer: nn.Module) -> nn.ModuleDict:
+def model_of(layer: nn.Module) -> nn.ModuleDict:
     return nn.ModuleDict({"sound": nn.Linear(4, 4), "layer": layer})
 
 
@@ -37,7 +37,8 @@ def refuse(model: nn.Module, sentence: str, *names: str) -> None:
 
 def test_a_weight_of_whole_numbers():
     refuse(
-        one(_Quantized()), r"layer has a weight of type torch.uint8; SVFT adapts float32, bfloat16, float16, float64"
+        model_of(_Quantized()),
+        r"layer has a weight of type torch.uint8; SVFT adapts float32, bfloat16, float16, float64",
     )
 
 
@@ -48,18 +49,19 @@ def test_a_layer_that_peft_knows_as_quantized(monkeypatch):
         lambda module: SimpleNamespace() if isinstance(module, _Quantized) else None,
     )
     refuse(
-        one(_Quantized()), r"layer is quantized \(_Quantized\); SVFT needs its weight in float: load it unquantized"
+        model_of(_Quantized()),
+        r"layer is quantized \(_Quantized\); SVFT needs its weight in float: load it unquantized",
     )
 
 
 def test_a_weight_on_the_meta_device():
-    refuse(one(nn.Linear(4, 4, device="meta")), r"layer has no weight in memory \(meta or offloaded\)")
+    refuse(model_of(nn.Linear(4, 4, device="meta")), r"layer has no weight in memory \(meta or offloaded\)")
 
 
 def test_an_offloaded_weight():
     layer = nn.Linear(4, 4)
     layer._hf_hook = SimpleNamespace(offload=True)
-    refuse(one(layer), r"layer has no weight in memory \(meta or offloaded\)")
+    refuse(model_of(layer), r"layer has no weight in memory \(meta or offloaded\)")
 
 
 @pytest.mark.parametrize("kind", ["ZeRO-3", "tensor parallel", "FSDP"])
@@ -71,16 +73,18 @@ def test_a_sharded_weight(kind):
         layer.weight.device_mesh = object()
     else:
         layer.weight = nn.Parameter(torch.zeros(16))
-    refuse(one(layer), r"layer has a sharded weight \(FSDP or ZeRO-3\): gather the whole weight")
+    refuse(model_of(layer), r"layer has a sharded weight \(FSDP or ZeRO-3\): gather the whole weight")
 
 
 def test_a_convolution_and_an_embedding():
-    refuse(one(nn.Conv2d(4, 4, 1)), "layer is a Conv2d; SVFT adapts nn.Linear and transformers' Conv1D: leave it out")
-    refuse(one(nn.Embedding(4, 4)), "layer is a Embedding; SVFT adapts nn.Linear")
+    refuse(
+        model_of(nn.Conv2d(4, 4, 1)), "layer is a Conv2d; SVFT adapts nn.Linear and transformers' Conv1D: leave it out"
+    )
+    refuse(model_of(nn.Embedding(4, 4)), "layer is a Embedding; SVFT adapts nn.Linear")
 
 
 def test_a_projection_that_multihead_attention_reads_past_its_forward():
-    refuse(one(nn.MultiheadAttention(4, 2)), "layer.out_proj is read past its forward", "out_proj")
+    refuse(model_of(nn.MultiheadAttention(4, 2)), "layer.out_proj is read past its forward", "out_proj")
 
 
 def test_fused_experts():
@@ -101,7 +105,7 @@ def test_a_layer_of_another_method_merged_or_not():
 
 
 def test_a_weight_that_is_not_finite():
-    model = one(nn.Linear(4, 4))
+    model = model_of(nn.Linear(4, 4))
     model["layer"].weight.data[0, 0] = float("inf")
     refuse(model, r"layer.*NaN or infinite entries and cannot be decomposed")
 

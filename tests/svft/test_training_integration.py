@@ -39,7 +39,7 @@ def test_gradients_are_those_of_the_dense_updated_weights(pattern):
     model, inputs = train_by_hand(get_peft_model(make_model(), config_for(pattern))), make_inputs()
     loss_of(model, inputs).backward()
     layers = svft_layers(model)
-    found = {name: layer.svft_coefficients["default"].grad.double() for name, layer in layers.items()}
+    actual = {name: layer.svft_coefficients["default"].grad.double() for name, layer in layers.items()}
     expected = {name: (*full_basis(layer), *layer.coefficient_positions("default")) for name, layer in layers.items()}
     merged = model.merge_and_unload()
     merged.requires_grad_(True)
@@ -47,7 +47,7 @@ def test_gradients_are_those_of_the_dense_updated_weights(pattern):
     for name, (U, V, rows, cols) in expected.items():
         dense = merged.get_submodule(name.removeprefix("base_model.model.")).weight.grad.double()
         projected = (U.double().T @ dense @ V.double())[rows, cols]
-        assert (found[name] - projected).norm() < 1e-4 * projected.norm()
+        assert (actual[name] - projected).norm() < 1e-4 * projected.norm()
 
 
 @every_pattern

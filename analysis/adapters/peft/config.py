@@ -58,7 +58,7 @@ def _text(value: Any, out: int, in_: int) -> bool:
 def _pattern_of(check: Callable[[Any, int, int], bool]) -> Callable[[Any, int, int], bool]:
     def checked(value: Any, out: int, in_: int) -> bool:
         return value is None or (
-            isinstance(value, dict) and all(is_harmless(key) and check(one, out, in_) for key, one in value.items())
+            isinstance(value, dict) and all(is_harmless(key) and check(item, out, in_) for key, item in value.items())
         )
 
     return checked

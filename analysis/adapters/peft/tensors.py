@@ -66,15 +66,15 @@ def sort_tensors(files: TensorFiles, peft_type: str) -> SortedTensors:
     parts = PARTS[peft_type]
     modules: dict[str, dict[str, str]] = defaultdict(dict)
     unknown: dict[str, str] = {}  # module -> the first tensor in it that is not understood
-    found, others = SortedTensors(), {}
+    sorted_tensors, others = SortedTensors(), {}
     for name in files.tensors:
         bare = without_wrappers(name, keep="base_layer")
         pieces = bare.split(".")
         place = next((place for place, piece in enumerate(pieces) if place and piece in parts), None)
         if NUMBERED in pieces[-2:-1]:
-            found.shared[f"{NUMBERED}.{pieces[-1]}"] = name
+            sorted_tensors.shared[f"{NUMBERED}.{pieces[-1]}"] = name
         elif shared := next((piece for piece in pieces[-2:] if piece in SHARED), None):
-            found.shared[shared] = name
+            sorted_tensors.shared[shared] = name
         elif place is None:
             others[bare] = name
         else:
@@ -85,9 +85,9 @@ def sort_tensors(files: TensorFiles, peft_type: str) -> SortedTensors:
     for bare, name in others.items():
         inside, rest = _inside(bare, modules)
         if inside is None or rest in _BIASES:
-            found.head[name] = files.tensors[name].shape
+            sorted_tensors.head[name] = files.tensors[name].shape
         elif rest in _COPIES:
-            found.copies[inside] = name
+            sorted_tensors.copies[inside] = name
         else:
             unknown.setdefault(inside, name)
             modules[inside][rest] = name
@@ -95,10 +95,10 @@ def sort_tensors(files: TensorFiles, peft_type: str) -> SortedTensors:
         names = list(tensors.values())
         if reason := _why_left_out(files, names, unknown.get(module), peft_type):
             trained = sum(math.prod(files.tensors[name].shape) for name in names)
-            found.left_out.append(LeftOut(module, reason, trained))
+            sorted_tensors.left_out.append(LeftOut(module, reason, trained))
         else:
-            found.modules[module] = tensors
-    return found
+            sorted_tensors.modules[module] = tensors
+    return sorted_tensors
 
 
 def _own_name(pieces: list[str]) -> str | None:

@@ -143,10 +143,10 @@ class PeftAdapter:
         from peft.utils.other import get_pattern_key
 
         pattern = self.config.get("rank_pattern") or {}
-        said = pattern.get(get_pattern_key(list(pattern), module), self.config.get("r", 8))
-        if said != rank:
+        stated = pattern.get(get_pattern_key(list(pattern), module), self.config.get("r", 8))
+        if stated != rank:
             raise AdapterError(
-                f"The factors of {module} have rank {rank}, and {self._config_file} says r={said}: one of the two "
+                f"The factors of {module} have rank {rank}, and {self._config_file} says r={stated}: one of the two "
                 "files belongs to another adapter, so the scale of the update is not known."
             )
 

@@ -29,10 +29,10 @@ _COLUMNS = {
 }
 
 
-def show(architecture: Architecture, found: pd.DataFrame) -> None:
+def show(architecture: Architecture, table: pd.DataFrame) -> None:
     """Draw the table, and why a method is missing."""
-    kinds = [kind for kind in (*architecture.kinds, *architecture.fused_kinds) if kind in found]
-    sized = found[found["note"] == ""]
+    kinds = [kind for kind in (*architecture.kinds, *architecture.fused_kinds) if kind in table]
+    sized = table[table["note"] == ""]
     shown = sized.assign(
         label=[
             f"{label} ({also})" if (also := METHODS[method].also) else label
@@ -43,5 +43,5 @@ def show(architecture: Architecture, found: pd.DataFrame) -> None:
     )[["label", "count", "share", "file", "rank", *kinds]]
     columns = _COLUMNS | {kind: _number(kind, format="localized") for kind in kinds}
     st.dataframe(shown, hide_index=True, width="stretch", column_config=columns, key="budgets-table")
-    for note in [*found.loc[found["note"] != "", "note"], *experts_sentences(architecture, found)]:
+    for note in [*table.loc[table["note"] != "", "note"], *experts_sentences(architecture, table)]:
         st.caption(note)

@@ -57,4 +57,4 @@ class Pair:
     @cached_property
     def tables(self) -> list[dict[str, Any]]:
         """The spectral tables of both, as far as they are there."""
-        return [data.spectral_tables(*one)[0] for one in self.both]
+        return [data.spectral_tables(*side)[0] for side in self.both]

@@ -22,7 +22,7 @@ _FADES = 10  # times the largest entry: of the smaller matrix little is to be se
 
 def show(pair: Pair) -> None:
     """Draw M of both."""
-    cells = [data.table(entries, *one) for one in pair.both]
+    cells = [data.table(entries, *side) for side in pair.both]
     largest = tuple(float(np.abs(table["value"].to_numpy()).max(initial=0)) for table in cells)
     fades = max(largest) >= _FADES * min(largest) > 0
     scale = st.segmented_control(
@@ -36,7 +36,7 @@ def show(pair: Pair) -> None:
     limit = common_limit(*cells) if scale == COMMON else None
     st.caption(scale_sentence(largest, pair.names, common=scale == COMMON))
     if pair.brush is not None:
-        held = tuple(data.table(brushed, *one, brush=pair.brush) for one in pair.both)
+        held = tuple(data.table(brushed, *side, brush=pair.brush) for side in pair.both)
         st.caption(both_hold(pair.brush, held, pair.names))
     strips = [matrix.pattern in STRIPS for matrix in pair.matrices]
     places = st.columns(2, gap="medium") if not any(strips) else (st.container(), st.container())
@@ -44,8 +44,8 @@ def show(pair: Pair) -> None:
         zip(places, pair.matrices, cells, pair.names, strict=True)
     ):
         with place:
-            known = matrix.pattern_label.startswith(name)
-            st.subheader(matrix.pattern_label if known else f"{name} · {matrix.pattern_label}", anchor=False)
+            named = matrix.pattern_label.startswith(name)
+            st.subheader(matrix.pattern_label if named else f"{name} · {matrix.pattern_label}", anchor=False)
             draw_M = coefficient_strip if strips[position] else coefficient_square
             figure = figures.build(draw_M, table, n=matrix.m, theme=figures.theme(), limit=limit, brush=pair.brush)
             figures.draw(figure, key=f"coefficients-{position}", height=None if strips[position] else 420)
@@ -54,7 +54,7 @@ def show(pair: Pair) -> None:
             if position == 0:
                 st.caption(figures.words(figure)["caption"])
             else:
-                both = pd.concat([one.assign(adapter=name) for one, name in zip(cells, pair.names, strict=True)])
+                both = pd.concat([side.assign(adapter=name) for side, name in zip(cells, pair.names, strict=True)])
                 figures.explain(figure, both, key="coefficients-both", file_name="coefficients.csv")
 
 
@@ -66,19 +66,19 @@ def scale_sentence(largest: tuple[float, float], names: tuple[str, str], *, comm
         names: Of the adapters.
         common: Whether both have one colour scale.
     """
-    said = f"The largest |Mᵢⱼ| is {largest[0]:.3g} in {names[0]} and {largest[1]:.3g} in {names[1]}"
+    sentence = f"The largest |Mᵢⱼ| is {largest[0]:.3g} in {names[0]} and {largest[1]:.3g} in {names[1]}"
     (small, name), (large, _) = sorted(zip(largest, names, strict=True))
     if not small or large < _FADES * small:
-        return f"{said}."
+        return f"{sentence}."
     times = f"{large / small:.0f} times as much" if name == names[0] else f"{large / small:.0f} times less"
     if common:
-        return f"{said}, {times}: on one scale {name} fades."
-    return f"{said}, {times}: the same colour is not the same number."
+        return f"{sentence}, {times}: on one scale {name} fades."
+    return f"{sentence}, {times}: the same colour is not the same number."
 
 
 def show_profiles(pair: Pair) -> None:
     """Draw where the energy of both lies, on the same axes whatever their kinds."""
-    tables = [data.table(energy_profile, *one) for one in pair.both]
+    tables = [data.table(energy_profile, *side) for side in pair.both]
     figure = figures.build(two_profiles, *tables, **pair.look)
     figures.draw(figure, key="two-profiles")
     both = pd.concat([table.assign(adapter=name) for table, name in zip(tables, pair.names, strict=True)])

@@ -18,9 +18,9 @@ _number = st.column_config.NumberColumn
 def show_measures(pair: Pair) -> None:
     """Write every measure of the matrix in both adapters, and the difference."""
     follow(pair)
-    if not all("summarize" in found for found in pair.tables):
+    if not all("summarize" in measured for measured in pair.tables):
         return
-    table = differences(*(found["summarize"] for found in pair.tables))
+    table = differences(*(measured["summarize"] for measured in pair.tables))
     lines = [f"| Measure | {pair.names[0]} | {pair.names[1]} | Difference |", "|:--|--:|--:|--:|"]
     lines += [measure_line(*row) for row in table.itertuples(index=False)]
     with st.container(key="measures"):
@@ -42,20 +42,20 @@ def measure_line(measure: str, first: float, second: float, difference: float) -
 def follow(pair: Pair) -> None:
     """Show how far the measures of a large matrix are, of whichever adapter they are computed."""
     for position, (adapter, matrix) in enumerate(pair.both):
-        found, job = data.spectral_tables(adapter, matrix)
+        measured, job = data.spectral_tables(adapter, matrix)
         if job is not None:
             progress.follow(
                 job,
                 f"Measuring {pair.names[position]}",
                 key=f"matrix-{position}-{matrix}",
                 restart=lambda adapter=adapter, matrix=matrix: data.restart_matrix(adapter, matrix),
-                seen=len(found),
+                seen=len(measured),
             )
 
 
 def await_noise(pair: Pair) -> None:
     """Say that the noise of both is being drawn for as long as it is."""
-    progress.await_noise([data.null(*one) for one in pair.both])
+    progress.await_noise([data.null(*chosen) for chosen in pair.both])
 
 
 def show_all(job: Job, names: tuple[str, str]) -> None:

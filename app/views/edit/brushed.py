@@ -33,7 +33,7 @@ def show(chosen: Opened) -> tuple[Edit, str] | None:
     assert control is not None  # a box has one
     custom.measure(chosen, [edit.to_json(), control.to_json()])
     if custom.show_outcome(chosen, edit, words):
-        known = wait_for(chosen, [control.to_json()])
-        if known:
-            st.caption(beside_elsewhere(effect(known[control.to_json()], known[edit.to_json()])))
+        outcomes = wait_for(chosen, [control.to_json()])
+        if outcomes:
+            st.caption(beside_elsewhere(effect(outcomes[control.to_json()], outcomes[edit.to_json()])))
     return edit, words

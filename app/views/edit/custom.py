@@ -123,7 +123,7 @@ def _curve_of_layers(chosen: Opened, of: dict[str, tuple[str, ...]], edit: Edit,
 
 def measure(chosen: Opened, lines: list[str], curve: Sequence[str] = ()) -> None:
     """Draw the buttons that have a worker evaluate an edit, or a whole curve of them."""
-    outcomes = evaluations.known(chosen.adapter)
+    outcomes = evaluations.outcomes(chosen.adapter)
     needed = [TRAINED, OFF.to_json(), *lines]
     with st.container(horizontal=True, key="measure-edit"):
         for title, asked, kind in (("Measure", needed, "primary"), ("Draw the curve", [*needed, *curve], "secondary")):
@@ -141,7 +141,7 @@ def measure(chosen: Opened, lines: list[str], curve: Sequence[str] = ()) -> None
 def show_outcome(chosen: Opened, edit: Edit, words: str) -> dict[str, np.ndarray] | None:
     """Write what the edit did, once it is known; return all that is known then."""
     line = edit.to_json()
-    outcomes = evaluations.known(chosen.adapter)
+    outcomes = evaluations.outcomes(chosen.adapter)
     lines = [TRAINED, OFF.to_json(), line]
     if not all(line in outcomes for line in lines):
         if any((job := evaluations.worker(chosen.adapter, line)) and job.running for line in lines):
@@ -157,7 +157,7 @@ def _curve(
     points: dict[float, np.ndarray],
     ticks: list[float],
     percent: bool,
-    known: dict[str, np.ndarray],
+    outcomes: dict[str, np.ndarray],
 ) -> None:
     """Draw accuracy over the amount, as far as it is measured."""
     if len(points) < 2 and evaluations.running(chosen.adapter) is None:
@@ -165,8 +165,8 @@ def _curve(
     table = effect_curve(list(points), list(points.values()))
     figure = edit_curve(
         table,
-        trained=Accuracy.of(known[TRAINED]).value,
-        off=Accuracy.of(known[OFF.to_json()]).value,
+        trained=Accuracy.of(outcomes[TRAINED]).value,
+        off=Accuracy.of(outcomes[OFF.to_json()]).value,
         what=axis,
         ticks=ticks,
         percent=percent,

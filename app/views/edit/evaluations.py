@@ -14,9 +14,9 @@ from analysis.running.edit_effects import edit_answers
 from app import data
 
 
-def known(of: Adapter) -> dict[str, np.ndarray]:
+def outcomes(of: Adapter) -> dict[str, np.ndarray]:
     """Return right or wrong on the test split for each edit that was evaluated, by its line; "" is as trained."""
-    return _of(of).known()
+    return _of(of).outcomes()
 
 
 def start(of: Adapter, lines: Sequence[str]) -> None:
@@ -45,13 +45,13 @@ class _Evaluations:
         self.jobs: tuple[tuple[tuple[str, ...], Job], ...] = ()
         self._lock = threading.Lock()
 
-    def known(self) -> dict[str, np.ndarray]:
+    def outcomes(self) -> dict[str, np.ndarray]:
         return {line: right for _, job in self.jobs for line, right in job.results}
 
     def start(self, path: str, lines: Sequence[str]) -> None:
         with self._lock:  # two visitors who ask for the same at the same time get one worker
             on_their_way = {line for asked, job in self.jobs if job.running for line in asked}
-            done = on_their_way | self.known().keys()
+            done = on_their_way | self.outcomes().keys()
             asked = tuple(line for line in dict.fromkeys(lines) if line not in done)
             if asked:
                 self.jobs = (*self.jobs, (asked, Job(edit_answers, path, *asked)))

@@ -16,7 +16,7 @@ TRAINED = ""  # the line that stands for the adapter as it was trained
 
 def wait_for(chosen: Opened, lines: list[str]) -> dict[str, np.ndarray] | None:
     """Return all answers that are known, once those of `lines` are; meanwhile show how far the worker is, and None."""
-    outcomes = evaluations.known(chosen.adapter)
+    outcomes = evaluations.outcomes(chosen.adapter)
     if all(line in outcomes for line in lines):
         return outcomes
     missing = next(line for line in lines if line not in outcomes)

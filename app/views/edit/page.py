@@ -30,10 +30,10 @@ def show(chosen: Opened) -> None:
                 st.subheader("Try it", anchor=False)
                 writing.show(chosen)
             return
-        found = {card.title: card for card in data.adapter_table(cards, chosen.adapter)}
-        st.session_state.setdefault("card", next(iter(found)))  # no default: a box that is sent here sets it, too
+        by_title = {card.title: card for card in data.adapter_table(cards, chosen.adapter)}
+        st.session_state.setdefault("card", next(iter(by_title)))  # no default: a box that is sent here sets it, too
         title = st.pills(
-            "Edit of M", [*found, brushed.TITLE, CUSTOM], key="card", required=True, label_visibility="collapsed"
+            "Edit of M", [*by_title, brushed.TITLE, CUSTOM], key="card", required=True, label_visibility="collapsed"
         )
         left, right = st.columns([7, 6], gap="medium")
     with left:
@@ -44,11 +44,11 @@ def show(chosen: Opened) -> None:
             edit, what = made
             seen = True
         else:
-            edit, what = found[title].edit, title
-            _card(chosen, found[title], list(found.values()))
+            edit, what = by_title[title].edit, title
+            _card(chosen, by_title[title], list(by_title.values()))
             seen = _place(chosen, title) in _guesses()
     with right:  # what another visitor had evaluated is known, but comes after this visitor's own guess
-        edited.show(chosen, edit, what, evaluations.known(chosen.adapter).get(edit.to_json()) if seen else None)
+        edited.show(chosen, edit, what, evaluations.outcomes(chosen.adapter).get(edit.to_json()) if seen else None)
 
 
 def _card(chosen: Opened, card: Card, all_cards: list[Card]) -> None:
@@ -70,13 +70,13 @@ def _card(chosen: Opened, card: Card, all_cards: list[Card]) -> None:
 
         def reveal() -> None:
             guesses[place] = st.session_state[key] / 100
-            first, *others = (one.edit for one in asked)
+            first, *others = (card.edit for card in asked)
             edits = [OFF, first, *([control] if control else []), *others]
-            evaluations.start(chosen.adapter, [TRAINED, *(one.to_json() for one in edits)])
+            evaluations.start(chosen.adapter, [TRAINED, *(card.to_json() for card in edits)])
 
         st.button("See what happens", type="primary", on_click=reveal, icon=":material/visibility:", key="reveal")
         return
-    lines = {one.title: one.edit.to_json() for one in all_cards if (place[0], one.title) in guesses}
+    lines = {card.title: card.edit.to_json() for card in all_cards if (place[0], card.title) in guesses}
     needed = [lines[card.title], *([control.to_json()] if control else [])]
     shown = wait_for(chosen, [TRAINED, OFF.to_json(), *needed])
     if shown is None:

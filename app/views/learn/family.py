@@ -108,8 +108,8 @@ def _show_ways_on(member: Member) -> None:
         elif member.method and st.button("Race it", icon=":material/flag:", key="family-race",
                                          on_click=_race, args=(member.method,)):  # fmt: skip
             st.rerun()
-        if found := address(member):
-            st.link_button("Paper", found, icon=":material/article:")
+        if link := address(member):
+            st.link_button("Paper", link, icon=":material/article:")
 
 
 def _open_study() -> None:

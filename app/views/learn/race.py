@@ -70,10 +70,10 @@ def _own() -> Results | None:
     return None
 
 
-def _say(found: Results | None, without: str) -> str:
-    if found is None:
+def _say(outcome: Results | None, without: str) -> str:
+    if outcome is None:
         return without
-    return f"{found.verdict.headline} {found.claim}"
+    return f"{outcome.verdict.headline} {outcome.claim}"
 
 
 def _show_class() -> None:
@@ -97,11 +97,11 @@ def _show_forest(own: Results | None, shipped: Results | None) -> None:
     figures.explain(figure, shown.differences(reference), key="learn-forest", file_name="differences.csv")
 
 
-def _ask(found: Results | None) -> None:
-    pair = found.verdict.pair if found else None
+def _ask(outcome: Results | None) -> None:
+    pair = outcome.verdict.pair if outcome else None
     if pair is None:
         return
-    difference = Answers(found.trials, found.examples.labels).difference(*pair)
+    difference = Answers(outcome.trials, outcome.examples.labels).difference(*pair)
     question.ask_choice(
         "claim",
         f"Read the interval: how does {pair[0]} compare with {pair[1]}?",

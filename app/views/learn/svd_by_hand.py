@@ -70,7 +70,7 @@ def _show_picture() -> None:
         figure = kept_energy_figure(table, pairs=pairs, theme=figures.theme())
         figures.draw(figure, key="learn-kept")
     with stage:
-        for column, pixels, said in zip(
+        for column, pixels, caption in zip(
             st.columns(3, gap="small"),
             (
                 grey_pixels(chosen.W),
@@ -84,7 +84,7 @@ def _show_picture() -> None:
             ),
         ):
             with column:
-                pictures.show(pixels, said)
+                pictures.show(pixels, caption)
         figures.explain(figure, table, key="learn-kept", file_name="kept_energy.csv")
         question.ask_number(
             "pairs",

@@ -76,9 +76,9 @@ def choose(
     return with_matrix[number], matrix
 
 
-def name(one: TrialRecord, *, one_seed: bool) -> str:
+def name(trial: TrialRecord, *, one_seed: bool) -> str:
     """Return a trial's name for people: its label, with its seed if others have another one."""
-    return one.trial.label if one_seed else f"{one.trial.label} · seed {one.trial.spec.seed}"
+    return trial.trial.label if one_seed else f"{trial.trial.label} · seed {trial.trial.spec.seed}"
 
 
 def history(id: str, trial: TrialRecord, matrix: str) -> History | None:

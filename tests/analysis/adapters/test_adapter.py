@@ -160,9 +160,9 @@ def test_an_adapter_that_peft_saved_says_what_its_model_does(tmp_path, bert, lab
             t.detach().double().numpy() for t in (layer.get_base_layer().weight, layer.get_delta_weight("default"))
         )
         assert matrix.shape == W.shape
-        for found, dense in ((new_singular_values(matrix), W + update), (matrix.update_singular_values, update)):
+        for actual, dense in ((new_singular_values(matrix), W + update), (matrix.update_singular_values, update)):
             expected = np.linalg.svd(dense, compute_uv=False)
-            np.testing.assert_allclose(found, expected, atol=1e-5 * expected[0])
+            np.testing.assert_allclose(actual, expected, atol=1e-5 * expected[0])
 
 
 def test_a_head_only_checkpoint_that_peft_saved_opens(tmp_path, bert):
@@ -237,7 +237,7 @@ def test_a_number_of_entries_that_fills_no_band_is_refused(tmp_path, pattern):
     write_adapter(tmp_path, pattern, 1)
     damage(tmp_path, "coefficients", lambda t: np.ones(len(t) + 1, np.float32))
     adapter = open_adapter(tmp_path)
-    assert [one.name for one in adapter.left_out] == [QUERY]
+    assert [item.name for item in adapter.left_out] == [QUERY]
     assert len(adapter.names) == len(BERT) - 1
     with pytest.raises(AdapterError, match="do not fit the pattern"):
         adapter.matrix(QUERY)

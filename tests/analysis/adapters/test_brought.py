@@ -76,7 +76,7 @@ def two_adapters(tensors):
 
 
 def mlx(tensors):
-    return {re.sub(r"lora_(\w).weight", lambda found: f"lora_{found[1].lower()}", n): t for n, t in tensors.items()}
+    return {re.sub(r"lora_(\w).weight", lambda actual: f"lora_{actual[1].lower()}", n): t for n, t in tensors.items()}
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_whole_model_with_an_unmerged_adapter_is_refused(lora):
 def test_empty_tensors_of_a_whole_model_are_left_out_by_name(lora):
     name = f"{QUERY}.weight"
     adapter = open_adapter(full(lora(), lambda tensors: tensors | {name: torch.zeros(0)}))
-    assert [one.name for one in adapter.left_out] == [QUERY]
+    assert [item.name for item in adapter.left_out] == [QUERY]
     assert "ZeRO-3" in adapter.left_out[0].reason
     assert name not in adapter.head
 
@@ -181,11 +181,11 @@ def test_a_damaged_matrix_is_left_out_of_a_conversion_by_name(lora, tmp_path, to
     output = tmp_path / "converted"
     result = CliRunner().invoke(app, ["convert", str(lora(broken)), "--to", *to, "--output", str(output), "--json"])
     assert result.exit_code == 0, result.output
-    said = json.loads(result.stdout)
-    assert len(said["matrices"]) == 3
-    assert len(said["left_out"]) == 1
-    assert QUERY in said["left_out"][0]
-    assert "NaN" in said["left_out"][0]
+    shown = json.loads(result.stdout)
+    assert len(shown["matrices"]) == 3
+    assert len(shown["left_out"]) == 1
+    assert QUERY in shown["left_out"][0]
+    assert "NaN" in shown["left_out"][0]
     assert not any(QUERY in name for name in load_file(output / ADAPTER))
 
 

@@ -58,19 +58,19 @@ def matrices(module: torch.nn.Module, family: str) -> dict[tuple[int, str], np.n
         both, down = both.mT, down.mT
     half = both.shape[1] // 2
     gate, up = (both[:, ::2], both[:, 1::2]) if family == "gpt_oss" else (both[:, :half], both[:, half:])
-    found = {}
+    actual = {}
     for part, stacked in zip(PARTS, (gate, up, down)):
         for expert, matrix in enumerate(stacked):
-            found[expert, part] = matrix.numpy()
-    return found
+            actual[expert, part] = matrix.numpy()
+    return actual
 
 
 def updates(pristine: torch.nn.Module, trained: torch.nn.Module, family: str) -> dict[str, np.ndarray]:
-    found = {}
+    actual = {}
     for (name, before), after in zip(experts_of(pristine).items(), experts_of(trained).values(), strict=True):
         old, new = matrices(before, family), matrices(after, family)
-        found |= {f"{name}.{expert}.{part}": new[expert, part] - old[expert, part] for expert, part in old}
-    return found
+        actual |= {f"{name}.{expert}.{part}": new[expert, part] - old[expert, part] for expert, part in old}
+    return actual
 
 
 def assert_are_those_of(adapter, expected: dict[str, np.ndarray]) -> None:
@@ -132,7 +132,7 @@ def test_factors_that_fit_no_fused_parameter_are_left_out_by_name(tmp_path):
     tensors[key] = torch.zeros(6, 5)
     save_file(tensors, file)
     adapter = open_adapter(tmp_path / "adapter", base=str(tmp_path / "base"))
-    assert [one.name for one in adapter.left_out] == ["model.layers.1.mlp.experts"]
+    assert [item.name for item in adapter.left_out] == ["model.layers.1.mlp.experts"]
     assert "fit none of its fused parameters" in adapter.left_out[0].reason
     assert len(adapter.names) == 2 + 3
 
@@ -147,8 +147,8 @@ def test_factors_of_earlier_versions_are_turned_and_square_ones_need_a_sign_of_i
     adapted = get_peft_model(pristine, config)
     adapted.save_pretrained(str(tmp_path / "adapter"), save_embedding_layers=False)
     directory = tmp_path / "adapter"
-    said = json.loads((directory / "adapter_config.json").read_text())
-    (directory / "adapter_config.json").write_text(json.dumps(said | {"peft_version": "0.17.1"}))
+    shown = json.loads((directory / "adapter_config.json").read_text())
+    (directory / "adapter_config.json").write_text(json.dumps(shown | {"peft_version": "0.17.1"}))
     generator = torch.Generator().manual_seed(3)
     tensors, expected = load_file(directory / "adapter_model.safetensors"), {}
     for name in tensors:

@@ -57,9 +57,9 @@ def test_m_and_the_spectrum_are_the_models(tmp_path, options, embed_basis):
         M[rows, cols] = layer.svft_coefficients["default"].detach().numpy()
         np.testing.assert_array_equal(matrix.coefficients(), M)
         W = base.get_submodule(name).weight.detach().double().numpy()
-        for found, dense in ((new_singular_values(matrix), W + update), (matrix.update_singular_values, update)):
+        for actual, dense in ((new_singular_values(matrix), W + update), (matrix.update_singular_values, update)):
             expected = np.linalg.svd(dense, compute_uv=False)
-            np.testing.assert_allclose(found, expected, atol=1e-5 * expected[0])
+            np.testing.assert_allclose(actual, expected, atol=1e-5 * expected[0])
 
 
 @every_few
@@ -73,8 +73,8 @@ def test_the_update_follows_from_the_file_alone(tmp_path, options):
         assert (U.shape[1], V.shape[1]) == (len(left), len(right))
         if options["pattern"] == "banded":  # none of its directions is missing, so that they stand in their own order
             left = right = list(range(5))
-        found = U @ matrix.coefficients()[np.ix_(left, right)] @ V.T
-        np.testing.assert_allclose(found, update, atol=1e-5 * np.abs(update).max())
+        actual = U @ matrix.coefficients()[np.ix_(left, right)] @ V.T
+        np.testing.assert_allclose(actual, update, atol=1e-5 * np.abs(update).max())
 
 
 @every_few

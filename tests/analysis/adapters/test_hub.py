@@ -45,7 +45,7 @@ def hub(monkeypatch, tmp_path):
 def test_known_files_of_one_folder_are_fetched_at_one_commit(hub):
     total, *paths = fetch("someone/adapter", "v1", "/session")
     assert total == len(paths) == 2
-    assert [one[1:] for one in hub] == [
+    assert [item[1:] for item in hub] == [
         ("adapter_config.json", "c1", "/session"),
         ("adapter_model.safetensors", "c1", "/session"),
     ]

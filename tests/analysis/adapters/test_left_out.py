@@ -47,7 +47,7 @@ def of_another_model(tensors):
 )
 def test_a_module_is_left_out_for_the_reason_that_was_found(lora, change, reason):
     adapter = open_adapter(lora(change))
-    assert [one.name for one in adapter.left_out] == [QUERY]
+    assert [item.name for item in adapter.left_out] == [QUERY]
     assert len(adapter.names) == 3
     with pytest.raises(AdapterError, match=reason):
         adapter.matrix(QUERY)
@@ -68,7 +68,7 @@ def test_an_adapter_with_nothing_to_show_is_refused_for_the_first_reason(lora):
 
 def test_an_embedding_with_dora_is_left_out_and_its_neighbours_are_not(lora):
     adapter = open_adapter(lora(targets=("q_proj", "embed_tokens"), use_dora=True))
-    assert [one.name for one in adapter.left_out] == ["model.embed_tokens"]
+    assert [item.name for item in adapter.left_out] == ["model.embed_tokens"]
     assert "an embedding" in adapter.left_out[0].reason
     assert len(adapter.names) == 2
     assert adapter.head == {}
@@ -83,11 +83,11 @@ def test_nan_in_one_matrix_leaves_the_table_of_the_others(lora):
     path = lora(broken)
     result = CliRunner().invoke(app, ["inspect", str(path), "--json"])
     assert result.exit_code == 0, result.output
-    said = json.loads(result.stdout)
-    assert [one["name"] for one in said["left_out"]] == [QUERY]
-    assert "NaN" in said["left_out"][0]["reason"]
-    assert 0 < said["left_out_share"] < 1
-    assert len(said["measures"]) == 3
+    text = json.loads(result.stdout)
+    assert [item["name"] for item in text["left_out"]] == [QUERY]
+    assert "NaN" in text["left_out"][0]["reason"]
+    assert 0 < text["left_out_share"] < 1
+    assert len(text["measures"]) == 3
     shown = CliRunner().invoke(app, ["inspect", str(path)]).stdout
     assert "left out" in shown
     assert QUERY in shown
@@ -140,7 +140,7 @@ def test_a_quantized_base_is_called_quantized(lora):
     quantized = {"quantization_config": {"quant_method": "gptq"}}
     config.write_text(json.dumps(json.loads(config.read_text()) | quantized))
     adapter = open_adapter(path)
-    assert [one.name for one in adapter.left_out] == [QUERY]
+    assert [item.name for item in adapter.left_out] == [QUERY]
     assert "quantized (gptq)" in adapter.left_out[0].reason
 
 
@@ -242,9 +242,9 @@ def test_a_comparison_leaves_out_a_damaged_matrix_and_takes_a_base(lora, tmp_pat
     (tmp_path / "base").rename(tmp_path / "moved")
     result = CliRunner().invoke(app, ["compare", str(path), str(other), "--json", "--base", str(tmp_path / "moved")])
     assert result.exit_code == 0, result.output
-    said = json.loads(result.stdout)
-    assert list(said["damaged"]) == [QUERY]
-    assert [row["cosine"] for row in said["matrices"]] == pytest.approx([1.0] * 3)
+    text = json.loads(result.stdout)
+    assert list(text["damaged"]) == [QUERY]
+    assert [row["cosine"] for row in text["matrices"]] == pytest.approx([1.0] * 3)
     assert CliRunner().invoke(app, ["compare", str(path), str(other)]).exit_code != 0
 
 
@@ -293,7 +293,7 @@ def test_no_header_is_parsed_twice_and_no_byte_read_twice(lora, monkeypatch):
     assert sorted(file.name for file in parsed) == [
         "adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors",
     ]  # fmt: skip
-    of_adapter = [one for one in read if one[0].name == ADAPTER]
+    of_adapter = [item for item in read if item[0].name == ADAPTER]
     assert len(of_adapter) == len(set(of_adapter)) == 2 * len(adapter.names)
-    of_base = [one for one in read if one[0].name == "model.safetensors"]
+    of_base = [item for item in read if item[0].name == "model.safetensors"]
     assert len(of_base) == len(set(of_base)) == len(adapter.names)

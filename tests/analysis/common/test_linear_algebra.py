@@ -26,10 +26,10 @@ def check_svd(dense):
     expected = np.linalg.svd(dense, compute_uv=False)
     tolerance = 2e-7 * max(expected[0], 1e-300)
     np.testing.assert_allclose(singular_values(A), expected, atol=tolerance)
-    found = svd(A)
-    np.testing.assert_allclose(found.values, expected, atol=1e-12 * max(expected[0], 1.0))
-    np.testing.assert_allclose(found.P * found.values @ found.Q.T, dense, atol=1e-10 * max(expected[0], 1.0))
-    for vectors in (found.P, found.Q):
+    actual = svd(A)
+    np.testing.assert_allclose(actual.values, expected, atol=1e-12 * max(expected[0], 1.0))
+    np.testing.assert_allclose(actual.P * actual.values @ actual.Q.T, dense, atol=1e-10 * max(expected[0], 1.0))
+    for vectors in (actual.P, actual.Q):
         np.testing.assert_allclose(vectors.T @ vectors, np.eye(m), atol=1e-6)
 
 
@@ -68,17 +68,17 @@ def test_a_large_band_agrees_with_lapack():
 
 
 def test_a_diagonal_needs_no_arithmetic():
-    found = svd(sparse(np.arange(3), np.arange(3), np.array([1.0, -3.0, 2.0]), 3))
-    assert found.values.tolist() == [3, 2, 1]
-    assert found.P.tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
-    assert found.Q.tolist() == [[0, 0, 1], [-1, 0, 0], [0, 1, 0]]
+    actual = svd(sparse(np.arange(3), np.arange(3), np.array([1.0, -3.0, 2.0]), 3))
+    assert actual.values.tolist() == [3, 2, 1]
+    assert actual.P.tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    assert actual.Q.tolist() == [[0, 0, 1], [-1, 0, 0], [0, 1, 0]]
 
 
 def test_a_matrix_of_zeros_keeps_the_basis():
-    found = svd(sparse(np.array([0]), np.array([1]), np.array([0.0]), 3))
-    assert found.values.tolist() == [0, 0, 0]
-    assert (np.eye(3) == found.P).all()
-    assert (np.eye(3) == found.Q).all()
+    actual = svd(sparse(np.array([0]), np.array([1]), np.array([0.0]), 3))
+    assert actual.values.tolist() == [0, 0, 0]
+    assert (np.eye(3) == actual.P).all()
+    assert (np.eye(3) == actual.Q).all()
 
 
 @given(m=st.integers(1, 5), spread=st.floats(0, 3), seed=st.integers(0, 2**20))
@@ -89,10 +89,10 @@ def test_pairing_is_the_best_of_all_permutations(m, spread, seed):
     P, Q = (np.linalg.qr(np.eye(m) + spread * rng.standard_normal((m, m)))[0] for _ in range(2))
     P, Q = P[:, rng.permutation(m)], Q
     weight = np.abs(P) * np.abs(Q)
-    found = pair(P, Q)
-    assert sorted(found) == list(range(m))
+    actual = pair(P, Q)
+    assert sorted(actual) == list(range(m))
     best = max(weight[np.arange(m), list(order)].sum() for order in itertools.permutations(range(m)))
-    assert weight[np.arange(m), found].sum() == pytest.approx(best, abs=1e-12)
+    assert weight[np.arange(m), actual].sum() == pytest.approx(best, abs=1e-12)
 
 
 def test_clusters_link_neighbours():

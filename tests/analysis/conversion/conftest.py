@@ -31,11 +31,11 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def bases(tmp_path_factory) -> dict[str, str]:
     """Directories of the tiny models, by architecture."""
-    found = {}
+    actual = {}
     for architecture in ARCHITECTURES:
-        found[architecture] = str(tmp_path_factory.mktemp("bases") / architecture)
-        make_model(architecture).save_pretrained(found[architecture])
-    return found
+        actual[architecture] = str(tmp_path_factory.mktemp("bases") / architecture)
+        make_model(architecture).save_pretrained(actual[architecture])
+    return actual
 
 
 @pytest.fixture
@@ -62,9 +62,9 @@ def trained(bases, tmp_path):
     return make
 
 
-def assert_same_logits(architecture, expected, found, atol=2e-5, dtype=torch.float32):
+def assert_same_logits(architecture, expected, actual, atol=2e-5, dtype=torch.float32):
     """Logits are equal relative to the largest of them."""
     inputs = make_inputs(architecture, dtype)
     reference = logits(expected, inputs).float()
     scale = reference.abs().max()
-    torch.testing.assert_close(logits(found, inputs).float() / scale, reference / scale, rtol=0, atol=atol)
+    torch.testing.assert_close(logits(actual, inputs).float() / scale, reference / scale, rtol=0, atol=atol)

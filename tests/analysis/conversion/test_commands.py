@@ -33,13 +33,13 @@ def test_inspect_says_what_an_adapter_is(trained, bases):
     model, directory = trained("bert", "banded")
     result = run("inspect", directory)
     assert result.exit_code == 0, result.output
-    for said in ("SVFT banded d=2", bases["bert"], "12 matrices", "Layer 1 · MLP down", "16×40", "in noise"):
-        assert said in result.output
-    found = document("inspect", directory)
-    assert (found["kind"], found["matrices"], found["projected"]) == ("SVFT", 12, False)
-    assert found["trained"] == 12 * (16 * 5 - 6)
-    assert found["head"] == 3 * 16 + 3
-    by_name = {row["name"]: row for row in found["measures"]}
+    for shown in ("SVFT banded d=2", bases["bert"], "12 matrices", "Layer 1 · MLP down", "16×40", "in noise"):
+        assert shown in result.output
+    actual = document("inspect", directory)
+    assert (actual["kind"], actual["matrices"], actual["projected"]) == ("SVFT", 12, False)
+    assert actual["trained"] == 12 * (16 * 5 - 6)
+    assert actual["head"] == 3 * 16 + 3
+    by_name = {row["name"]: row for row in actual["measures"]}
     for name in open_adapter(directory).names:
         delta = model.get_base_model().get_submodule(name).get_delta_weight("default").double()
         weight = model.get_base_model().get_submodule(name).get_base_weight().double()
@@ -65,11 +65,11 @@ def test_convert_to_lora_prints_what_each_matrix_lost(trained, tmp_path):
     assert result.exit_code == 0, result.output
     assert "Layer 0 · query" in result.output
     assert "of the energy ‖ΔW‖² of the whole adapter" in result.output
-    found = document("convert", directory, "--to", "lora", "--rank", 2, "--output", tmp_path / "again")
-    error = sum(row["error"] ** 2 for row in found["matrices"])
-    energy = sum(row["update_norm"] ** 2 for row in found["matrices"])
-    assert found["lost_share"] == pytest.approx(error / energy)
-    assert 0 < found["lost_share"] < 1
+    actual = document("convert", directory, "--to", "lora", "--rank", 2, "--output", tmp_path / "again")
+    error = sum(row["error"] ** 2 for row in actual["matrices"])
+    energy = sum(row["update_norm"] ** 2 for row in actual["matrices"])
+    assert actual["lost_share"] == pytest.approx(error / energy)
+    assert 0 < actual["lost_share"] < 1
 
 
 def test_a_lora_becomes_svft_and_what_is_outside_the_basis_counts_as_lost(bases, tmp_path):
@@ -84,9 +84,9 @@ def test_a_lora_becomes_svft_and_what_is_outside_the_basis_counts_as_lost(bases,
     model.peft_config["default"].base_model_name_or_path = bases["bert"]
     model.eval().save_pretrained(str(tmp_path / "lora"), save_embedding_layers=False)
     words = ("convert", tmp_path / "lora", "--to", "svft", "--pattern", "banded", "--size", 15)
-    found = document(*words, "--output", tmp_path / "svft")
+    actual = document(*words, "--output", tmp_path / "svft")
     loaded = load("bert", bases["bert"], tmp_path / "svft")
-    for row in found["matrices"]:
+    for row in actual["matrices"]:
         name = row["name"]
         lora, svft = (m.get_base_model().get_submodule(name) for m in (model, loaded))
         before, after = (m.get_delta_weight("default").detach().double() for m in (lora, svft))
@@ -107,8 +107,8 @@ def test_a_whole_fine_tuned_model_becomes_svft(bases, tmp_path):
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     model.save_pretrained(tmp_path / "full")
     words = ("convert", tmp_path / "full", "--base", bases["llama"], "--to", "svft", "--pattern", "best", "--size", 15)
-    found = document(*words, "--output", tmp_path / "svft")
-    assert found["lost_share"] == pytest.approx(0, abs=1e-9)
+    actual = document(*words, "--output", tmp_path / "svft")
+    assert actual["lost_share"] == pytest.approx(0, abs=1e-9)
     assert_same_logits("llama", model, load("llama", bases["llama"], tmp_path / "svft"))
 
 

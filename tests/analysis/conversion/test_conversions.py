@@ -144,8 +144,8 @@ def test_a_merged_model_gives_equal_logits(architecture, pattern, trained, tmp_p
     table = collect(merged_steps(directory, tmp_path / "merged"))
     assert_same_logits(architecture, model, AUTO[architecture].from_pretrained(tmp_path / "merged").eval())
     for name, delta in deltas(model).items():
-        found = table.set_index("name").loc[name, "update_norm"]
-        assert found == pytest.approx(float(delta.norm()), rel=1e-5)
+        actual = table.set_index("name").loc[name, "update_norm"]
+        assert actual == pytest.approx(float(delta.norm()), rel=1e-5)
 
 
 @pytest.mark.slow
@@ -171,13 +171,13 @@ def test_another_pattern_keeps_what_it_holds_and_says_what_is_lost(architecture,
     table = collect(svft_steps(directory, tmp_path / "svft", target, **size)).set_index("name")
     before, after = open_adapter(directory), open_adapter(tmp_path / "svft")
     loaded = load(architecture, bases[architecture], tmp_path / "svft")
-    found = deltas(loaded)
+    actual = deltas(loaded)
     for name, delta in deltas(model).items():
         M, kept = before.matrix(name).coefficients(), after.matrix(name)
         expected = np.zeros_like(M)
         expected[kept.rows, kept.cols] = M[kept.rows, kept.cols]
         np.testing.assert_allclose(kept.coefficients(), expected, rtol=1e-6)
-        assert table.loc[name, "error"] == pytest.approx(float((found[name] - delta).norm()), rel=1e-4, abs=1e-6)
+        assert table.loc[name, "error"] == pytest.approx(float((actual[name] - delta).norm()), rel=1e-4, abs=1e-6)
         assert table.loc[name, "lost_share"] == pytest.approx(1 - (expected**2).sum() / (M**2).sum(), abs=1e-6)
         assert table.loc[name, "chance_share"] == pytest.approx(kept.k / M.size)
     assert {shape for shape in after.head.items()} == {shape for shape in before.head.items()}
@@ -212,8 +212,8 @@ def test_few_columns_convert_to_everything(embed_basis, entries, trained, bases,
     collect(merged_steps(directory, tmp_path / "merged"))
     collect(authors_state_steps(directory, tmp_path / "authors"))
     collect(authors_steps(tmp_path / "authors", bases["bert"], tmp_path / "back"))
-    for found in ("lora", "svft", "back"):
-        assert_same_logits("bert", model, load("bert", bases["bert"], tmp_path / found))
+    for actual in ("lora", "svft", "back"):
+        assert_same_logits("bert", model, load("bert", bases["bert"], tmp_path / actual))
     assert_same_logits("bert", model, AUTO["bert"].from_pretrained(str(tmp_path / "merged")))
 
 

@@ -101,14 +101,14 @@ def check(family: str, directory: Path) -> dict[str, Outcome]:
 
 
 def _check_kind(family: str, directory: Path, kind: str, expected: Weights) -> Outcome:
-    found = Outcome()
+    actual = Outcome()
     steps = {"inspect": _inspect, "compare": _compare, "to svft": _to_svft, "to lora": _to_lora}
     for name, step in steps.items():
         try:
-            step(found, family, directory, kind, expected)
+            step(actual, family, directory, kind, expected)
         except Exception as error:  # whatever a step raises is what becomes of it
-            found.failed[name] = (str(error).strip().splitlines() or [repr(error)])[0]
-    return found
+            actual.failed[name] = (str(error).strip().splitlines() or [repr(error)])[0]
+    return actual
 
 
 def _run(*arguments: object) -> dict:
@@ -118,45 +118,47 @@ def _run(*arguments: object) -> dict:
     return json.loads(result.stdout)
 
 
-def _inspect(found: Outcome, family: str, directory: Path, kind: str, expected: Weights) -> None:
-    said = _run("inspect", directory / kind)
+def _inspect(actual: Outcome, family: str, directory: Path, kind: str, expected: Weights) -> None:
+    text = _run("inspect", directory / kind)
     adapter = open_adapter(directory / kind)
-    found.matrices = said["matrices"]
+    actual.matrices = text["matrices"]
     missing = set(expected) - set(adapter.names)
     assert not missing, f"not shown: {min(missing)} and {len(missing) - 1} more"
     for name, update in expected.items():
-        _agree(found, name, adapter.dense_update(name), update)
+        _agree(actual, name, adapter.dense_update(name), update)
 
 
-def _compare(found: Outcome, family: str, directory: Path, kind: str, expected: Weights) -> None:
+def _compare(actual: Outcome, family: str, directory: Path, kind: str, expected: Weights) -> None:
     other = KINDS[1 - KINDS.index(kind)]
-    said = _run("compare", directory / kind, directory / other)
-    shared = {row["name"] for row in said["matrices"]}
+    text = _run("compare", directory / kind, directory / other)
+    shared = {row["name"] for row in text["matrices"]}
     blocks = {name for name in open_adapter(directory / "LoRA").names if inside_block(name)}
     blocks &= set(open_adapter(directory / "full").names)
     assert blocks, "no matrix in both"
     assert blocks <= shared, f"not compared: {sorted(blocks - shared)[:3]}"
 
 
-def _to_svft(found: Outcome, family: str, directory: Path, kind: str, expected: Weights) -> None:
-    _convert(found, family, directory, kind, expected, ("--to", "svft", "--pattern", "plain"))
+def _to_svft(actual: Outcome, family: str, directory: Path, kind: str, expected: Weights) -> None:
+    _convert(actual, family, directory, kind, expected, ("--to", "svft", "--pattern", "plain"))
 
 
-def _to_lora(found: Outcome, family: str, directory: Path, kind: str, expected: Weights) -> None:
-    _convert(found, family, directory, kind, expected, ("--to", "lora", "--rank", RANK))
+def _to_lora(actual: Outcome, family: str, directory: Path, kind: str, expected: Weights) -> None:
+    _convert(actual, family, directory, kind, expected, ("--to", "lora", "--rank", RANK))
 
 
 def _convert(
-    found: Outcome, family: str, directory: Path, kind: str, expected: Weights, options: tuple[object, ...]
+    actual: Outcome, family: str, directory: Path, kind: str, expected: Weights, options: tuple[object, ...]
 ) -> None:
     """Convert, load the result by PEFT, and compare what it lacks of ΔW with what was said to be lost."""
     output = directory / f"{kind}-{options[1]}"
-    said = _run("convert", directory / kind, *options, "--output", output)
-    found.left_out = sorted(set(found.left_out) | set(said["left_out"]))
+    text = _run("convert", directory / kind, *options, "--output", output)
+    actual.left_out = sorted(set(actual.left_out) | set(text["left_out"]))
     make = maker(family)
     updates = merged_minus_pristine(make(), PeftModel.from_pretrained(make(), str(output)))
-    rows = {row["name"]: row for row in said["matrices"]}
-    silent = {name for name in set(expected) - set(rows) if not any(one.startswith(name) for one in said["left_out"])}
+    rows = {row["name"]: row for row in text["matrices"]}
+    silent = {
+        name for name in set(expected) - set(rows) if not any(item.startswith(name) for item in text["left_out"])
+    }
     assert not silent, f"neither converted nor named: {sorted(silent)[:3]}"
     for name in set(expected) & set(rows):
         lost = np.linalg.norm(updates[name] - expected[name]) / np.linalg.norm(expected[name])
@@ -165,8 +167,8 @@ def _convert(
         )
 
 
-def _agree(found: Outcome, name: str, update: np.ndarray, expected: np.ndarray) -> None:
+def _agree(actual: Outcome, name: str, update: np.ndarray, expected: np.ndarray) -> None:
     assert update.shape == expected.shape, f"{name} has the shape {update.shape}, and {expected.shape} in the model"
     error = float(np.linalg.norm(update - expected) / np.linalg.norm(expected))
-    found.error = max(found.error, error)
+    actual.error = max(actual.error, error)
     assert error < TOLERANCE, f"{name} differs by {error:.1e} from merged minus pristine"

@@ -32,13 +32,13 @@ Made by `python -m tests.analysis.families.table`, with transformers {transforme
 
 def run(families: list[str]) -> dict[str, dict[str, Outcome]]:
     """Return what became of each family, and say it on the way."""
-    found = {}
+    actual = {}
     with ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool:
         for family, outcomes in zip(families, pool.map(_check, families)):
-            found[family] = outcomes
+            actual[family] = outcomes
             for kind, outcome in outcomes.items():
                 print(family, kind, outcome.matrices, f"{outcome.error:.1e}", outcome.failed or "all", flush=True)
-    return found
+    return actual
 
 
 def _check(family: str) -> dict[str, Outcome]:
@@ -49,35 +49,35 @@ def _check(family: str) -> dict[str, Outcome]:
         return check(family, Path(directory))
 
 
-def document(found: dict[str, dict[str, Outcome]]) -> str:
+def document(actual: dict[str, dict[str, Outcome]]) -> str:
     """Return the table, with the reason of each step that fails and a list of what conversions leave out."""
     import peft
 
     from tests.analysis.families.check import RANK
 
-    works = sum(not any(outcome.failed for outcome in kinds.values()) for kinds in found.values())
+    works = sum(not any(outcome.failed for outcome in kinds.values()) for kinds in actual.values())
     columns = [f"{kind}: {step}" for kind in KINDS for step in STEPS]
     lines = [
         _HEAD.format(
-            total=len(found), works=works, rank=RANK, transformers=transformers.__version__, peft=peft.__version__,
+            total=len(actual), works=works, rank=RANK, transformers=transformers.__version__, peft=peft.__version__,
             columns=" | ".join(columns), lines="|".join("---" for _ in columns),
         )
     ]  # fmt: skip
-    for family, kinds in found.items():
+    for family, kinds in actual.items():
         cells = ["—" if step in kinds[kind].failed else "✓" for kind in KINDS for step in STEPS]
         error = max(outcome.error for outcome in kinds.values())
         lines.append(f"| {family} | {FAMILIES[family][0]} | {' | '.join(cells)} | {error:.0e} |\n")
     reasons = [
         f"- {family}, {kind}, {step}: {why}\n"
-        for family, kinds in found.items()
+        for family, kinds in actual.items()
         for kind, outcome in kinds.items()
         for step, why in outcome.failed.items()
     ]
     lines += ["\n## What does not work\n\n", *reasons] if reasons else []
     lines.append("\n## What conversions leave out, and name\n\n")
-    for family, kinds in found.items():
+    for family, kinds in actual.items():
         for kind, outcome in kinds.items():
-            named = [one for one in outcome.left_out if not one[0].isdigit()]
+            named = [item for item in outcome.left_out if not item[0].isdigit()]
             if named:
                 more = f" (and {len(named) - 1} more)" if len(named) > 1 else ""
                 lines.append(f"- {family}, {kind}: {named[0]}{more}\n")

@@ -14,14 +14,14 @@ QUICK = ("roberta", "vit", "mixtral", "gemma3", "vision-encoder-decoder", "wav2v
 
 
 @pytest.mark.parametrize(
-    "family", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in FAMILIES]
+    "family", [pytest.param(family, marks=() if family in QUICK else pytest.mark.slow) for family in FAMILIES]
 )
 def test_a_family_is_shown_compared_and_converted_as_peft_merges_it(tmp_path, family):
     outcomes = check(family, tmp_path)
-    known = DOCUMENT.read_text(encoding="utf-8")
+    document = DOCUMENT.read_text(encoding="utf-8")
     for kind, outcome in outcomes.items():
         for step, why in outcome.failed.items():
-            assert f"- {family}, {kind}, {step}: " in known, why
+            assert f"- {family}, {kind}, {step}: " in document, why
         assert outcome.matrices
 
 

@@ -55,8 +55,8 @@ def mixed_vectors() -> tuple[np.ndarray, np.ndarray]:
     """Return cosines and turned degrees of `analysis.lessons.picture.mixing` for one entry beside the diagonal."""
     M = np.zeros((6, 6))
     M[1, 2] = 0.8
-    found = picture.mixing(np.linspace(3, 1, 6), M)
-    return found.left, found.turned
+    actual = picture.mixing(np.linspace(3, 1, 6), M)
+    return actual.left, actual.turned
 
 
 def reach_table() -> pd.DataFrame:

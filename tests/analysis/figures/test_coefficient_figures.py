@@ -19,8 +19,8 @@ from tests.analysis.figures.tables import band, entries_table, scattered, summar
 
 def trace(figure, name):
     """Return the one trace of that name."""
-    (found,) = (trace for trace in figure.data if trace.name == name)
-    return found
+    (actual,) = (trace for trace in figure.data if trace.name == name)
+    return actual
 
 
 def covered(z) -> float:

@@ -47,6 +47,6 @@ def test_no_figure_waits_for_plotlys_update():
 def test_a_plain_matrix_is_said_to_turn_nothing():
     table = pd.DataFrame({"r": [1, 2], "overlap_left": [0.0, 1.0], "overlap_right": [0.0, 1.0], "chance": [0.1, 0.2]})
     drawn = {pattern: overlap(table, pattern=pattern, theme=LIGHT) for pattern in ("plain", "banded")}
-    said = {pattern: figure.layout.meta["caption"] for pattern, figure in drawn.items()}
-    assert "turns no vector" in said["plain"]
-    assert "turns no vector" not in said["banded"]
+    shown = {pattern: figure.layout.meta["caption"] for pattern, figure in drawn.items()}
+    assert "turns no vector" in shown["plain"]
+    assert "turns no vector" not in shown["banded"]

@@ -38,8 +38,8 @@ from tests.analysis.figures.tables import (
 
 def trace(figure, name):
     """Return the one trace of that name."""
-    (found,) = (trace for trace in figure.data if trace.name == name)
-    return found
+    (actual,) = (trace for trace in figure.data if trace.name == name)
+    return actual
 
 
 def caption(figure) -> str:

@@ -53,10 +53,10 @@ def test_what_is_sent_of_a_figure_is_what_plotly_sends_of_it_checked(name):
 )
 def test_each_way_to_add_something_adds_what_plotly_adds(figure, method, given):
     checked = go.Figure(figure.to_dict())
-    for one in (figure, checked):
-        one.add_scatter(x=[0, 3], y=[0, 3])
-        getattr(one, method)(**copy.deepcopy(given))  # Plotly writes into what it is given
-        set_layout(one, margin={"t": 5}, xaxis={"range": [0, 1]})
+    for drawn in (figure, checked):
+        drawn.add_scatter(x=[0, 3], y=[0, 3])
+        getattr(drawn, method)(**copy.deepcopy(given))  # Plotly writes into what it is given
+        set_layout(drawn, margin={"t": 5}, xaxis={"range": [0, 1]})
     assert sent(figure) == sent(checked)
 
 
@@ -79,8 +79,8 @@ def test_once_it_is_plotly_s_own_it_goes_on_as_such(figure):
 
 def test_a_copy_of_a_figure_is_the_same_figure(figure):
     figure.add_bar(x=["a", "b"], y=[1, 2])
-    for one in (copy.deepcopy(figure), pickle.loads(pickle.dumps(figure)), go.Figure(figure)):
-        assert sent(one) == sent(figure)
+    for drawn in (copy.deepcopy(figure), pickle.loads(pickle.dumps(figure)), go.Figure(figure)):
+        assert sent(drawn) == sent(figure)
 
 
 def test_what_was_sent_does_not_change_with_the_figure(figure):

@@ -45,8 +45,8 @@ METHODS = {label: method for label, (method, _, _) in CONFIGURATIONS.items()}
 
 def trace(figure, name):
     """Return the one trace of that name."""
-    (found,) = (trace for trace in figure.data if trace.name == name)
-    return found
+    (actual,) = (trace for trace in figure.data if trace.name == name)
+    return actual
 
 
 def caption(figure) -> str:
@@ -188,9 +188,9 @@ class TestCostBars:
         assert [shape.x0 for shape in figure.layout.shapes] == [1, 1]
 
     def test_the_dearest_are_named(self):
-        said = caption(cost_bars(cost_table(), reference=REFERENCE, theme=LIGHT))
-        assert "SVFT plain, 1.50 times as long" in said
-        assert "SVFT plain takes the most memory, 2.50 times as much" in said
+        written = caption(cost_bars(cost_table(), reference=REFERENCE, theme=LIGHT))
+        assert "SVFT plain, 1.50 times as long" in written
+        assert "SVFT plain takes the most memory, 2.50 times as much" in written
 
 
 class TestRankBudget:
@@ -225,8 +225,8 @@ class TestConfusion:
 
     def test_the_commonest_mistake_is_named(self):
         table = pd.DataFrame([[8.0, 2.0], [0.5, 9.5]])
-        said = caption(confusion(table, ("a", "b"), label="SVFT plain", theme=LIGHT))
-        assert said == "SVFT plain answers 87.5% right; its most frequent error is a for b (2 of 10 times)."
+        written = caption(confusion(table, ("a", "b"), label="SVFT plain", theme=LIGHT))
+        assert written == "SVFT plain answers 87.5% right; its most frequent error is a for b (2 of 10 times)."
 
     def test_a_difference_is_one_table_minus_the_other(self):
         figure = confusion(CONFUSION, TOPICS, label="SVFT plain", theme=LIGHT, other=(REFERENCE, OTHER))
@@ -384,16 +384,16 @@ class TestLiveStrip:
         rows = rows_of(self.strip(band(24, 0), 24, values))
         rows = rows[rows["right"] > rows["left"]]
         for at, expected in enumerate(values):
-            found = rows[rows["step"] == STEPS[at]].sort_values("left")
-            np.testing.assert_allclose(found["value"], expected, rtol=1e-6)
+            actual = rows[rows["step"] == STEPS[at]].sort_values("left")
+            np.testing.assert_allclose(actual["value"], expected, rtol=1e-6)
 
     def test_entries_stand_in_the_order_of_their_offset(self):
         flat = band(24, 1)
         i, j = np.divmod(flat, 24)
         rows = rows_of(self.strip(flat, 24, (j - i + 10.0 * i / 24)[None]))
         order = np.lexsort((i, j - i))
-        found = rows[rows["right"] > rows["left"]].sort_values("left")["value"]
-        np.testing.assert_allclose(found, (j - i + 10.0 * i / 24)[order], rtol=1e-6)
+        actual = rows[rows["right"] > rows["left"]].sort_values("left")["value"]
+        np.testing.assert_allclose(actual, (j - i + 10.0 * i / 24)[order], rtol=1e-6)
 
     def test_colours_are_symmetric_about_zero_whatever_the_values(self):
         rows = rows_of(self.strip(band(24, 0), 24, np.abs(film_values(24))))

@@ -61,19 +61,19 @@ def test_nothing_grows_without_both_sides():
 
 
 def test_plans_that_differ_by_seeds_alone_are_one_plan():
-    one = Study("bbc_headlines", ("plain", "lora"), budgets=(41_472,), seeds=(3,))
+    study = Study("bbc_headlines", ("plain", "lora"), budgets=(41_472,), seeds=(3,))
     other = Study("bbc_headlines", ("plain", "lora"), budgets=(41_472,), seeds=(5, 6))
     longer = Study("bbc_headlines", ("plain", "lora"), budgets=(41_472,), seeds=(3,), steps=200)
-    assert claims.plan_key(one) == claims.plan_key(other) != claims.plan_key(longer)
+    assert claims.plan_key(study) == claims.plan_key(other) != claims.plan_key(longer)
 
 
 @pytest.mark.parametrize(
     ("low", "high", "right"), [(1, 5, claims.ABOVE), (-5, -1, claims.BELOW), (-1, 5, claims.OPEN)]
 )
 def test_the_reading_of_an_interval_is_checked(low, high, right):
-    found = Difference((low + high) / 2, low, high, 1.0, 3)
+    actual = Difference((low + high) / 2, low, high, 1.0, 3)
     for given in claims.OUTCOMES:
-        reply = claims.check_outcome(given, found)
+        reply = claims.check_outcome(given, actual)
         assert reply.right == (given == right)
         assert "points" in reply.sentence
 

@@ -30,8 +30,8 @@ def test_times_are_measured_and_grow_with_the_cube():
     measured = cost.measure_svd((8, 16), repeats=1)
     assert measured["n"].tolist() == [8, 16]
     assert (measured["seconds"] > 0).all()
-    known = pd.DataFrame({"n": [10, 100], "seconds": [1.0, 2.0]})
-    assert cost.extrapolate(known, np.array([100, 200])).tolist() == [2.0, 16.0]
+    measured = pd.DataFrame({"n": [10, 100], "seconds": [1.0, 2.0]})
+    assert cost.extrapolate(measured, np.array([100, 200])).tolist() == [2.0, 16.0]
 
 
 def test_the_question_on_memory_is_checked():
@@ -53,11 +53,11 @@ def test_factors_by_place():
 
 @pytest.mark.parametrize("every", [2, 3])
 def test_flipped_vectors_are_a_decomposition_and_the_signature_finds_them(every):
-    found = signs.repair(load_weight("square"), every)
-    assert found.weight_error < 1e-12
-    i, j = np.indices(found.signs.shape)
-    assert np.array_equal(found.signs, flipped_signs(every)(i, j))
-    assert (signs.flipped(every, found)(i, j) == 1).all()
+    actual = signs.repair(load_weight("square"), every)
+    assert actual.weight_error < 1e-12
+    i, j = np.indices(actual.signs.shape)
+    assert np.array_equal(actual.signs, flipped_signs(every)(i, j))
+    assert (signs.flipped(every, actual)(i, j) == 1).all()
 
 
 @pytest.mark.parametrize("pattern", ["plain", "banded"])

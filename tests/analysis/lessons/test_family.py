@@ -98,10 +98,10 @@ def mask_of(name, shape):
 @pytest.mark.parametrize("name", [name for name in DRAWN if name != "adamss"])
 @OF_SHAPES
 def test_what_peft_builds_keeps_to_the_region_and_reaches_all_of_it(name, shape):
-    found, mask = adapted_coefficients(name, shape), mask_of(name, shape)
-    assert outside_share(found, mask) < 1e-9
-    assert (np.abs(found[mask]) > 1e-5 * np.abs(found).max()).all()
-    singular = np.linalg.svd(found, compute_uv=False)
+    actual, mask = adapted_coefficients(name, shape), mask_of(name, shape)
+    assert outside_share(actual, mask) < 1e-9
+    assert (np.abs(actual[mask]) > 1e-5 * np.abs(actual).max()).all()
+    singular = np.linalg.svd(actual, compute_uv=False)
     assert (singular > 1e-5 * singular[0]).sum() <= MEMBERS[name].rank(*shape, R)
 
 
@@ -119,8 +119,8 @@ def test_frod_of_one_wide_weight_is_a_diagonal_and_a_few_entries_in_that_weight_
     pristine = numbers(net.first.weight)
     adapted = adapt(net, "frod")
     draw_parameters(adapted)
-    found = coefficients_of(numbers(adapted.merge_and_unload().first.weight) - pristine, pristine)[:, :10]  # M
-    assert (np.abs(found) > 1e-5 * np.abs(found).max()).sum() <= 10 + int(0.01 * 16**2)
+    actual = coefficients_of(numbers(adapted.merge_and_unload().first.weight) - pristine, pristine)[:, :10]  # M
+    assert (np.abs(actual) > 1e-5 * np.abs(actual).max()).sum() <= 10 + int(0.01 * 16**2)
 
 
 def train(shape, name, optimizer):
@@ -170,20 +170,20 @@ def pieces(name, shape):
     return adapted.base_model.model.first, sigma, coefficients(Net(shape), adapted)
 
 
-def close(found, M, shape):
+def close(actual, M, shape):
     """Assert equality up to the signs of singular vectors, which an SVD is free to choose."""
-    np.testing.assert_allclose(np.abs(found), np.abs(updates.padded(M, *shape)), atol=1e-5)
+    np.testing.assert_allclose(np.abs(actual), np.abs(updates.padded(M, *shape)), atol=1e-5)
 
 
 @OF_SHAPES
 def test_tinylora_s_and_psoft_s_formulas_are_peft_s(shape):
-    layer, sigma, found = pieces("tinylora", shape)
+    layer, sigma, actual = pieces("tinylora", shape)
     (v,) = (own for own in layer.tinylora_v["default"].values())
-    close(found, updates.tinylora(sigma, numbers(v), numbers(layer.tinylora_P["default"])), shape)
-    layer, sigma, found = pieces("psoft", shape)
+    close(actual, updates.tinylora(sigma, numbers(v), numbers(layer.tinylora_P["default"])), shape)
+    layer, sigma, actual = pieces("psoft", shape)
     R_layer = layer.psoft_R["default"]
     own = (numbers(part) for part in (R_layer.weight, R_layer.vector_b, R_layer.vector_a))
-    close(found, updates.psoft(sigma, *own), shape)
+    close(actual, updates.psoft(sigma, *own), shape)
 
 
 def test_svf_and_svft_plain_reach_the_same_weights_and_svdiff_only_those_without_a_change_of_sign():

@@ -100,9 +100,9 @@ def test_all_of_m_reaches_a_target_from_a_square_weight_and_not_from_a_rectangul
 def test_both_sides_of_the_lemma_agree_on_a_pattern(name):
     weight = load_weight(name)
     flat = painting.entries_of({*painting.row_cells(2), 100, 200, 300})
-    found = lemma.reach(weight, lemma.target(weight), flat)
-    assert found.residual == pytest.approx(found.not_in_pattern + found.outside_basis, rel=1e-10)
-    assert found.reached + found.residual == pytest.approx(1, rel=1e-10)
+    actual = lemma.reach(weight, lemma.target(weight), flat)
+    assert actual.residual == pytest.approx(actual.not_in_pattern + actual.outside_basis, rel=1e-10)
+    assert actual.reached + actual.residual == pytest.approx(1, rel=1e-10)
     # No other M on the pattern comes nearer: the gradient of the residual vanishes there.
     M = np.zeros((N, N))
     M.flat[flat] = (weight.U.T @ (lemma.target(weight) - weight.W) @ weight.V).flat[flat]

@@ -101,8 +101,8 @@ def test_the_strongest_box_is_at_least_the_one_that_was_drawn(matrix, brush):
         return
     rng = np.random.default_rng(0)
     draws = [random_update(matrix, rng) for _ in range(3)]
-    found = strongest_boxes(matrix, brush, draws=3)
-    for drawn, most in zip(draws, found):
+    actual = strongest_boxes(matrix, brush, draws=3)
+    for drawn, most in zip(draws, actual):
         assert brushed(drawn, brush).share <= most * (1 + 1e-9)
         assert most <= 1 + 1e-9
 
@@ -111,11 +111,11 @@ def test_the_strongest_box_is_at_least_the_one_that_was_drawn(matrix, brush):
 def test_the_strongest_box_is_the_best_of_all_places(by):
     matrix = make_matrix(*band(N, 3), m=N)
     brush = Brush((2, 4), (3, 4), "j") if by == "j" else Brush((2, 4), (-1, 0), "o")
-    (found,) = strongest_boxes(matrix, brush, draws=1)
+    (actual,) = strongest_boxes(matrix, brush, draws=1)
     drawn = random_update(matrix, np.random.default_rng(0))
     span = range(N - 1) if by == "j" else range(-3, 3)
     places = [Brush((i, i + 2), (a, a + 1), by) for i in range(N - 2) for a in span]
-    assert found == pytest.approx(max(brushed(drawn, place).share for place in places))
+    assert actual == pytest.approx(max(brushed(drawn, place).share for place in places))
 
 
 def test_the_best_box_of_noise_does_not_stand_out_and_a_planted_one_does():
@@ -139,19 +139,21 @@ def test_the_best_box_of_noise_does_not_stand_out_and_a_planted_one_does():
 def test_a_sentence_names_both_shares_of_a_projection_and_its_chance():
     matrix, _ = projected()
     box = Brush((0, 5), (0, 5))
-    said = brushed(matrix, box, DRAWS).sentence(box)
-    assert said.startswith("Rows 0–5, columns 0–5 hold **")
-    assert "25% by chance (36 of 144 entries)" in said
-    assert "Of the whole ‖ΔW‖²" in said
-    assert "In 19 random updates" in said
+    shown = brushed(matrix, box, DRAWS).sentence(box)
+    assert shown.startswith("Rows 0–5, columns 0–5 hold **")
+    assert "25% by chance (36 of 144 entries)" in shown
+    assert "Of the whole ‖ΔW‖²" in shown
+    assert "In 19 random updates" in shown
 
 
 def test_one_box_of_two_adapters_is_said_in_one_sentence():
     box = Brush((0, 5), (0, 11))
     upper = make_matrix(np.arange(N), np.arange(N), np.repeat([2.0, 1.0], 6), m=N)
     even = make_matrix(np.arange(N), np.arange(N), np.ones(N), m=N)
-    said = both_hold(box, (brushed(upper, box), brushed(even, box)), ("A", "B"))
-    assert said == "Rows 0–5, columns 0–11 hold 80% of ‖M‖² in A (by chance 50%) and 50% of ‖M‖² in B (by chance 50%)."
+    shown = both_hold(box, (brushed(upper, box), brushed(even, box)), ("A", "B"))
+    assert (
+        shown == "Rows 0–5, columns 0–11 hold 80% of ‖M‖² in A (by chance 50%) and 50% of ‖M‖² in B (by chance 50%)."
+    )
 
 
 def test_an_empty_box_and_a_zero_update_have_no_share_and_a_sentence():
@@ -171,10 +173,10 @@ def test_the_same_box_in_every_matrix_is_judged_together_and_unknown_ones_stay_e
     matrices = [make_matrix(calm.rows, calm.cols, loud[calm.rows, calm.cols], m=N), calm]
     rows = [{**brush_row(matrix, Brush((0, 3), (0, 3))), "name": name} for name, matrix in zip("ab", matrices)]
     table = pd.DataFrame({"name": list("abc"), "label": list("ABC"), "layer": [0, 1, 2], "kind": "query"})
-    found = brush_table(table, rows)
-    assert found["stands_out"].tolist() == [True, False, False]
-    assert found["share"].iloc[0] == pytest.approx((loud[:4, :4] ** 2).sum() / (loud**2).sum())
-    assert np.isnan(found["share"].iloc[2])
+    actual = brush_table(table, rows)
+    assert actual["stands_out"].tolist() == [True, False, False]
+    assert actual["share"].iloc[0] == pytest.approx((loud[:4, :4] ** 2).sum() / (loud**2).sum())
+    assert np.isnan(actual["share"].iloc[2])
 
 
 @given(brushes())

@@ -91,8 +91,8 @@ def test_the_profile_is_sums_over_the_dense_matrix_and_counts_of_entries(matrix,
 
 def test_of_untrained_profiles_at_most_one_in_twenty_has_a_group_that_stands_out():
     matrix = make_matrix(*band(64, 2), m=64)
-    found = [energy_profile(random_update(matrix, seed))["stands_out"].any() for seed in range(200)]
-    assert np.mean(found) <= 0.1
+    actual = [energy_profile(random_update(matrix, seed))["stands_out"].any() for seed in range(200)]
+    assert np.mean(actual) <= 0.1
     strong = matrix.coefficients()
     strong[:8] *= 4
     loud = energy_profile(make_matrix(matrix.rows, matrix.cols, strong[matrix.rows, matrix.cols], m=64))
@@ -165,5 +165,5 @@ def test_a_zero_update_has_shares_of_zero():
         assert not table.isna().to_numpy().any()
         shares = table.filter(regex="^(share|energy|energy_share|relative)$")
         assert (shares == 0).to_numpy().all()
-    found = entries_for_energy(matrix)
-    assert (found["count"], found["fraction"]) == (0, 0)
+    actual = entries_for_energy(matrix)
+    assert (actual["count"], actual["fraction"]) == (0, 0)

@@ -72,9 +72,9 @@ def test_the_chance_level_of_the_cosine_is_what_noise_scatters_by():
     def drawn(matrix):
         return replace(matrix, values=rng.standard_normal(matrix.k))
 
-    found = [cosine(a, drawn(b)) for _ in range(4000)]
-    assert len({one["chance_cosine"] for one in found}) == 1
-    outside = [abs(one["cosine"]) > one["chance_cosine"] for one in found]
+    actual = [cosine(a, drawn(b)) for _ in range(4000)]
+    assert len({matrix_of["chance_cosine"] for matrix_of in actual}) == 1
+    outside = [abs(matrix_of["cosine"]) > matrix_of["chance_cosine"] for matrix_of in actual]
     assert np.mean(outside) == pytest.approx(0.05, abs=0.012)  # the law is exact
     assert cosine(a, make_matrix([0], [0], [1.0], m=12))["chance_cosine"] <= 1  # of one value only the sign is free
 
@@ -83,10 +83,10 @@ def test_the_chance_level_of_the_cosine_is_what_noise_scatters_by():
 def test_the_overlap_is_that_of_the_leading_singular_vectors_of_the_dense_updates(seed, leading):
     a, b = (scattered(8, 64, seed + shift) for shift in (0, 1))
     (P_a, _, Qt_a), (P_b, _, Qt_b) = (np.linalg.svd(update(matrix)) for matrix in (a, b))
-    found = overlap(a, b, leading=leading)
+    actual = overlap(a, b, leading=leading)
     left = np.linalg.norm(P_a[:, :leading].T @ P_b[:, :leading]) ** 2 / leading
     right = np.linalg.norm(Qt_a[:leading] @ Qt_b[:leading].T) ** 2 / leading
-    assert (found["overlap_left"], found["overlap_right"]) == pytest.approx((left, right), abs=1e-8)
+    assert (actual["overlap_left"], actual["overlap_right"]) == pytest.approx((left, right), abs=1e-8)
 
 
 @pytest.mark.parametrize("kind", ["plain", "banded", "random", "LoRA r=1", "LoRA r=4", "full"])
@@ -104,8 +104,8 @@ def test_noise_is_called_like_another_update_at_most_one_time_in_twenty(kind):
 
 def test_two_updates_of_rank_one_have_a_cosine_with_a_wider_law():
     first = untrained("LoRA r=1", 0)
-    found = [cosine(first, untrained("LoRA r=1", 3 * seed)) for seed in range(600)]
-    assert np.mean([abs(one["cosine"]) > one["chance_cosine"] for one in found]) < 0.07
+    actual = [cosine(first, untrained("LoRA r=1", 3 * seed)) for seed in range(600)]
+    assert np.mean([abs(matrix_of["cosine"]) > matrix_of["chance_cosine"] for matrix_of in actual]) < 0.07
 
 
 def test_the_overlap_of_random_subspaces_has_the_mean_and_spread_that_is_said():
@@ -132,8 +132,8 @@ def test_likeness_of_a_whole_adapter_is_judged_by_its_mean():
 
 
 def test_no_more_directions_are_compared_than_both_updates_have():
-    one = make_matrix([2], [5], [1.0], m=8)
-    assert overlap(one, scattered(8, 64, 0))["directions"] == 1
+    matrix_of = make_matrix([2], [5], [1.0], m=8)
+    assert overlap(matrix_of, scattered(8, 64, 0))["directions"] == 1
 
 
 def projection(delta, like):
@@ -143,8 +143,8 @@ def projection(delta, like):
     tall = like.shape[0] > like.shape[1]
     T = np.linalg.qr(delta @ V - U @ M, mode="r") if tall else np.linalg.qr((U.T @ delta - M @ V.T).T, mode="r").T
     rows, cols = np.divmod(np.arange(M.size), len(M))
-    known = Projection(T, delta.size, 8)
-    return replace(like, rows=rows, cols=cols, values=M.ravel(), pattern="projected", projection=known)
+    side = Projection(T, delta.size, 8)
+    return replace(like, rows=rows, cols=cols, values=M.ravel(), pattern="projected", projection=side)
 
 
 @pytest.mark.parametrize("shape", [(14, 8), (8, 14)])
@@ -154,13 +154,13 @@ def test_an_update_that_leaves_the_basis_is_compared_as_a_whole(shape, leading):
     delta = np.random.default_rng(1).standard_normal(shape)
     B = update(svft)
     expected = (delta * B).sum() / np.linalg.norm(delta) / np.linalg.norm(B)
-    for found in (cosine(projection(delta, svft), svft), cosine(svft, projection(delta, svft))):
-        assert found["cosine"] == pytest.approx(expected, abs=1e-12)
-    (P_a, _, Qt_a), (P_b, _, Qt_b) = (np.linalg.svd(one, full_matrices=False) for one in (delta, B))
-    found = overlap(projection(delta, svft), svft, leading=leading)
+    for actual in (cosine(projection(delta, svft), svft), cosine(svft, projection(delta, svft))):
+        assert actual["cosine"] == pytest.approx(expected, abs=1e-12)
+    (P_a, _, Qt_a), (P_b, _, Qt_b) = (np.linalg.svd(matrix_of, full_matrices=False) for matrix_of in (delta, B))
+    actual = overlap(projection(delta, svft), svft, leading=leading)
     left = np.linalg.norm(P_a[:, :leading].T @ P_b[:, :leading]) ** 2 / leading
     right = np.linalg.norm(Qt_a[:leading] @ Qt_b[:leading].T) ** 2 / leading
-    assert (found["overlap_left"], found["overlap_right"]) == pytest.approx((left, right), abs=1e-8)
+    assert (actual["overlap_left"], actual["overlap_right"]) == pytest.approx((left, right), abs=1e-8)
     noise = overlap(svft, projection(delta, svft), leading=leading)
     assert (noise["chance_left"], noise["chance_right"]) == (leading / shape[0], leading / shape[1])
 
@@ -178,8 +178,8 @@ def test_two_updates_that_leave_the_basis_are_compared_as_dense_matrices():
         drawn = rng.standard_normal(B.shape)
         return drawn * (np.linalg.norm(B) / np.linalg.norm(drawn))
 
-    found = [cosine(*pair, (A, noise()))["cosine"] for _ in range(2000)]
-    assert 1.96 * np.std(found) == pytest.approx(cosine(*pair, (A, B))["chance_cosine"], rel=0.06)
+    actual = [cosine(*pair, (A, noise()))["cosine"] for _ in range(2000)]
+    assert 1.96 * np.std(actual) == pytest.approx(cosine(*pair, (A, B))["chance_cosine"], rel=0.06)
 
 
 # ---- of two adapters
@@ -246,8 +246,8 @@ NAME = "bert.encoder.layer.0.attention.self.query"
 
 def with_basis(path, U, V):
     """Give the matrix NAME of an adapter file the signature of a basis."""
-    found = signature(torch.from_numpy(U), torch.from_numpy(V)).numpy().astype(np.float16)
-    change(path, lambda key, tensor: found if key.endswith(f"{NAME}.svft_signature") else tensor)
+    actual = signature(torch.from_numpy(U), torch.from_numpy(V)).numpy().astype(np.float16)
+    change(path, lambda key, tensor: actual if key.endswith(f"{NAME}.svft_signature") else tensor)
     return open_adapter(path)
 
 

@@ -91,12 +91,14 @@ def test_shuffling_keeps_the_multiset_of_values_and_so_the_norm(matrix):
 def test_shuffling_is_the_same_each_time_and_another_one_in_each_matrix():
     from dataclasses import replace
 
-    one = make_matrix(*band(M, 1), m=M)
-    two = replace(one, name="another")
-    first, again, other = (Edit("shuffled").apply(matrix).values for matrix in (one, one, two))
+    first_matrix = make_matrix(*band(M, 1), m=M)
+    second_matrix = replace(first_matrix, name="another")
+    first, again, other = (
+        Edit("shuffled").apply(matrix).values for matrix in (first_matrix, first_matrix, second_matrix)
+    )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert not np.array_equal(first, one.values)
+    assert not np.array_equal(first, first_matrix.values)
 
 
 @given(matrices())
@@ -185,9 +187,9 @@ def test_what_makes_no_edit_gets_a_sentence(operation, options, message):
 
 def test_the_cards_ask_six_different_questions_of_an_adapter(tmp_path):
     adapter = open_adapter(write_adapter(tmp_path / "a", "banded", 2))
-    found = cards(adapter)
-    assert len({card.edit.to_json() for card in found}) == len({card.title for card in found}) == 6
-    for card in found:
+    actual = cards(adapter)
+    assert len({card.edit.to_json() for card in actual}) == len({card.title for card in actual}) == 6
+    for card in actual:
         changed = [name for name in adapter.names if card.edit.apply(adapter.matrix(name)) is not None]
         assert changed == adapter.names
 

@@ -24,8 +24,8 @@ ROW = {"cosine": 0.5, "chance_cosine": 0.05, "norm_ratio": 2.0, "basis_error": 0
         ({"norm_ratio": 0.98}, " They are of one size."),
     ],
 )
-def test_the_verdict_says_how_alike_and_how_large(changed, said):
-    assert said in matrix_verdict({**ROW, **changed}, ("A", "B"))
+def test_the_verdict_says_how_alike_and_how_large(changed, shown):
+    assert shown in matrix_verdict({**ROW, **changed}, ("A", "B"))
 
 
 def test_an_update_of_unknown_size_is_not_measured_against_the_other():

@@ -41,18 +41,18 @@ def test_mean_and_variance_of_shares_are_those_of_random_directions(kind, seed):
     values = noise.spectrum_of(matrix)
     group = np.minimum(np.abs(matrix.cols - matrix.rows), 5)
     law = noise.shares(matrix, group, 6)
-    rng, found = np.random.default_rng(0), []
+    rng, actual = np.random.default_rng(0), []
     for _ in range(3000):  # the definition: whole frames, dense
         left, right = (np.linalg.qr(rng.standard_normal((size, len(values))))[0] for size in (out, in_))
         M = ((left[:n] * values) @ right[:n].T).ravel()
-        found.append(np.bincount(group, weights=M**2) / matrix.energy)
-    found = np.array(found)
+        actual.append(np.bincount(group, weights=M**2) / matrix.energy)
+    actual = np.array(actual)
     size = law.first + law.second
     variance = law.mean * (1 - law.mean) / (size + 1)
-    np.testing.assert_allclose(found.mean(axis=0), law.mean, atol=4 * np.sqrt(variance.max() / len(found)))
-    np.testing.assert_allclose(found.var(axis=0), variance, rtol=0.2)
+    np.testing.assert_allclose(actual.mean(axis=0), law.mean, atol=4 * np.sqrt(variance.max() / len(actual)))
+    np.testing.assert_allclose(actual.var(axis=0), variance, rtol=0.2)
     low, high = law.interval()
-    assert 0.94 < ((found >= low) & (found <= high)).mean() < 0.99
+    assert 0.94 < ((actual >= low) & (actual <= high)).mean() < 0.99
 
 
 def test_of_rank_one_the_law_is_that_of_a_point_on_a_sphere():

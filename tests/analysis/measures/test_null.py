@@ -35,15 +35,17 @@ def sentences(matrix) -> dict[str, bool]:
     style = {"pattern": matrix.pattern, "theme": LIGHT}
     caption = concentration_figure(concentration(matrix), noise, fraction=fraction, **style).layout.meta["caption"]
     profile = offset_profile(energy_by_offset(matrix, most=BARS), **style).layout.meta["caption"]
-    found = {
+    actual = {
         "concentration": ", as in noise" not in caption,
         "concentration, Learn": reading.concentration_outcome(fraction, noise.fraction) != reading.AS_NOISE,
         "offsets": "No bar stands out" not in profile,
         "diagonal": "that is not chance" in reading.on_the_diagonal(energy_shares(matrix)),
     }
     if matrix.projected and matrix.shape[0] != matrix.shape[1]:
-        found["inside"] = ", as it would" not in inside_share(inside_basis(matrix), theme=LIGHT).layout.meta["caption"]
-    return found
+        actual["inside"] = (
+            ", as it would" not in inside_share(inside_basis(matrix), theme=LIGHT).layout.meta["caption"]
+        )
+    return actual
 
 
 def numbers(matrix) -> dict[str, bool]:
@@ -61,22 +63,22 @@ def called(request):
 
 
 def test_untrained_updates_are_called_different_at_most_one_time_in_twenty(called):
-    kind, found = called
-    counts = {name: [one[name] for one in found if name in one] for name in set().union(*found)}
+    kind, actual = called
+    counts = {name: [item[name] for item in actual if name in item] for name in set().union(*actual)}
     everything = np.concatenate(list(counts.values()))
     # Sentences about one update depend on each other: as if every update gave two independent ones.
-    slack = 2 * np.sqrt(0.05 * 0.95 / (2 * len(found)))
+    slack = 2 * np.sqrt(0.05 * 0.95 / (2 * len(actual)))
     assert everything.mean() <= 0.05 + slack, {name: np.mean(of) for name, of in counts.items()}
     for name, of in counts.items():
         assert np.mean(of) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(of)), (kind, name)
 
 
 def test_a_null_says_nothing_of_what_it_keeps(called):
-    kind, found = called
+    kind, actual = called
     kept = {"stable_rank", "effective_rank"} if kind in OTHERS else set()
     kept |= {"turned", "intruders"} if kind == "plain" else set()
     every = {"stable_rank", "effective_rank", "turned", "intruders", "moved", "largest_change"}
-    assert found[-1].keys() == every - kept
+    assert actual[-1].keys() == every - kept
 
 
 def test_a_concentrated_update_is_called_different():
@@ -86,9 +88,9 @@ def test_a_concentrated_update_is_called_different():
     few = np.zeros((24, 24))
     few[3, :4] = few[7, :4] = [3.0, -2.0, 2.5, 2.0]  # rank one, on a few of its directions
     for matrix in (svft, projected(few, 1)):
-        found = sentences(matrix)
-        assert found["concentration"]
-        assert found["offsets"]
+        actual = sentences(matrix)
+        assert actual["concentration"]
+        assert actual["offsets"]
     assert sentences(svft)["diagonal"]
     spiked = replace(svft, values=np.where(np.arange(svft.k) == 7, 5.0, svft.values))
     assert {"stable_rank", "largest_change"} <= {name for name, outside in numbers(spiked).items() if outside}

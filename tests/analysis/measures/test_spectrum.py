@@ -225,10 +225,10 @@ def test_a_truncated_basis_tells_only_what_it_knows():
     assert overlap["r"].tolist() == [1]
     assert overlap["overlap_left"][0] == pytest.approx((U[:, 0] @ left[:, 0]) ** 2, abs=1e-12)
     assert overlap["chance"][0] == 1 / 5
-    found = intruders(matrix)
-    assert len(found) == 1
-    assert found["max_cosine_left"][0] == pytest.approx(np.abs(U.T @ left[:, 0]).max())
-    assert found["max_cosine_right"][0] == pytest.approx(np.abs(V.T @ right[0]).max())
+    actual = intruders(matrix)
+    assert len(actual) == 1
+    assert actual["max_cosine_left"][0] == pytest.approx(np.abs(U.T @ left[:, 0]).max())
+    assert actual["max_cosine_right"][0] == pytest.approx(np.abs(V.T @ right[0]).max())
 
 
 # -- large matrices --------------------------------------------------------------------------------------------------

@@ -107,18 +107,18 @@ def test_rows_can_be_computed_in_another_process(tmp_path):
 def test_totals_are_those_of_all_matrices_as_one_block_diagonal_matrix(tmp_path):
     adapter = open_adapter(write_adapter(tmp_path, "banded", 2))
     table = summarize_adapter(adapter)
-    found = totals(table)
+    actual = totals(table)
     matrices = [adapter.matrix(name) for name in adapter.names]
     update = np.concatenate([matrix.values for matrix in matrices])
     weight = np.concatenate([matrix.sigma for matrix in matrices])
     off = np.concatenate([matrix.rows != matrix.cols for matrix in matrices])
-    assert (found["matrices"], found["k"]) == (12, adapter.trainable)
-    assert found["update_norm"] == pytest.approx(np.linalg.norm(update))
-    assert found["relative_norm"] == pytest.approx(np.linalg.norm(update) / np.linalg.norm(weight))
-    assert found["off_diagonal_share"] == pytest.approx((update[off] ** 2).sum() / (update**2).sum())
-    assert found["turned"] == table["turned"].sum()
-    assert abs(found["largest_delta_sigma"]) == table["largest_delta_sigma"].abs().max()
-    for measure in found.index:
+    assert (actual["matrices"], actual["k"]) == (12, adapter.trainable)
+    assert actual["update_norm"] == pytest.approx(np.linalg.norm(update))
+    assert actual["relative_norm"] == pytest.approx(np.linalg.norm(update) / np.linalg.norm(weight))
+    assert actual["off_diagonal_share"] == pytest.approx((update[off] ** 2).sum() / (update**2).sum())
+    assert actual["turned"] == table["turned"].sum()
+    assert abs(actual["largest_delta_sigma"]) == table["largest_delta_sigma"].abs().max()
+    for measure in actual.index:
         assert measure in totals.__doc__
 
 

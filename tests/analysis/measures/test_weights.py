@@ -45,16 +45,16 @@ SHAPES = st.tuples(st.integers(2, 40), st.integers(2, 40))
 def test_measures_are_those_of_the_dense_matrix(shape, seed):
     W = np.random.default_rng(seed).standard_normal(shape)
     sigma = np.linalg.svd(W, compute_uv=False)
-    found = weight_measures(sigma)
+    actual = weight_measures(sigma)
     shares = sigma / sigma.sum()
     leading = max(1, round(min(shape) / 10))
     U, s, Vt = np.linalg.svd(W, full_matrices=False)
     best = (U[:, :leading] * s[:leading]) @ Vt[:leading]
-    assert found["effective_rank"] == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
-    assert found["stable_rank"] == pytest.approx(np.linalg.norm(W) ** 2 / np.linalg.norm(W, 2) ** 2)
-    assert found["condition"] == pytest.approx(np.linalg.cond(W), rel=1e-6)
-    assert found["largest"] == pytest.approx(np.linalg.norm(W, 2))
-    assert found["leading_share"] == pytest.approx(np.linalg.norm(best) ** 2 / np.linalg.norm(W) ** 2)
+    assert actual["effective_rank"] == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
+    assert actual["stable_rank"] == pytest.approx(np.linalg.norm(W) ** 2 / np.linalg.norm(W, 2) ** 2)
+    assert actual["condition"] == pytest.approx(np.linalg.cond(W), rel=1e-6)
+    assert actual["largest"] == pytest.approx(np.linalg.norm(W, 2))
+    assert actual["leading_share"] == pytest.approx(np.linalg.norm(best) ** 2 / np.linalg.norm(W) ** 2)
 
 
 def test_a_lost_direction_is_without_bound_and_zero_is_zero():
@@ -93,7 +93,7 @@ def test_chance_is_what_draws_show(shape):
     chance = chance_measures(shape, float(np.sqrt(np.prod(shape))))
     measured = [weight_measures(sigma) for sigma in draws]
     for name in ("effective_rank", "stable_rank", "largest", "leading_share"):
-        assert np.mean([one[name] for one in measured]) == pytest.approx(chance[name], rel=0.03)
+        assert np.mean([item[name] for item in measured]) == pytest.approx(chance[name], rel=0.03)
     curve = gaussian_values(shape, float(np.sqrt(np.prod(shape))))
     assert np.abs(np.mean(draws, axis=0) - curve).max() < 0.02 * curve[0]
 

@@ -125,8 +125,8 @@ def test_kinds_that_a_model_lacks_are_named():
 def test_a_layer_may_have_more_experts_than_a_model_has_layers():
     values = TINY | {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 768,
                      "num_experts_per_tok": 8, "moe_intermediate_size": 4, "head_dim": 8}  # fmt: skip
-    found = read_architecture(json.dumps(values))
-    assert sorted(shape[0] for shape in found.fused.values()) == [768] * 4
+    actual = read_architecture(json.dumps(values))
+    assert sorted(shape[0] for shape in actual.fused.values()) == [768] * 4
 
 
 @pytest.mark.parametrize(
@@ -139,17 +139,17 @@ def test_a_layer_may_have_more_experts_than_a_model_has_layers():
 )
 def test_parameters_are_those_of_the_published_model(changes, published):
     values = {key: value for key, value in TINY.items() if key != "architectures"} | changes
-    found = read_architecture(json.dumps(values | {"pad_token_id": 0}))
+    actual = read_architecture(json.dumps(values | {"pad_token_id": 0}))
     config = config_from_values(values | {"pad_token_id": 0})
     with torch.device("meta"):
         model = getattr(transformers, published)(config)
-    assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert actual.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_a_router_that_returns_more_than_a_product_is_not_adapted():
     values = {"model_type": "llama4_text", "architectures": ["Llama4ForCausalLM"], "hidden_size": 16,
               "intermediate_size": 24, "intermediate_size_mlp": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
               "num_key_value_heads": 1, "head_dim": 8, "num_local_experts": 3, "vocab_size": 50}  # fmt: skip
-    found = read_architecture(json.dumps(values))
-    assert not [name for name in found.shapes if "router" in name]
-    assert "model.layers.0.self_attn.q_proj" in found.shapes
+    actual = read_architecture(json.dumps(values))
+    assert not [name for name in actual.shapes if "router" in name]
+    assert "model.layers.0.self_attn.q_proj" in actual.shapes

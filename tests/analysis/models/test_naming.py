@@ -27,10 +27,10 @@ FAMILIES = {
 def test_every_family_has_the_same_kinds_in_the_same_order(family):
     tails = [(kind, tail) for kind, tail in zip(KINDS, FAMILIES[family]) if tail]
     names = [f"encoder.layer.{layer}.{tail}" for layer in (10, 2) for _, tail in reversed(tails)]
-    found = places(names)
-    assert [place.layer for place in found] == [2] * len(tails) + [10] * len(tails)
-    assert [place.kind for place in found] == [kind for kind, _ in tails] * 2
-    assert found[0].label == "Layer 2 · query"
+    actual = places(names)
+    assert [place.layer for place in actual] == [2] * len(tails) + [10] * len(tails)
+    assert [place.kind for place in actual] == [kind for kind, _ in tails] * 2
+    assert actual[0].label == "Layer 2 · query"
 
 
 def test_gpt2_has_fused_attention():
@@ -53,6 +53,6 @@ def test_modules_that_share_a_place_are_told_apart_alike_in_all_layers():
 
 def test_names_are_kept_and_labels_unique():
     names = [f"model.layers.{i}.experts.{e}.{w}" for i in (0, 1) for e in (0, 1) for w in ("up_proj", "w9")]
-    found = places(names)
-    assert sorted(place.name for place in found) == sorted(names)
-    assert len({place.label for place in found}) == len(names)
+    actual = places(names)
+    assert sorted(place.name for place in actual) == sorted(names)
+    assert len({place.label for place in actual}) == len(names)

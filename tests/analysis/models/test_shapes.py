@@ -69,13 +69,13 @@ def saved(model, directory) -> str:
 
 def shapes_of(model) -> dict[str, tuple[int, int]]:
     """Return what the built model has, from the number of features that each layer itself states."""
-    found = {}
+    actual = {}
     for name in block_linears(model):
         module = model.get_submodule(name)
-        found[name] = (
+        actual[name] = (
             (module.nf, module.nx) if isinstance(module, Conv1D) else (module.out_features, module.in_features)
         )
-    return found
+    return actual
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -103,9 +103,9 @@ def test_a_model_without_safetensors_is_built(tmp_path):
 @pytest.mark.parametrize(("base", "number"), [(DEFAULT_BASE, 36), (DIGITS_BASE, 24)])
 def test_packaged_bases_are_read_from_their_files(base, number, monkeypatch):
     monkeypatch.setattr(shapes, "_shapes_when_built", lambda base: pytest.fail("the files were not understood"))
-    found = block_shapes(base)
-    assert len(found) == number
-    assert found == shapes_of(load_base(base, ["a", "b"]))
+    actual = block_shapes(base)
+    assert len(actual) == number
+    assert actual == shapes_of(load_base(base, ["a", "b"]))
 
 
 def test_the_tiny_base_is_read_from_its_files(tiny_base):
@@ -113,10 +113,10 @@ def test_the_tiny_base_is_read_from_its_files(tiny_base):
 
 
 def test_layers_come_in_their_order(tmp_path):
-    found = list(block_shapes(saved(MODELS["Llama"](), tmp_path)))
-    layers = [int(name.split(".")[2]) for name in found]
+    actual = list(block_shapes(saved(MODELS["Llama"](), tmp_path)))
+    layers = [int(name.split(".")[2]) for name in actual]
     assert layers == sorted(layers)
-    assert [name.rpartition(".")[2] for name in found[:7]] == [
+    assert [name.rpartition(".")[2] for name in actual[:7]] == [
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     ]  # fmt: skip
 

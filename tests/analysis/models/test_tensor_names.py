@@ -36,9 +36,9 @@ def test_every_tensor_of_a_file_is_the_parameter_that_transformers_loads_from_it
     model.save_pretrained(str(tmp_path))
     stored = load_file(tmp_path / "model.safetensors")
     assert set(stored) != set(model.state_dict()) or family == "siglip" or family == "clip"
-    found = LoadedNames(model).of(stored)
+    actual = LoadedNames(model).of(stored)
     for name, tensor in stored.items():
-        own, partly = found[name]
+        own, partly = actual[name]
         assert not partly
         torch.testing.assert_close(model.state_dict()[own], tensor, rtol=0, atol=0)
 
@@ -104,11 +104,11 @@ def test_two_towers_are_told_apart_by_the_class_that_the_adapter_names_and_else_
     assert names.find(half) is None
     assert "text_model.encoder.layers.0.self_attn.q_proj" in names.why_missing(half)
     assert "vision_model.encoder.layers.0.self_attn.q_proj" in names.why_missing(half)
-    for said, part in (("CLIPTextModel", "text_model"), ("CLIPVisionModel", "vision_model")):
-        classes = named_classes({"auto_mapping": {"base_model_class": said}})
-        found = names_of(model, modules=[half], named=classes)
-        assert found.model_class == said
-        assert found.find(half) == f"{part}.{half}.weight"
+    for shown, part in (("CLIPTextModel", "text_model"), ("CLIPVisionModel", "vision_model")):
+        classes = named_classes({"auto_mapping": {"base_model_class": shown}})
+        actual = names_of(model, modules=[half], named=classes)
+        assert actual.model_class == shown
+        assert actual.find(half) == f"{part}.{half}.weight"
 
 
 def test_a_head_that_is_tied_is_the_embedding(tmp_path):
@@ -160,12 +160,12 @@ def test_infinity_in_a_configuration_is_a_number():
 )
 def test_budgets_count_the_class_that_a_configuration_names(family, linears):
     model = maker(family)()
-    found = read_architecture(json.dumps(config_of(model)))
+    actual = read_architecture(json.dumps(config_of(model)))
     inside = [
         n
         for n, m in model.named_modules()
         if isinstance(m, (nn.Linear, Conv1D)) and any(map(str.isdigit, n.split(".")))
     ]
-    assert sorted(found.shapes) == sorted(inside)
+    assert sorted(actual.shapes) == sorted(inside)
     assert len(inside) == linears
-    assert found.parameters == sum(p.numel() for n, p in model.named_parameters() if "classifier" not in n)
+    assert actual.parameters == sum(p.numel() for n, p in model.named_parameters() if "classifier" not in n)

@@ -69,11 +69,11 @@ def of_lora(name="LLaMA-3-8B", method="lora", targets=1, **options) -> TrainingM
 
 
 def test_terms_are_what_they_say():
-    found = of_lora("SmolLM2-135M", "plain", targets=210)
+    actual = of_lora("SmolLM2-135M", "plain", targets=210)
     model = open_architecture("SmolLM2-135M")
-    assert found.basis == 4 * sum(min(shape) * sum(shape) for shape in model.shapes.values())
-    assert found.optimizer == 2 * 4 * sum(min(shape) for shape in model.shapes.values())
-    assert found.weights == pytest.approx(4 * model.parameters, rel=1e-3)
+    assert actual.basis == 4 * sum(min(shape) * sum(shape) for shape in model.shapes.values())
+    assert actual.optimizer == 2 * 4 * sum(min(shape) for shape in model.shapes.values())
+    assert actual.weights == pytest.approx(4 * model.parameters, rel=1e-3)
     assert of_lora("SmolLM2-135M").basis == 0
 
 
@@ -90,9 +90,9 @@ NEED_NUMBERS = ("deberta-v2", "t5")
 def test_an_architecture_takes_a_step_without_numbers(family):
     model = read_architecture(json.dumps({"model_type": family, **TINY[family]}), family)
     for method in ("random", "lora"):
-        found = training_memory(model, method, list(model.shapes), batch=2, length=8)
-        assert found.activations > 0
-        assert found.gradients >= 0  # none yet, where the forward pass is the peak
+        actual = training_memory(model, method, list(model.shapes), batch=2, length=8)
+        assert actual.activations > 0
+        assert actual.gradients >= 0  # none yet, where the forward pass is the peak
 
 
 @pytest.mark.parametrize("family", NEED_NUMBERS)

@@ -33,8 +33,8 @@ def test_agreement_is_to_the_digits_that_are_printed(count, figure, how):
 def test_every_figure_has_its_verdict():
     table = paper_table()
     assert len(table) == len(PUBLISHED)
-    found = {(row.model, row.label, row.published): (row.count, row.verdict) for row in table.itertuples()}
-    assert found == {
+    actual = {(row.model, row.label, row.published): (row.count, row.verdict) for row in table.itertuples()}
+    assert actual == {
         ("Gemma-2B", "SVFT plain", "0.19M"): (193_536, EQUAL),
         ("Gemma-2B", "SVFT d=16", "6.35M"): (6_352_416, EQUAL),
         ("Gemma-2B", "SVFT d=8", "3.3M"): (3_281_040, EQUAL),

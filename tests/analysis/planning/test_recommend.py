@@ -29,9 +29,9 @@ EQUAL = {"plain": (0.9, 0.8, 1.0), "lora": (0.85, 0.7, 1.0)}
 
 
 def test_what_cannot_be_told_apart_is_decided_by_memory():
-    found = advice(80, **EQUAL)
-    assert (found.best["label"], found.best["base"]) == ("LoRA r=1", BFLOAT16)
-    assert any("SVFT plain recovered 90% (80% to 100%), which cannot be told apart" in one for one in found.reasons)
+    actual = advice(80, **EQUAL)
+    assert (actual.best["label"], actual.best["base"]) == ("LoRA r=1", BFLOAT16)
+    assert any("SVFT plain recovered 90% (80% to 100%), which cannot be told apart" in item for item in actual.reasons)
 
 
 def test_what_is_clearly_better_is_taken_if_it_fits():
@@ -39,14 +39,14 @@ def test_what_is_clearly_better_is_taken_if_it_fits():
     assert advice(80, **better).best["label"] == "SVFT plain"
     small = advice(24, **better)
     assert small.best["label"] == "LoRA r=1"
-    assert any("SVFT plain needs 36.0 GB" in one for one in small.reasons)
+    assert any("SVFT plain needs 36.0 GB" in item for item in small.reasons)
 
 
 def test_four_bit_comes_after_bfloat16_and_is_not_for_svft():
-    found = advice(12, **EQUAL)
-    assert (found.best["method"], found.best["base"]) == ("lora", FOUR_BIT)
-    assert any("SVFT decomposes the weights" in one for one in found.reasons)
-    assert set(found.options.loc[found.options["base"] == FOUR_BIT, "method"]) == {"lora"}
+    actual = advice(12, **EQUAL)
+    assert (actual.best["method"], actual.best["base"]) == ("lora", FOUR_BIT)
+    assert any("SVFT decomposes the weights" in item for item in actual.reasons)
+    assert set(actual.options.loc[actual.options["base"] == FOUR_BIT, "method"]) == {"lora"}
 
 
 def test_linear_layers_in_the_blocks_are_in_four_bits_and_the_rest_is_not():
@@ -57,9 +57,9 @@ def test_linear_layers_in_the_blocks_are_in_four_bits_and_the_rest_is_not():
 
 
 def test_where_nothing_fits_the_least_is_named():
-    found = advice(4, **EQUAL)
-    assert found.best is None
-    assert found.reasons[0].startswith("Nothing fits: the least is LoRA r=1 with the base in 4-bit")
+    actual = advice(4, **EQUAL)
+    assert actual.best is None
+    assert actual.reasons[0].startswith("Nothing fits: the least is LoRA r=1 with the base in 4-bit")
 
 
 def test_a_method_without_a_study_is_taken_only_if_no_other_fits():

@@ -62,27 +62,27 @@ def test_the_effect_is_the_paired_difference_with_an_interval_about_it():
     rng = np.random.default_rng(0)
     before = rng.random(800) < 0.8
     after = before & (rng.random(800) < 0.9)
-    found = effect(before, after)
-    assert found.difference == pytest.approx(after.mean() - before.mean())
-    assert found.low < found.difference < found.high < 0
-    assert found.clear
+    actual = effect(before, after)
+    assert actual.difference == pytest.approx(after.mean() - before.mean())
+    assert actual.low < actual.difference < actual.high < 0
+    assert actual.clear
     # Examples answered alike add nothing to it: the interval is narrower than that of independent answers.
     independent = np.sqrt(sum(x.mean() * (1 - x.mean()) for x in (before, after)) / 800)
-    assert found.high - found.low < 2 * 1.96 * independent
+    assert actual.high - actual.low < 2 * 1.96 * independent
     expected = 1.96 * (after.astype(float) - before).std() / np.sqrt(800)
-    assert (found.high - found.low) / 2 == pytest.approx(expected, rel=0.1)
+    assert (actual.high - actual.low) / 2 == pytest.approx(expected, rel=0.1)
 
 
 def test_equal_answers_have_no_effect_to_the_last_bit():
     right = np.random.default_rng(0).random(100) < 0.5
-    found = effect(right, right)
-    assert (found.difference, found.low, found.high, found.clear) == (0, 0, 0, False)
+    actual = effect(right, right)
+    assert (actual.difference, actual.low, actual.high, actual.clear) == (0, 0, 0, False)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=50))
 def test_an_accuracy_has_wilsons_interval(right):
-    found = Accuracy.of(np.array(right))
-    assert (found.low, found.high) == wilson_interval(sum(right), len(right))
+    actual = Accuracy.of(np.array(right))
+    assert (actual.low, actual.high) == wilson_interval(sum(right), len(right))
 
 
 def test_answers_that_do_not_pair_are_refused():
@@ -114,7 +114,7 @@ def test_an_edited_model_computes_with_the_edited_coefficients(adapter, edit):
     model, encode = load_model(adapter.path)
     trained = predict_logits(model, encode, TEXTS)
     with edited(model, adapter, edit):
-        found = predict_logits(model, encode, TEXTS)
+        actual = predict_logits(model, encode, TEXTS)
     assert predict_logits(model, encode, TEXTS) == pytest.approx(trained, abs=1e-6)  # and its own again
     # The same with W + U M' Vᵀ, built by hand.
     with torch.no_grad():
@@ -134,8 +134,8 @@ def test_an_edited_model_computes_with_the_edited_coefficients(adapter, edit):
             hook.remove()
         head = model.base_model.model.classifier.modules_to_save["default"]
         expected = head(hidden["x"]).numpy()
-    assert found == pytest.approx(expected, abs=1e-4)
-    assert np.abs(found - trained).max() > 1e-3
+    assert actual == pytest.approx(expected, abs=1e-4)
+    assert np.abs(actual - trained).max() > 1e-3
 
 
 def test_a_job_evaluates_edits_one_after_another(adapter):
@@ -197,9 +197,9 @@ def test_what_is_saved_opens_again_and_computes_what_was_evaluated(adapter, tmp_
 def test_the_new_adapter_says_what_was_done_and_nothing_of_the_old_ones_accuracy(adapter, tmp_path):
     right = np.arange(800) < 200
     path = save_edited(adapter, OFF, "M off", right, tmp_path / "new")
-    said = read_evaluation(path)
-    assert (said.accuracy, said.n_test) == (0.25, 800)
-    assert (said.dial, said.recovered, said.accuracies) == (None, None, {})
+    recorded = read_evaluation(path)
+    assert (recorded.accuracy, recorded.n_test) == (0.25, 800)
+    assert (recorded.dial, recorded.recovered, recorded.accuracies) == (None, None, {})
     card = (path / "README.md").read_text()
     assert "Edited after training: M off." in card
     assert OFF.to_json() in card
@@ -229,8 +229,8 @@ def test_an_edit_acts_on_the_files_own_signs(adapter, tmp_path):
     save_file(tensors, file, metadata={"format": "pt"})
     edit = Edit("largest_only", {"share": 0.3})
     logits = []
-    for one in (adapter, open_adapter(path)):
-        model, encode = load_model(one.path)
-        with edited(model, one, edit):
+    for opened in (adapter, open_adapter(path)):
+        model, encode = load_model(opened.path)
+        with edited(model, opened, edit):
             logits.append(predict_logits(model, encode, TEXTS))
     assert logits[1] == pytest.approx(logits[0], abs=1e-5)

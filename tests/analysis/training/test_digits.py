@@ -45,8 +45,8 @@ def test_pretraining_and_other_images_are_all_of_scikit_learns_digits():
     first, other = pretraining_digits(SCIKIT_LEARN), other_digits(SCIKIT_LEARN)
     assert (len(first[0]), len(other[0])) == (N_PRETRAINING, 1797 - N_PRETRAINING)
     expected = load_digits()
-    found = {(image.tobytes(), digit) for images, digits in (first, other) for image, digit in zip(images, digits)}
-    assert found == {(i.astype(np.uint8).tobytes(), d) for i, d in zip(expected.images, expected.target)}
+    actual = {(image.tobytes(), digit) for images, digits in (first, other) for image, digit in zip(images, digits)}
+    assert actual == {(i.astype(np.uint8).tobytes(), d) for i, d in zip(expected.images, expected.target)}
 
 
 def test_no_image_of_the_task_was_seen_in_pretraining():
@@ -60,12 +60,12 @@ def test_the_task_has_all_other_images_turned_by_90_degrees_with_their_digits():
     images, digits = other_digits(SCIKIT_LEARN)
     upright = {image.tobytes(): digit for image, digit in zip(images, digits)}
     splits = get_task("digits").load()
-    found = {
+    actual = {
         np.rot90(image, -1).tobytes(): label
         for split in (splits.train, splits.validation, splits.test)
         for image, label in zip(split.inputs, split.labels)
     }
-    assert found == upright
+    assert actual == upright
 
 
 def test_an_image_is_turned_counterclockwise():
@@ -93,9 +93,9 @@ def test_the_shipped_model_is_small_and_names_no_path_of_a_machine():
 
 
 def test_its_blocks_have_six_matrices_with_names_for_people():
-    found = places(block_linears(load_base(DIGITS_BASE, ["a", "b"])))
+    actual = places(block_linears(load_base(DIGITS_BASE, ["a", "b"])))
     kinds = [kind for kind in KINDS if kind != "MLP gate"]
-    assert [place.label for place in found] == [f"Layer {layer} · {kind}" for layer in range(4) for kind in kinds]
+    assert [place.label for place in actual] == [f"Layer {layer} · {kind}" for layer in range(4) for kind in kinds]
 
 
 def test_pretraining_gives_the_same_model_every_time_and_leaves_threads_and_generator(tmp_path):

@@ -37,10 +37,10 @@ CONTENTS = {
 
 @pytest.mark.parametrize("content", CONTENTS)
 def test_every_kind_of_file_gives_the_same_table(content):
-    found = read(CONTENTS[content], "reviews")
-    assert list(found.columns) == ["text", "label"]
-    assert found.to_numpy().tolist() == [["first", "a"], ["second", "b"]]
-    assert found.attrs["name"] == "reviews"
+    actual = read(CONTENTS[content], "reviews")
+    assert list(actual.columns) == ["text", "label"]
+    assert actual.to_numpy().tolist() == [["first", "a"], ["second", "b"]]
+    assert actual.attrs["name"] == "reviews"
 
 
 # Those of Windows-1252 whose bytes do not continue a UTF-8 character.
@@ -51,9 +51,9 @@ LETTERS = [char for byte in (*range(0x20, 0x7F), *range(0xC0, 0x100)) for char i
 def test_windows_1252_is_read_as_what_it_is_and_said(texts):
     rows = [{"text": f"é {text}", "label": "ü"} for text in texts]
     content = pd.DataFrame(rows).to_csv(index=False).encode("cp1252")
-    found = read(content)
-    assert found.attrs["encoding"] == own_table.WINDOWS  # a lone é before a space is no UTF-8
-    assert found["text"].tolist() == [row["text"] for row in rows]
+    actual = read(content)
+    assert actual.attrs["encoding"] == own_table.WINDOWS  # a lone é before a space is no UTF-8
+    assert actual["text"].tolist() == [row["text"] for row in rows]
     assert read("text,label\né,ü\n").attrs["encoding"] == own_table.UTF_8
 
 
@@ -105,8 +105,8 @@ def test_a_path_is_read_as_an_open_file_is(tmp_path):
 
 
 def test_quoted_texts_may_hold_separators_quotes_and_line_breaks():
-    found = read('text,label\n"well, ""so"" they\nsay",a\n')
-    assert found["text"].tolist() == ['well, "so" they\nsay']
+    actual = read('text,label\n"well, ""so"" they\nsay",a\n')
+    assert actual["text"].tolist() == ['well, "so" they\nsay']
 
 
 def test_what_looks_like_a_missing_value_in_a_csv_file_is_a_text():
@@ -183,7 +183,7 @@ def test_a_small_parquet_file_cannot_fill_the_memory():
 @given(content=st.binary(max_size=200), name=st.sampled_from(["x.csv", "x.jsonl", "x.parquet"]))
 def test_any_bytes_give_a_table_or_a_sentence(content, name):
     try:
-        found = read_table(io.BytesIO(content), name)
+        actual = read_table(io.BytesIO(content), name)
     except OwnDataError:
         return
-    assert len(found) > 0
+    assert len(actual) > 0

@@ -266,9 +266,9 @@ def test_a_session_goes_on_elsewhere_from_its_state_as_if_nothing_had_happened(s
 
 def test_sessions_that_take_turns_do_not_disturb_each_other(spec):
     specs = [spec, replace(spec, method="lora"), replace(spec, seed=1)]
-    sessions = [TrainingSession(one) for one in specs]
+    sessions = [TrainingSession(spec) for spec in specs]
     for _ in range(spec.steps):
         for session in sessions:
             session.train_step()
             predict_logits(session.model, session.encode, TEXTS)  # nor does a look at the model
-    assert [session.losses for session in sessions] == [train(one).losses for one in specs]
+    assert [session.losses for session in sessions] == [train(spec).losses for spec in specs]

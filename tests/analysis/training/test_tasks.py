@@ -21,7 +21,7 @@ def _all(splits):
 
 @every_task
 def test_no_input_is_in_two_splits(task):
-    digests = [{sort_key(one)[0] for one in split.inputs} for split in _all(task.load())]
+    digests = [{sort_key(item)[0] for item in split.inputs} for split in _all(task.load())]
     assert not any(a & b for a, b in itertools.combinations(digests, 2))
 
 

@@ -142,8 +142,8 @@ def test_full_fine_tuning_of_some_matrices_asked_for_is_measured_there(tiny_base
 def test_rank_means_what_it_says(tiny_base):
     spec = TrainingSpec("bbc_headlines", "lora", size=3, base=tiny_base, steps=5, batch_size=4, examples=16)
     lora, plain, custom, head_only = (
-        update_measures((run := train(one)).model, run.spec)
-        for one in (
+        update_measures((run := train(name)).model, run.spec)
+        for name in (
             spec,
             replace(spec, method="plain", size=None),
             replace(spec, method="custom", size=None, custom_indices=INDICES),

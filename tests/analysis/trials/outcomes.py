@@ -33,12 +33,12 @@ def trials_from(
     rows = []
     for label, answers in right.items():
         method, parameters = configurations[label][:2]
-        for seed, one in enumerate(np.asarray(answers, bool)):
-            predicted = np.where(one, truth, (truth + 1) % classes).astype(np.int16)
+        for seed, correct in enumerate(np.asarray(answers, bool)):
+            predicted = np.where(correct, truth, (truth + 1) % classes).astype(np.int16)
             rank = {"head_only": 0.0, "full": 384.0}.get(method, 1.0 if "oRA" in label else 384.0)
             measured = {
-                "accuracy": one.mean(),
-                "macro_f1": one.mean() - 0.01,
+                "accuracy": correct.mean(),
+                "macro_f1": correct.mean() - 0.01,
                 "loss": 0.6,
                 "file_bytes": 4 * parameters,
             }

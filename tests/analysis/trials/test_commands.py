@@ -28,15 +28,15 @@ def study_file(tmp_path):
 def test_every_configuration_has_its_row_and_the_claim_its_sentence(study_file):
     result = CliRunner().invoke(app, ["results", "--markdown", str(study_file)])
     assert result.exit_code == 0, result.output
-    found = read_study(study_file.read_bytes())
+    actual = read_study(study_file.read_bytes())
     truth = get_task("bbc_headlines").load().test.labels
     rows = [line for line in result.output.splitlines() if line.startswith("| ")][2:]
-    summary = summarize(found.results, truth).sort_values("parameters")
+    summary = summarize(actual.results, truth).sort_values("parameters")
     assert len(rows) == len(summary) == len(METHODS)
     for row, expected in zip(rows, summary.itertuples()):
         assert f"| {expected.label} | {expected.parameters:,} | {expected.accuracy:.1%} ({expected.low:.1%}" in row
-    assert claim_sentence(claim(found.results, truth)) in result.output
-    assert found.command in result.output
+    assert claim_sentence(claim(actual.results, truth)) in result.output
+    assert actual.command in result.output
 
 
 def test_on_a_terminal_each_comparison_of_the_claim_is_listed(study_file):

@@ -25,49 +25,51 @@ def trial(method, seconds, *, study="a", number=0, steps=30, batch_size=16, ever
 
 
 def test_the_time_is_that_of_turns_measured_before():
-    known = turns(
+    measured = turns(
         *trial("head_only", [1, 2, 2, 5]), *trial("plain", [2, 4, 4, 9], number=1), *trial("full", [3] * 4, number=2)
     )
-    found = expected_duration(STUDY, TRIALS, known, 1, None, {})
-    assert found == Duration(1 + 2 + 2 + 5 + 2 + 4 + 4 + 9 + 12, measured=True)
+    actual = expected_duration(STUDY, TRIALS, measured, 1, None, {})
+    assert actual == Duration(1 + 2 + 2 + 5 + 2 + 4 + 4 + 9 + 12, measured=True)
 
 
 def test_more_steps_take_more_turns():
-    known = turns(*trial("plain", [2, 4, 4, 9]))
+    measured = turns(*trial("plain", [2, 4, 4, 9]))
     study = Study("bbc_headlines", ("plain",), steps=95)
-    assert expected_duration(study, study.plan()[0], known, 1, None, {}).seconds == 2 + 9 * 4 + 9
+    assert expected_duration(study, study.plan()[0], measured, 1, None, {}).seconds == 2 + 9 * 4 + 9
 
 
 def test_a_method_without_turns_is_taken_to_be_like_the_others():
-    known = turns(*trial("plain", [2, 4, 4, 9]))
-    assert expected_duration(STUDY, TRIALS, known, 1, None, {}).seconds == 3 * 19
+    measured = turns(*trial("plain", [2, 4, 4, 9]))
+    assert expected_duration(STUDY, TRIALS, measured, 1, None, {}).seconds == 3 * 19
 
 
 def test_a_trial_that_was_stopped_counts_as_far_as_it_came():
-    known = turns(*trial("plain", [2, 4, 6]))
+    measured = turns(*trial("plain", [2, 4, 6]))
     study = Study("bbc_headlines", ("plain",), steps=30)
-    assert expected_duration(study, study.plan()[0], known, 1, None, {}).seconds == 2 + 5 + 5 + 5
+    assert expected_duration(study, study.plan()[0], measured, 1, None, {}).seconds == 2 + 5 + 5 + 5
 
 
 @pytest.mark.parametrize("other", [{"batch_size": 8}, {"every": 5}])
 def test_turns_of_another_kind_do_not_count(other):
-    known = turns(*trial("plain", [2, 4, 4, 9], **other))
-    assert expected_duration(STUDY, TRIALS, known, 1, None, {}) is None
+    measured = turns(*trial("plain", [2, 4, 4, 9], **other))
+    assert expected_duration(STUDY, TRIALS, measured, 1, None, {}) is None
 
 
 def test_workers_share_the_trials_but_not_one_trial():
-    known = turns(*trial("head_only", [1] * 4), *trial("plain", [1] * 4, number=1), *trial("full", [9] * 4, number=2))
-    assert expected_duration(STUDY, TRIALS, known, 2, None, {}).seconds == 36
-    assert expected_duration(STUDY, TRIALS, known, 1, None, {}).seconds == 44
+    measured = turns(
+        *trial("head_only", [1] * 4), *trial("plain", [1] * 4, number=1), *trial("full", [9] * 4, number=2)
+    )
+    assert expected_duration(STUDY, TRIALS, measured, 2, None, {}).seconds == 36
+    assert expected_duration(STUDY, TRIALS, measured, 1, None, {}).seconds == 44
 
 
 def test_without_turns_it_follows_from_one_measured_step_and_the_committed_costs():
     results = pd.DataFrame({"label": ["SVFT plain", "full fine-tuning"], "method": ["plain", "full"]})
     cost = pd.DataFrame({"label": ["SVFT plain", "full fine-tuning"], "seconds": [0.2, 0.6]})
     committed = {"bbc_headlines": StudyFile(STUDY, results, cost, "")}
-    found = expected_duration(STUDY, TRIALS, NONE, 1, 0.1, committed)
-    assert not found.measured
-    assert found.seconds == pytest.approx(OVERHEAD * 30 * 0.1 * (1 + 1 + 3))
+    actual = expected_duration(STUDY, TRIALS, NONE, 1, 0.1, committed)
+    assert not actual.measured
+    assert actual.seconds == pytest.approx(OVERHEAD * 30 * 0.1 * (1 + 1 + 3))
 
 
 def test_a_guess_about_another_base_grows_with_its_parameters():
@@ -82,16 +84,16 @@ def test_nothing_is_said_where_nothing_is_known():
 
 
 def test_what_is_left_are_the_turns_that_trials_have_not_taken():
-    known = turns(*trial("head_only", [1, 2, 2, 5]), *trial("plain", [2, 4, 4, 9], number=1))
+    measured = turns(*trial("head_only", [1, 2, 2, 5]), *trial("plain", [2, 4, 4, 9], number=1))
     records = [
         TrialRecord(0, TRIALS[0], "running", None, 10, 2),  # 2 + 5 left
         TrialRecord(1, TRIALS[1], "waiting", None, 0, 0),  # 2 + 4 + 4 + 9
         TrialRecord(2, TRIALS[2], "failed", "It broke.", 10, 2),
     ]
-    assert time_left(STUDY, records, known, 1) == Duration(26, measured=True)
-    assert time_left(STUDY, records, known, 2).seconds == 19
+    assert time_left(STUDY, records, measured, 1) == Duration(26, measured=True)
+    assert time_left(STUDY, records, measured, 2).seconds == 19
     assert time_left(STUDY, records, NONE, 1) is None
-    assert time_left(STUDY, records[2:], known, 1) is None
+    assert time_left(STUDY, records[2:], measured, 1) is None
 
 
 @pytest.mark.parametrize(

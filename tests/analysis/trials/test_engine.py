@@ -29,9 +29,9 @@ PATIENCE = 240
 
 @pytest.fixture
 def store(tmp_path):
-    one = Store(tmp_path / "data")
-    yield one
-    one.close()
+    opened = Store(tmp_path / "data")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ def scheduler(tmp_path_factory):
 def engine(store, monkeypatch):
     """An engine whose two workers are threads of this process."""
     monkeypatch.setattr("analysis.trials.engine.Workers", WorkersHere)
-    one = Engine(store)
-    yield one
-    one.close()
+    opened = Engine(store)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

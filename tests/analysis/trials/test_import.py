@@ -23,9 +23,9 @@ STUDY = Study("bbc_headlines", ("head_only", "plain"), steps=4, seeds=(0, 1)).re
 
 @pytest.fixture
 def store(tmp_path):
-    one = Store(tmp_path)
-    yield one
-    one.close()
+    opened = Store(tmp_path)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -140,8 +140,8 @@ def test_the_order_of_rows_does_not_matter(order):
     shuffled = TRIALS.iloc[list(order)]
     columns = ["label", "difference", "low", "high"]
     expected = paired_differences(TRIALS, TRUTH, "LoRA r=1")[columns].sort_values("label", ignore_index=True)
-    found = paired_differences(shuffled, TRUTH, "LoRA r=1")[columns].sort_values("label", ignore_index=True)
-    assert found.equals(expected)
+    actual = paired_differences(shuffled, TRUTH, "LoRA r=1")[columns].sort_values("label", ignore_index=True)
+    assert actual.equals(expected)
 
 
 def test_a_correction_for_more_comparisons_is_stricter():
@@ -171,12 +171,12 @@ def test_more_parameters_that_make_it_worse_do_not_join():
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_an_interval_without_an_example_that_differs_is_not_0_points_wide(seeds):
     trials, truth = two(*rows_of(0.8, 0.8, n=200, seeds=seeds))
-    found = Answers(trials, truth).difference("SVFT plain", "LoRA r=1")
-    assert found.value == 0
+    actual = Answers(trials, truth).difference("SVFT plain", "LoRA r=1")
+    assert actual.value == 0
     # Of 200 examples none differed: with a rate of 3 in 200, that would still happen in one case of twenty.
-    assert -1.5 < found.low < -0.8
-    assert 0.8 < found.high < 1.5
-    assert found.error > 0
+    assert -1.5 < actual.low < -0.8
+    assert 0.8 < actual.high < 1.5
+    assert actual.error > 0
 
 
 @given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 2**31))
@@ -185,19 +185,19 @@ def test_few_differing_examples_leave_a_wide_interval_and_many_leave_the_bootstr
     n = 400
     first, second = np.zeros((1, n), bool), np.zeros((1, n), bool)
     first[0, :better], second[0, better : better + worse] = True, True
-    found = Answers(*two(first, second)).difference("SVFT plain", "LoRA r=1")
-    assert found.low <= found.value <= found.high
-    assert found.high - found.low > 1.3  # 2·1.96·√2/402, in points
+    actual = Answers(*two(first, second)).difference("SVFT plain", "LoRA r=1")
+    assert actual.low <= actual.value <= actual.high
+    assert actual.high - actual.low > 1.3  # 2·1.96·√2/402, in points
     if abs(better - worse) < 3:
-        assert not found.clear
+        assert not actual.clear
 
 
 def test_an_interval_of_rare_differences_holds_the_truth_in_95_of_100_cases():
     generator, held = np.random.default_rng(5), 0
     for _ in range(300):
         differs, sides = generator.random((1, 200)) < 0.02, generator.random((1, 200)) < 0.75
-        found = Answers(*two(differs & sides, differs & ~sides)).difference("SVFT plain", "LoRA r=1")
-        held += found.low <= 100 * 0.02 * 0.5 <= found.high
+        actual = Answers(*two(differs & sides, differs & ~sides)).difference("SVFT plain", "LoRA r=1")
+        held += actual.low <= 100 * 0.02 * 0.5 <= actual.high
     assert held / 300 > 0.92
 
 

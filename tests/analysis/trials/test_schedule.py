@@ -83,7 +83,7 @@ TABLE = {
 
 @pytest.mark.parametrize(("runs", "idle", "expected"), TABLE.values(), ids=TABLE.keys())
 def test_who_does_what_next(runs, idle, expected):
-    assert assign(runs, WORKERS, idle) == [Assignment(*one) for one in expected]
+    assert assign(runs, WORKERS, idle) == [Assignment(*assignment) for assignment in expected]
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.integers(1, 4), st.data())
@@ -94,12 +94,12 @@ def test_all_trials_advance_together_to_their_end_in_whatever_order_turns_end(si
     taken = {(run.id, number): 0 for run in runs for number in run.trials}
     under_way: dict[str, RunningTrial] = {}
     while any(run.trials for run in runs):
-        for one in assign(runs, workers, [worker for worker in workers if worker not in under_way]):
-            trial = next(run for run in runs if run.id == one.study).trials[one.trial]
-            assert one.worker not in under_way
+        for assignment in assign(runs, workers, [worker for worker in workers if worker not in under_way]):
+            trial = next(run for run in runs if run.id == assignment.study).trials[assignment.trial]
+            assert assignment.worker not in under_way
             assert trial.worker is None
-            trial.holder = trial.worker = one.worker
-            under_way[one.worker] = trial
+            trial.holder = trial.worker = assignment.worker
+            under_way[assignment.worker] = trial
         assert under_way, "nothing is under way, and nothing is done"
         trial = under_way.pop(data.draw(st.sampled_from(sorted(under_way))))
         trial.worker, trial.turns, trial.state_kept = None, trial.turns + 1, True

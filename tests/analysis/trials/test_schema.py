@@ -29,16 +29,16 @@ def old(tmp_path) -> Path:
 
 def version(directory: Path) -> int:
     connection = sqlite3.connect(directory / "studies.sqlite")
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    (actual,) = connection.execute("PRAGMA user_version").fetchone()
     connection.close()
-    return found
+    return actual
 
 
 def tables(directory: Path) -> set[str]:
     connection = sqlite3.connect(directory / "studies.sqlite")
-    found = {" ".join(row[0].split()) for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql != ''")}
+    actual = {" ".join(row[0].split()) for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql != ''")}
     connection.close()
-    return found
+    return actual
 
 
 def test_a_file_of_0_1_0_opens_with_all_that_is_in_it(old):
@@ -57,7 +57,7 @@ def test_a_file_of_0_1_0_opens_with_all_that_is_in_it(old):
     layout, values = store.coefficients(ID, 1)
     assert (layout.names, values[4].tolist()) == (["a", "b"], [0, 4, 8, 12, 16])
     assert record.cost["label"].tolist() == ["SVFT plain", "LoRA r=1"]
-    assert [one.id for one in store.class_studies("7b")] == [ID]
+    assert [study.id for study in store.class_studies("7b")] == [ID]
     assert read_study(export_study(store, ID)).study == record.study
     store.close()
 

@@ -22,9 +22,9 @@ STUDY = Study("bbc_headlines", ("head_only", "plain"), steps=4).resolved()
 
 @pytest.fixture
 def store(tmp_path):
-    one = Store(tmp_path)
-    yield one
-    one.close()
+    opened = Store(tmp_path)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_coefficients_come_back_with_their_places(store, id):
     values = np.arange(5, dtype=np.float16)
     store.add_report(id, 1, report(0, layout=layout, coefficients=0 * values))
     store.add_report(id, 1, report(2, coefficients=values))
-    found, by_step = store.coefficients(id, 1)
-    assert (found.names, found.n) == (layout.names, layout.n)
-    assert [indices.tolist() for indices in found.indices] == [[0, 4, 8], [0, 3]]
+    actual, by_step = store.coefficients(id, 1)
+    assert (actual.names, actual.n) == (layout.names, layout.n)
+    assert [indices.tolist() for indices in actual.indices] == [[0, 4, 8], [0, 3]]
     assert by_step.index.tolist() == [0, 2]
     assert by_step[2].tolist() == values.tolist()
     assert store.coefficients(id, 0) is None

@@ -37,9 +37,9 @@ def test_a_method_that_cannot_come_within_a_tenth_is_left_out_with_the_reason():
         "SVFT random, 62,208 entries",
         "DoRA r=1",
     ]
-    (one,) = left_out
-    assert (one.method, one.budget) == ("dora", 41_472)
-    assert "62,208 (r = 1)" in one.reason
+    (excluded,) = left_out
+    assert (excluded.method, excluded.budget) == ("dora", 41_472)
+    assert "62,208 (r = 1)" in excluded.reason
 
 
 def test_named_sizes_stand_in_for_the_budgets():

@@ -27,10 +27,10 @@ def judge(trials, truth):
 
 
 def test_clearly_above_is_said_with_the_interval():
-    found = judge(*shares(banded=0.84, lora=0.8))
-    assert found.headline.startswith("SVFT banded d=1 is above LoRA r=1 by 2.")
-    assert found.headline.endswith(" points.")
-    assert found.more_seeds is None
+    judged = judge(*shares(banded=0.84, lora=0.8))
+    assert judged.headline.startswith("SVFT banded d=1 is above LoRA r=1 by 2.")
+    assert judged.headline.endswith(" points.")
+    assert judged.more_seeds is None
 
 
 def test_clearly_below_is_said_as_plainly():
@@ -41,23 +41,23 @@ def test_what_cannot_be_told_apart_comes_with_the_number_of_seeds_that_would():
     generator = np.random.default_rng(3)
     truth = np.arange(300) % 4
     right = {BANDED: generator.random((2, 300)) < 0.82, LORA: generator.random((2, 300)) < 0.79}
-    found = judge(trials_from(right, truth), truth)
-    assert "cannot be told apart: the difference is between −" in found.headline
-    assert found.more_seeds > 0
-    assert f"about {found.more_seeds} more seed" in found.headline
+    judged = judge(trials_from(right, truth), truth)
+    assert "cannot be told apart: the difference is between −" in judged.headline
+    assert judged.more_seeds > 0
+    assert f"about {judged.more_seeds} more seed" in judged.headline
 
 
 def test_where_no_number_of_seeds_would_help_it_says_so():
-    found = judge(*shares(banded=0.8, lora=0.8))
-    assert found.headline.endswith("50 more seeds would not change that.")
-    assert found.more_seeds is None
+    judged = judge(*shares(banded=0.8, lora=0.8))
+    assert judged.headline.endswith("50 more seeds would not change that.")
+    assert judged.more_seeds is None
 
 
 def test_one_seed_is_never_the_last_word():
-    found = judge(*shares(banded=0.84, lora=0.8, seeds=1))
-    assert "on these test examples, with one seed" in found.headline
-    assert found.more_seeds >= 1
-    assert f"about {found.more_seeds} more seed" in found.headline
+    judged = judge(*shares(banded=0.84, lora=0.8, seeds=1))
+    assert "on these test examples, with one seed" in judged.headline
+    assert judged.more_seeds >= 1
+    assert f"about {judged.more_seeds} more seed" in judged.headline
 
 
 def test_the_headline_s_pair_is_nearest_in_parameters_whatever_the_results():
@@ -72,10 +72,10 @@ def test_patterns_of_equal_budget_stand_in_for_each_other_in_a_fixed_order():
 
 
 def test_without_lora_the_most_accurate_one_is_named():
-    found = judge(*shares(plain=0.8, head_only=0.6, full=0.7))
-    assert found.headline == "SVFT plain has the highest accuracy, 80.0%."
-    assert "needs an SVFT pattern and LoRA" in found.details[0]
-    assert found.pair is None
+    judged = judge(*shares(plain=0.8, head_only=0.6, full=0.7))
+    assert judged.headline == "SVFT plain has the highest accuracy, 80.0%."
+    assert "needs an SVFT pattern and LoRA" in judged.details[0]
+    assert judged.pair is None
 
 
 def test_nothing_finished_is_said():

@@ -23,5 +23,5 @@ def show(study: Study) -> None:
             on_click=trials.open_committed,
             args=(study.task,),
         )
-        said = [f"{len(file.results)} trials", f"{file.results['seed'].nunique()} seeds", *best(file.results)]
-        st.caption(" · ".join(said))
+        parts = [f"{len(file.results)} trials", f"{file.results['seed'].nunique()} seeds", *best(file.results)]
+        st.caption(" · ".join(parts))

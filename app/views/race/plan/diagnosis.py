@@ -54,16 +54,16 @@ def _show(study: Study) -> None:
     if not job.complete:
         progress.wait(job, "Measuring gradients", key="diagnosis", restart=lambda: _job.clear(asked))
         return
-    found, look = _found(asked), {"theme": figures.theme()}
-    figure = figures.build(gradient_capture, found.capture, **look)
+    diagnosis, look = _found(asked), {"theme": figures.theme()}
+    figure = figures.build(gradient_capture, diagnosis.capture, **look)
     figures.draw(figure, key="gradient-capture")
-    figures.explain(figure, found.capture, key="gradient-capture", file_name="gradient.csv")
-    if found.accuracy is not None:
+    figures.explain(figure, diagnosis.capture, key="gradient-capture", file_name="gradient.csv")
+    if diagnosis.accuracy is not None:
         st.markdown("**Does it predict accuracy?**")
-        figure = figures.build(capture_accuracy, found.accuracy, reading=found.agreement, **look)
+        figure = figures.build(capture_accuracy, diagnosis.accuracy, reading=diagnosis.agreement, **look)
         figures.draw(figure, key="capture-accuracy")
-        figures.explain(figure, found.accuracy, key="capture-accuracy", file_name="capture_accuracy.csv")
-    rows = found.matrices
+        figures.explain(figure, diagnosis.accuracy, key="capture-accuracy", file_name="capture_accuracy.csv")
+    rows = diagnosis.matrices
     st.markdown(f"**Where {asked.budgets[0]:,} chosen entries go**")
     figure = figures.build(entries_map, rows, **look)
     figures.draw(figure, key="entries-map")

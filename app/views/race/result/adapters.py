@@ -18,7 +18,7 @@ from app.views.race import matrix
 def kept(record: StudyRecord, of: Sequence[TrialRecord]) -> dict[int, TrialRecord]:
     """Return the trials whose adapters are still here, by number."""
     store = trials.store()
-    return {one.number: one for one in of if store.adapter_directory(record.id, one.number).is_dir()}
+    return {trial.number: trial for trial in of if store.adapter_directory(record.id, trial.number).is_dir()}
 
 
 def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None) -> None:

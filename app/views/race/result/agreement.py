@@ -14,28 +14,28 @@ _IMAGE_ROW = 56  # pixels
 
 
 @st.fragment
-def show(found: Results) -> None:
+def show(results: Results) -> None:
     """Draw the choice of two configurations, the examples that they answer differently, and their confusions."""
-    if len(found.labels) < 2:
+    if len(results.labels) < 2:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-agreement"):
-        first, second = found.pair
+        first, second = results.pair
         look = {"label_visibility": "collapsed", "width": 270}
-        a = st.selectbox("One", found.labels, index=found.labels.index(first), key="agreement-a", **look)
-        others = [label for label in found.labels if label != a]
+        a = st.selectbox("One", results.labels, index=results.labels.index(first), key="agreement-a", **look)
+        others = [label for label in results.labels if label != a]
         place = others.index(second) if second in others else 0
         b = st.selectbox("Another", others, index=place, key="agreement-b", **look)
     left, right = st.columns([7, 5], gap="medium")
     with left:
-        _show_examples(found, a, b)
+        _show_examples(results, a, b)
     with right:
-        _show_confusion(found, a, b)
+        _show_confusion(results, a, b)
 
 
-def _show_examples(found: Results, a: str, b: str) -> None:
-    different = found.disagreements(a, b)
-    names = found.task.labels
-    image = found.task.kind == "image"
+def _show_examples(results: Results, a: str, b: str) -> None:
+    different = results.disagreements(a, b)
+    names = results.task.labels
+    image = results.task.kind == "image"
     right_a, right_b = ((different[f"predicted_{side}"] == different["truth"]) for side in "ab")
     table = pd.DataFrame(
         {
@@ -67,24 +67,24 @@ def _show_examples(found: Results, a: str, b: str) -> None:
         key="agreement-table",
         alt=f"Table of the {len(table)} answers in which {a} and {b} differ.",
     )
-    n = len(found.examples) * max(seeds, 1)
+    n = len(results.examples) * max(seeds, 1)
     st.caption(
         f"They differ on {len(table):,} of {n:,} {what}{' (over all seeds)' if seeds > 1 else ''}: {a} is right in "
         f"{right_a.sum():,}, {b} in {right_b.sum():,}, neither in {(~right_a & ~right_b).sum():,}."
     )
 
 
-def _show_confusion(found: Results, a: str, b: str) -> None:
+def _show_confusion(results: Results, a: str, b: str) -> None:
     shown = st.segmented_control(
         "Confusion matrix of", [a, b, "difference"], default=a, key=f"confusion-{a}-{b}", required=True
     )
     if shown == "difference":
         figure = confusion(
-            found.confusion(a), found.task.labels, label=a, theme=figures.theme(), other=(b, found.confusion(b))
+            results.confusion(a), results.task.labels, label=a, theme=figures.theme(), other=(b, results.confusion(b))
         )
     else:
-        figure = confusion(found.confusion(shown), found.task.labels, label=shown, theme=figures.theme())
+        figure = confusion(results.confusion(shown), results.task.labels, label=shown, theme=figures.theme())
     figures.draw(figure, key="confusion")
     figures.explain(
-        figure, found.confusion(a if shown == "difference" else shown), key="confusion", file_name="confusion.csv"
+        figure, results.confusion(a if shown == "difference" else shown), key="confusion", file_name="confusion.csv"
     )

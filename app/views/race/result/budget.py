@@ -12,7 +12,7 @@ _MEASURES = {"accuracy": "Accuracy", "recovered": "Recovered performance"}
 
 
 @st.fragment
-def show(found: Results, behind: Results | None) -> None:
+def show(results: Results, behind: Results | None) -> None:
     """Draw the study, on the one that comes with this project if there is one."""
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-budget"):
         st.header("What a parameter buys", anchor=False, width="stretch")
@@ -26,11 +26,11 @@ def show(found: Results, behind: Results | None) -> None:
             label_visibility="collapsed",
         )
     figure = accuracy_budget(
-        found.summary,
+        results.summary,
         theme=figures.theme(),
         committed=None if behind is None else behind.summary,
-        front=found.front,
+        front=results.front,
         measure=measure,
     )
     figures.draw(figure, key=f"budget-{measure}")
-    figures.explain(figure, found.summary, key="budget", file_name="accuracy.csv")
+    figures.explain(figure, results.summary, key="budget", file_name="accuracy.csv")

@@ -11,18 +11,18 @@ from app.views.race.results import Results
 
 
 @st.fragment
-def show(found: Results, behind: Results | None) -> None:
+def show(results: Results, behind: Results | None) -> None:
     """Draw the forest plot."""
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-forest"):
         reference = st.selectbox(
             "Compared with",
-            found.labels,
-            index=found.labels.index(found.pair[1]),
+            results.labels,
+            index=results.labels.index(results.pair[1]),
             key="forest-reference",
             width=320,
         )
     given = behind is not None and reference in behind.labels
-    table = found.differences(reference)
+    table = results.differences(reference)
     figure = paired_forest(
         _without_head_only(table),
         reference=reference,

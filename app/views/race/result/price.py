@@ -19,14 +19,14 @@ gradients). Python, the tokenizer and the data are not in it.
 """
 
 
-def show(record: StudyRecord, found: Results) -> None:
+def show(record: StudyRecord, results: Results) -> None:
     """Draw time and memory beside the reference's."""
     if record.cost is None:
         st.caption(
             "The cost of a training step was not measured: that happens once all trials have finished undisturbed."
         )
         return
-    trained = found.summary[["label", "method", "parameters"]]
+    trained = results.summary[["label", "method", "parameters"]]
     cost = trained.merge(record.cost, on="label")
     reference = cost.loc[cost["time_ratio"] == 1, "label"].iloc[0]
     figure = cost_bars(cost, reference=reference, theme=figures.theme())

@@ -7,8 +7,8 @@ from app import figures
 from app.views.race.results import Results
 
 
-def show(found: Results) -> None:
+def show(results: Results) -> None:
     """Draw the three ranks of each configuration."""
-    figure = rank_budget(found.summary, theme=figures.theme())
+    figure = rank_budget(results.summary, theme=figures.theme())
     figures.draw(figure, key="ranks")
-    figures.explain(figure, found.summary, key="ranks", file_name="ranks.csv")
+    figures.explain(figure, results.summary, key="ranks", file_name="ranks.csv")

@@ -42,13 +42,13 @@ _ROWS = ("Configurations", "Trials")
 
 
 @st.fragment
-def show(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None:
+def show(record: StudyRecord, of: Sequence[TrialRecord], results: Results) -> None:
     """Draw the sortable table with its CSV."""
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-table"):
         rows = st.segmented_control(
             "Rows", _ROWS, default=_ROWS[0], key="table-rows", required=True, label_visibility="collapsed"
         )
-        table = _configurations(record, found) if rows == _ROWS[0] else _trials(of, found)
+        table = _configurations(record, results) if rows == _ROWS[0] else _trials(of, results)
         st.download_button(
             "CSV",
             lambda: table.to_csv(index=False),
@@ -69,14 +69,14 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None
     )
 
 
-def _configurations(record: StudyRecord, found: Results) -> pd.DataFrame:
-    table = found.summary
+def _configurations(record: StudyRecord, results: Results) -> pd.DataFrame:
+    table = results.summary
     if record.cost is not None:
         table = table.merge(record.cost.drop(columns="trainable"), on="label", how="left")
     return table[[name for name in _COLUMNS if name in table]]
 
 
-def _trials(of: Sequence[TrialRecord], found: Results) -> pd.DataFrame:
+def _trials(of: Sequence[TrialRecord], results: Results) -> pd.DataFrame:
     rows = [
         {
             "trial": trial.number,
@@ -88,5 +88,7 @@ def _trials(of: Sequence[TrialRecord], found: Results) -> pd.DataFrame:
         }
         for trial in of
     ]
-    measured = found.trials[["trial", *(name for name in _COLUMNS if name in found.trials and name not in rows[0])]]
+    measured = results.trials[
+        ["trial", *(name for name in _COLUMNS if name in results.trials and name not in rows[0])]
+    ]
     return pd.DataFrame(rows).merge(measured, on="trial", how="left").drop(columns="trial")

@@ -23,32 +23,32 @@ _BET_ICONS = {
 }
 
 
-def show_verdict(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None:
+def show_verdict(record: StudyRecord, of: Sequence[TrialRecord], results: Results) -> None:
     """Draw the headline, the bet's score, and what to do next: open the best adapter, run more seeds."""
     with st.container(border=True, key="race-verdict"):
-        st.header(found.verdict.headline, anchor=False)
+        st.header(results.verdict.headline, anchor=False)
         if record.bet is not None:
-            score = found.score(record.bet)
+            score = results.score(record.bet)
             st.markdown(
                 f"{_BET_ICONS[score.outcome]} **Your bet: {record.bet['winner']}, by {record.bet['margin']}.** "
                 f"{score.sentence}"
             )
         with st.container(horizontal=True, vertical_alignment="center", key="race-next"):
-            _show_open_best(record, of, found)
+            _show_open_best(record, of, results)
             if all(trial.state == "done" for trial in of):  # otherwise the next step is to continue
-                _show_more_seeds(record, found)
+                _show_more_seeds(record, results)
             if len(record.study.seeds) == 1:
                 st.caption("One seed: intervals cover the test examples only.")
 
 
-def show_numbers(record: StudyRecord, found: Results) -> None:
+def show_numbers(record: StudyRecord, results: Results) -> None:
     """Draw three numbers: the best SVFT pattern's accuracy, what it recovers, and how few parameters it trains."""
-    number = found.best_svft
+    number = results.best_svft
     if number is None:
         return
-    label = found.trials.set_index("trial")["label"][number]
-    best = found.summary.set_index("label").loc[label]
-    whole = base_parameters(record.study.base or found.task.base)
+    label = results.trials.set_index("trial")["label"][number]
+    best = results.summary.set_index("label").loc[label]
+    whole = base_parameters(record.study.base or results.task.base)
     with st.container(key="race-numbers"):
         accuracy, recovered, trained = st.columns(3, gap="small")
         accuracy.metric(
@@ -71,12 +71,12 @@ def _interval(low: float, high: float, form: str = ".1%") -> str:
     return f"95% interval {low:{form}} to {high:{form}}".replace("-", "−")
 
 
-def show_details(found: Results, behind: Results | None) -> None:
+def show_details(results: Results, behind: Results | None) -> None:
     """Write what else there is to say, and what the study that ships with this project says of the paper's claim."""
-    details = list(found.verdict.details)
+    details = list(results.verdict.details)
     first, more = details[:_MOST], details[_MOST:]
-    if found.verdict.pair is not None:
-        more.append(f"The paper’s claim, in this study: {found.claim}")
+    if results.verdict.pair is not None:
+        more.append(f"The paper’s claim, in this study: {results.claim}")
     if behind is not None:
         more.append(f"In the study that ships with this project ({_size(behind)}): {behind.claim}")
     st.markdown("\n".join(f"- {sentence}" for sentence in first))
@@ -89,8 +89,8 @@ def _size(of: Results) -> str:
     return f"{len(of.trials)} trials, {of.trials['seed'].nunique()} seeds"
 
 
-def _show_open_best(record: StudyRecord, of: Sequence[TrialRecord], found: Results) -> None:
-    number = found.best_svft
+def _show_open_best(record: StudyRecord, of: Sequence[TrialRecord], results: Results) -> None:
+    number = results.best_svft
     if number is None:
         return
     directory = trials.store().adapter_directory(record.id, number)
@@ -107,8 +107,8 @@ def _show_open_best(record: StudyRecord, of: Sequence[TrialRecord], found: Resul
         )
 
 
-def _show_more_seeds(record: StudyRecord, found: Results) -> None:
-    more = found.verdict.more_seeds
+def _show_more_seeds(record: StudyRecord, results: Results) -> None:
+    more = results.verdict.more_seeds
     if more is None or not trials.owns(record):
         return
     st.button(

@@ -103,9 +103,11 @@ def _show_matrix(record: StudyRecord, of: Sequence[TrialRecord]) -> None:
     chosen = matrix.choose(record, of, title="M as it grows", key="live")
     if chosen is None:
         return
-    one, name = chosen
-    if one.turns:
-        spec = _strip(record.id, one.number, one.turns, name, figures.theme().name, one, record.study.evaluate_every)
+    trial, name = chosen
+    if trial.turns:
+        spec = _strip(
+            record.id, trial.number, trial.turns, name, figures.theme().name, trial, record.study.evaluate_every
+        )
         _draw(spec, key="live-strip")
         st.caption("One row per evaluation: look for entries that grow early, and for those that shrink again.")
     else:

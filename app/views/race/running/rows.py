@@ -33,7 +33,7 @@ def show(of: Sequence[TrialRecord], points: pd.DataFrame) -> None:
         points: Of the study (`Store.points`).
     """
     last = points.drop_duplicates("trial", keep="last").set_index("trial")["accuracy"]
-    by_label = groupby(sorted(of, key=_first_of_label(of)), key=lambda one: one.trial.label)
+    by_label = groupby(sorted(of, key=_first_of_label(of)), key=lambda trial: trial.trial.label)
     groups = [list(seeds) for _, seeds in by_label]
     theme = figures.theme()
     colors = [series_color(seeds[0].trial.spec.method, theme) for seeds in groups]
