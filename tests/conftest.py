@@ -21,20 +21,25 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-class _OneBrowser(LoadFileScheduling):
-    """File by file to whichever process is free, but all browsers to one: two would only slow each other down."""
+class _TwoBrowsers(LoadFileScheduling):
+    """File by file to whichever process is free, but all browsers to two: each starts an app of its own.
+
+    One has the tests that train (Race and Learn), which compute; the other's mostly wait for their page.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "browser" if file.endswith("browser.py") else file
+        if not file.endswith("browser.py"):
+            return file
+        return "browser that trains" if "race" in file or "learn" in file else "browser"
 
 
 def pytest_xdist_make_scheduler(config, log):
-    return _OneBrowser(config, log)
+    return _TwoBrowsers(config, log)
 
 
 def pytest_xdist_auto_num_workers(config):
-    """One process more than there are cores: that of the browser mostly waits."""
+    """One process more than there are cores: those of the browsers mostly wait."""
     return (os.cpu_count() or 1) + 1
 
 

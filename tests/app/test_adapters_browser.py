@@ -67,11 +67,10 @@ def test_a_lora_is_uploaded_and_stands_beside_a_shipped_adapter(server, visitor,
     assert not walk.complaints
 
 
-def test_every_card_is_guessed_and_answered(server, visitor):
+def test_cards_are_guessed_and_answered_until_they_are_stopped(server, visitor):
     walk = visitor().open(f"{server}/explore?view=Edit&adapter={SHIPPED}".replace(" ", "+"))
     page = walk.page
-    titles = [card.title for card in cards(open_adapter(shipped_adapters()[SHIPPED]))]
-    assert len(titles) == 6
+    titles = [card.title for card in cards(open_adapter(shipped_adapters()[SHIPPED]))][:2]
     for number, title in enumerate(titles):
         page.locator(".st-key-card").get_by_text(title, exact=True).click()
         walk.settle()
@@ -82,6 +81,8 @@ def test_every_card_is_guessed_and_answered(server, visitor):
         drawn = page.locator(".st-key-edit-outcomes [role=figure]").get_attribute("aria-label")
         assert title in drawn
         assert all(before in drawn for before in titles[:number])
+    page.locator(".st-key-stop-background button").click()  # the other cards, which the first guess has evaluated too
+    page.locator(".st-key-stop-background").wait_for(state="detached", timeout=PATIENCE)
     assert not walk.complaints
 
 

@@ -13,7 +13,6 @@ from tests.app.visitor import is_readable
 
 pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 
-SMALL = Study("bbc_headlines", ("plain", "lora"), budgets=(41_472,), steps=2, examples=16, evaluate_every=2)
 CHAPTERS, START, VERDICT = ".st-key-learn-chapters", ".st-key-start button", ".st-key-race-verdict"
 PATIENCE = 600_000  # milliseconds: other work may share the machine
 
@@ -202,6 +201,9 @@ def test_a_painted_pattern_is_raced_and_in_the_result(server, visitor):
         page.get_by_label(label, exact=True).fill(str(value))
         page.get_by_label(label, exact=True).press("Enter")
         walk.settle()
+    for method in ("random", "full"):  # enough are left to compare it with
+        page.locator(f".st-key-plan-use-{method} label").click()
+        walk.settle()
     page.locator(START).click()
     page.wait_for_selector(VERDICT, timeout=PATIENCE)
     walk.settle()
@@ -210,9 +212,18 @@ def test_a_painted_pattern_is_raced_and_in_the_result(server, visitor):
     assert not walk.complaints
 
 
-def test_two_browsers_in_one_class_land_in_the_teachers_plot(server, visitor):
+def test_two_browsers_in_one_class_land_in_the_teachers_plot(server, visitor, tiny_base):
+    study = Study(
+        "bbc_headlines",
+        ("plain", "lora"),
+        sizes={"lora": (1,)},
+        base=tiny_base,
+        steps=2,
+        examples=16,
+        evaluate_every=2,
+    )
     teacher = visitor().open(f"{server}/learn?chapter=4&class=7b&teacher=1", ready="[data-testid=stMetric]")
-    students = [visitor().open(f"{server}/race?plan={SMALL.to_link()}&class=7b", ready=START) for _ in range(2)]
+    students = [visitor().open(f"{server}/race?plan={study.to_link()}&class=7b", ready=START) for _ in range(2)]
     for student in students:
         student.page.locator(START).click()
     for student in students:

@@ -1,5 +1,7 @@
 """Race in a real browser: a study from its plan to its winner in Explore, and how the page looks."""
 
+from dataclasses import replace
+
 import pytest
 
 from analysis.trials.study import Study
@@ -86,8 +88,9 @@ def test_a_study_from_the_bet_to_its_winner_in_explore(server, visitor):
     assert not other.complaints
 
 
-def test_a_study_can_be_stopped_and_continued(server, visitor):
-    walk = visitor().open(f"{server}/race?plan={SMALL.to_link()}", ready=START)
+def test_a_study_can_be_stopped_and_continued(server, visitor, tiny_base):
+    study = replace(SMALL, base=tiny_base, budgets=(192,), steps=20)
+    walk = visitor().open(f"{server}/race?plan={study.to_link()}", ready=START)
     page = walk.page
     page.locator(START).click()
     for button in (".st-key-stop button", ".st-key-resume button"):

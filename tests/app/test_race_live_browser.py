@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.enable_socket]
 STUDY = Study(
     "bbc_headlines",
     ("head_only", "plain", "random", "lora"),
-    budgets=(41_472,),
-    steps=200,
+    budgets=(192,),
+    steps=2000,
     batch_size=2,
     examples=16,
     evaluate_every=1,
@@ -68,9 +69,10 @@ def settled(page):
 
 
 @pytest.fixture(scope="module")
-def running(server, browser):
+def running(server, browser, tiny_base):
     """The address of a study that has begun, and the cookies of its owner; it is stopped in the end."""
-    owner = Visitor(browser).open(f"{server}/race?plan={STUDY.to_link()}", ready=START)
+    plan = replace(STUDY, base=tiny_base).to_link()
+    owner = Visitor(browser).open(f"{server}/race?plan={plan}", ready=START)
     owner.page.locator(START).click()
     owner.page.wait_for_selector(f"{ACCURACY} canvas", timeout=PATIENCE)
     wait_for_updates(owner.page, 2, since=0)

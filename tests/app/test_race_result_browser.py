@@ -48,8 +48,9 @@ def owner(studies, visitor):
     return visit
 
 
-@pytest.mark.parametrize(("size", "scheme"), LOOKS)
-@pytest.mark.parametrize("name", list(STUDIES))
+@pytest.mark.parametrize(
+    ("name", "size", "scheme"), [(name, *LOOKS[place % len(LOOKS)]) for place, name in enumerate(STUDIES)]
+)
 def test_the_look_of_a_result(owner, name, size, scheme):
     walk = owner(name, size, scheme)
     walk.page.wait_for_selector(".st-key-open-table")

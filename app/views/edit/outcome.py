@@ -37,10 +37,18 @@ def wait_for(chosen: Opened, lines: list[str]) -> dict[str, np.ndarray] | None:
 def background(chosen: Opened) -> None:
     """Say that the other cards are being evaluated, and let it be stopped."""
     job = evaluations.running(chosen.adapter)
-    if job is not None:
-        with st.container(horizontal=True, vertical_alignment="center", key="edits-background"):
-            st.caption("Meanwhile, the other cards are being evaluated.", width="stretch")
-            st.button("Stop", on_click=job.stop, key="stop-background", type="tertiary", icon=":material/stop_circle:")
+    if job is None:
+        return
+
+    def draw() -> None:
+        if job.running:
+            with st.container(horizontal=True, vertical_alignment="center", key="edits-background"):
+                st.caption("Meanwhile, the other cards are being evaluated.", width="stretch")
+                st.button(
+                    "Stop", on_click=job.stop, key="stop-background", type="tertiary", icon=":material/stop_circle:"
+                )
+
+    progress.repeat(draw, lambda: job.running)
 
 
 def beside_random(share: float, outcome: Effect) -> str:
