@@ -3,6 +3,7 @@
 import streamlit as st
 
 from analysis.adapters.adapter import Adapter, LeftOut
+from analysis.adapters.paths import PROJECTION_CONFIG
 from app import data
 
 _MOST = 20  # modules are named up to here
@@ -10,6 +11,7 @@ _MOST = 20  # modules are named up to here
 
 def show(adapter: Adapter) -> None:
     """Say which modules are left out, with their share of the trained parameters; nothing if none is."""
+    _show_part(adapter)
     left_out = [*adapter.left_out, *_damaged(adapter)]
     if not left_out:
         return
@@ -21,6 +23,17 @@ def show(adapter: Adapter) -> None:
             st.text(f"{module.name}: {module.reason}")
         if len(left_out) > _MOST:
             st.text(f"… and {len(left_out) - _MOST:,} more; svft inspect --json lists all.")
+
+
+def _show_part(adapter: Adapter) -> None:
+    """Say so if a projection was saved with a part of its matrices only."""
+    measured = data.evaluation(adapter)
+    saved = (adapter.path / PROJECTION_CONFIG).is_file()
+    if saved and measured is not None and adapter.trainable < measured.budget:
+        share = adapter.trainable / measured.budget
+        st.caption(
+            f"Only {len(adapter.names)} matrices were saved with this adapter, {share:.0%} of the trained parameters."
+        )
 
 
 def _damaged(adapter: Adapter) -> list[LeftOut]:

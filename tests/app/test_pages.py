@@ -171,3 +171,10 @@ def test_a_link_with_unknown_values_opens_the_defaults(app):
     test = app("explore", matrix="Layer 99 · value", view="nonsense")
     assert not test.exception
     assert chosen(test)["matrix"].endswith("layer.0.attention.self.query")
+
+
+@pytest.mark.parametrize(("method", "partial"), [("full fine-tuning", True), ("LoRA r=8", False), ("plain", False)])
+def test_a_part_of_an_adapter_is_called_one(app, method, partial):
+    test = app("explore", adapter=f"BBC headlines · {method}")
+    captions = " ".join(caption.value for caption in test.caption)
+    assert ("Only 2 matrices were saved with this adapter, 3% of the trained parameters." in captions) == partial
