@@ -78,11 +78,11 @@ def test_columns_that_stay_are_whole():
         assert "…" not in text.splitlines()[1]
 
 
-PLAIN, LORA = (str(DIRECTORY / f"bbc_headlines-{name}") for name in ("plain", "lora_r8"))
+PLAIN, FULL, LORA = (str(DIRECTORY / f"bbc_headlines-{name}") for name in ("plain", "full", "lora_r1"))
 COMMANDS = {
     "inspect": ["inspect", PLAIN],
-    "inspect another kind": ["inspect", LORA],
-    "compare": ["compare", PLAIN, LORA],
+    "inspect another kind": ["inspect", FULL],
+    "compare": ["compare", PLAIN, FULL],
     "convert": ["convert", PLAIN, "--to", "lora", "--rank", "4", "--output", "converted"],
     "convert to a pattern": ["convert", LORA, "--to", "svft", "--pattern", "banded", "--size", "2", "--output", "out"],
     "budget": ["budget", "GPT-2", "--rank", "8"],

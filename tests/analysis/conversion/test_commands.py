@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from analysis.adapters.opening import open_adapter
 from analysis.cli import app
+from analysis.common.errors import UserError
 from analysis.common.jobs import Job
 from analysis.conversion.targets import conversion_steps
 from tests.analysis.conversion.conftest import assert_same_logits
@@ -159,6 +160,5 @@ def test_a_job_converts_in_a_process_of_its_own(trained, tmp_path):
     assert job.complete, job.error
     assert len(job.results) == job.total == 12
     assert open_adapter(tmp_path / "l").method == "LoRA r=3"
-    failed = Job(conversion_steps, directory, "lora", tmp_path / "n")
-    failed.wait(300)
-    assert failed.error == "LoRA needs a rank: give one."
+    with pytest.raises(UserError, match="LoRA needs a rank: give one"):
+        next(conversion_steps(directory, "lora", tmp_path / "n"))

@@ -15,8 +15,7 @@ from safetensors.numpy import load_file, save_file
 from analysis.adapters import shipped
 from analysis.adapters.opening import open_adapter
 from analysis.cli.train import train_to
-from analysis.common.errors import AdapterError
-from analysis.common.jobs import Job
+from analysis.common.errors import AdapterError, UserError
 from analysis.measures.edits import OFF, Edit, cards
 from analysis.running.edit_effects import (
     Accuracy,
@@ -146,16 +145,14 @@ def test_a_job_evaluates_edits_one_after_another(adapter):
     assert results[0][1].mean() == pytest.approx(read_evaluation(adapter.path).accuracy)
 
 
-@pytest.mark.slow
-def test_a_job_says_in_a_sentence_why_it_cannot(adapter, tmp_path):
+def test_an_evaluation_says_in_a_sentence_why_it_cannot(adapter, tmp_path):
     path = shutil.copytree(adapter.path, tmp_path / "moved")
     values = json.loads((path / "evaluation.json").read_text())
     values["spec"]["task"] = "someone_elses"
     (path / "evaluation.json").write_text(json.dumps(values))
     assert "There is no task 'someone_elses'" in why_not(open_adapter(path))
-    job = Job(edit_answers, str(path), "")
-    assert job.wait(900)
-    assert "There is no task 'someone_elses'" in job.error
+    with pytest.raises(UserError, match="There is no task 'someone_elses'"):
+        list(edit_answers(str(path), ""))
 
 
 def test_an_adapter_without_an_evaluation_or_without_m_cannot_be_edited(adapter, tmp_path):
