@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +57,20 @@ class Layout:
 
 
 @dataclass(frozen=True)
+    def to_bytes(self) -> bytes:
+        """Return the layout as the bytes of a file, for `from_bytes`."""
+        file = io.BytesIO()
+        arrays: dict[str, Any] = {"names": self.names, "n": self.n} | {f"i{k}": i for k, i in enumerate(self.indices)}
+        np.savez_compressed(file, **arrays)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> Layout:
+        """Return the layout that `to_bytes` packed."""
+        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+            names = arrays["names"].tolist()
+            return cls(names, arrays["n"].tolist(), [arrays[f"i{k}"] for k in range(len(names))])
+
 class Outcome:
     """What a trial came to.
 

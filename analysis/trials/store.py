@@ -32,6 +32,8 @@ POINT_COLUMNS = ("trial", "step", "train_loss", "loss", "accuracy", "macro_f1", 
 OUTCOME_COLUMNS = ("accuracy", "macro_f1", "loss", "file_bytes", "rank", "stable_rank", "effective_rank")
 
 
+_NOTES_STAY = 365 * 24 * 3600  # seconds: as long as the cookie that says whose they are
+
 def data_directory() -> Path:
     """Return where studies are kept: SVFT_DATA_DIR, else the user's data directory."""
     if given := os.environ.get("SVFT_DATA_DIR"):
@@ -151,7 +153,7 @@ class Store:
             ).fetchone()
             connection.execute(
                 "UPDATE trials SET step = ?, turns = ?, layout = COALESCE(?, layout) WHERE study = ? AND number = ?",
-                (report.step, turns, report.layout and _pack_layout(report.layout), id, number),
+                (report.step, turns, report.layout and report.layout.to_bytes(), id, number),
             )
             if report.outcome is not None:
                 values = {name: getattr(report.outcome, name) for name in (*OUTCOME_COLUMNS, "parameters")}
@@ -235,6 +237,25 @@ class Store:
 
     def rename(self, id: str, name: str) -> None:
         """Give a study another name."""
+    # -- notes: what an owner set in the lessons, by name
+
+    def set_note(self, owner: str, name: str, value: Any) -> None:
+        """Keep a value that JSON can hold; it takes the place of an earlier one of its name."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?)", (owner, name, json.dumps(value), time.time())
+            )
+
+    def notes(self, owner: str) -> dict[str, Any]:
+        """Return all notes of an owner."""
+        rows = self._read("SELECT name, value FROM notes WHERE owner = ?", (owner,))
+        return {row["name"]: json.loads(row["value"]) for row in rows}
+
+    def delete_notes(self, owner: str) -> None:
+        """Delete all notes of an owner."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM notes WHERE owner = ?", (owner,))
+
         with self._writing() as connection:
             connection.execute("UPDATE studies SET name = ? WHERE id = ?", (name, id))
 
@@ -253,15 +274,16 @@ class Store:
             connection.execute("UPDATE studies SET deleted = 0 WHERE id = ?", (id,))
 
     def purge(self) -> None:
-        """Remove what was deleted, with its adapters, for good."""
+        """Remove what was deleted, with its adapters, and notes that are too old, for good."""
         ids = [row["id"] for row in self._read("SELECT id FROM studies WHERE deleted")]
         with self._writing() as connection:
-            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA foreign_keys = ON")  # first: within a transaction it would be without effect
             connection.executemany("DELETE FROM studies WHERE id = ?", [(id,) for id in ids])
         for kind in ("adapters", "states"):
             for id in ids:
                 shutil.rmtree(self.directory / kind / id, ignore_errors=True)
 
+            connection.execute("DELETE FROM notes WHERE at < ?", (time.time() - _NOTES_STAY,))
     # -- what is shown
 
     def studies(self, owner: str | None = None) -> list[StudyRecord]:
@@ -376,7 +398,7 @@ class Store:
             "SELECT step, coefficients FROM points WHERE study = ? AND number = ? ORDER BY step", (id, number)
         )
         values = [np.frombuffer(row["coefficients"], dtype=np.float16) for row in rows]
-        return _unpack_layout(trial["layout"]), pd.Series(values, index=[row["step"] for row in rows], dtype=object)
+        return Layout.from_bytes(trial["layout"]), pd.Series(values, index=[row["step"] for row in rows], dtype=object)
 
     def adapter_directory(self, id: str, number: int) -> Path:
         """Return where the adapter of a trial is, once it is done; None if it was deleted."""
@@ -401,18 +423,3 @@ class Store:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._connection:
             yield self._connection
-
-
-def _pack_layout(layout: Layout) -> bytes:
-    file = io.BytesIO()
-    arrays: dict[str, Any] = {"names": layout.names, "n": layout.n} | {
-        f"i{k}": i for k, i in enumerate(layout.indices)
-    }
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
-
-
-def _unpack_layout(packed: bytes) -> Layout:
-    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        names = arrays["names"].tolist()
-        return Layout(names, arrays["n"].tolist(), [arrays[f"i{k}"] for k in range(len(names))])

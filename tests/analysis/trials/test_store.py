@@ -257,3 +257,18 @@ def test_studies_are_kept_where_the_environment_says_else_in_the_users_data(monk
         assert data_directory() == tmp_path / ".local" / "share" / "svft-explorer"
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
         assert data_directory() == tmp_path / "xdg" / "svft-explorer"
+
+
+def test_notes_are_an_owners_until_they_are_deleted_or_a_year_old(store, monkeypatch):
+    monkeypatch.setattr("analysis.trials.store.time.time", lambda: 1e9)
+    store.set_note("ada", "painted", [1])
+    store.set_note("ada", "answer", 6.7)
+    store.set_note("ada", "painted", [1, 2])
+    store.set_note("bob", "painted", [3])
+    assert store.notes("ada") == {"painted": [1, 2], "answer": 6.7}
+    store.delete_notes("ada")
+    assert (store.notes("ada"), store.notes("bob")) == ({}, {"painted": [3]})
+    for days, kept in ((364, {"painted": [3]}), (366, {})):
+        monkeypatch.setattr("analysis.trials.store.time.time", lambda days=days: 1e9 + days * 24 * 3600)
+        store.purge()
+        assert store.notes("bob") == kept
