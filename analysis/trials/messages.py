@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from analysis.training.forgetting import Forgetting
+
 LIVE_EXAMPLES = 200  # of the validation split, at most: what a trial is judged on meanwhile
 
 
@@ -55,8 +57,6 @@ class Layout:
         start = sum(map(len, self.indices[:place]))
         return i, j, slice(start, start + len(i))
 
-
-@dataclass(frozen=True)
     def to_bytes(self) -> bytes:
         """Return the layout as the bytes of a file, for `from_bytes`."""
         file = io.BytesIO()
@@ -71,6 +71,8 @@ class Layout:
             names = arrays["names"].tolist()
             return cls(names, arrays["n"].tolist(), [arrays[f"i{k}"] for k in range(len(names))])
 
+
+@dataclass(frozen=True)
 class Outcome:
     """What a trial came to.
 
@@ -85,6 +87,7 @@ class Outcome:
         stable_rank: The same of the stable rank.
         effective_rank: The same of the entropy effective rank.
         adapter: The adapter's directory as a zip file; None for full fine-tuning.
+        forgetting: What it cost elsewhere, None if that was not measured.
     """
 
     predicted: np.ndarray
@@ -97,6 +100,7 @@ class Outcome:
     stable_rank: float
     effective_rank: float
     adapter: bytes | None
+    forgetting: Forgetting | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
+from analysis.training.forgetting import MEASURES
 from analysis.trials.messages import Layout, Report
 from analysis.trials.records import TRIAL_FILE, StudyRecord, TrialRecord
 from analysis.trials.schema import bring_up_to_date
@@ -31,8 +32,8 @@ from analysis.trials.study import Study, Trial
 POINT_COLUMNS = ("trial", "step", "train_loss", "loss", "accuracy", "macro_f1", "seconds", "at")
 OUTCOME_COLUMNS = ("accuracy", "macro_f1", "loss", "file_bytes", "rank", "stable_rank", "effective_rank")
 
-
 _NOTES_STAY = 365 * 24 * 3600  # seconds: as long as the cookie that says whose they are
+
 
 def data_directory() -> Path:
     """Return where studies are kept: SVFT_DATA_DIR, else the user's data directory."""
@@ -157,6 +158,8 @@ class Store:
             )
             if report.outcome is not None:
                 values = {name: getattr(report.outcome, name) for name in (*OUTCOME_COLUMNS, "parameters")}
+                if report.outcome.forgetting is not None:
+                    values |= report.outcome.forgetting.to_dict()
                 connection.execute(
                     "UPDATE trials SET state = 'done', reason = NULL, outcome = ?, predicted = ?"
                     " WHERE study = ? AND number = ?",
@@ -176,6 +179,7 @@ class Store:
         with self._writing() as connection:
             for row in results.to_dict("records"):
                 values = {name: row[name] for name in (*OUTCOME_COLUMNS, "parameters")}
+                values |= {name: row[name] for name in MEASURES if pd.notna(row.get(name))}
                 connection.execute(
                     "UPDATE trials SET state = 'done', step = json_extract(trial, '$.spec.steps'), outcome = ?,"
                     " predicted = ? WHERE study = ? AND number = ?",
@@ -233,10 +237,6 @@ class Store:
         )
         return [StudyRecord.from_row(row) for row in rows]
 
-    # -- what a person changes
-
-    def rename(self, id: str, name: str) -> None:
-        """Give a study another name."""
     # -- notes: what an owner set in the lessons, by name
 
     def set_note(self, owner: str, name: str, value: Any) -> None:
@@ -256,6 +256,10 @@ class Store:
         with self._writing() as connection:
             connection.execute("DELETE FROM notes WHERE owner = ?", (owner,))
 
+    # -- what a person changes
+
+    def rename(self, id: str, name: str) -> None:
+        """Give a study another name."""
         with self._writing() as connection:
             connection.execute("UPDATE studies SET name = ? WHERE id = ?", (name, id))
 
@@ -279,11 +283,11 @@ class Store:
         with self._writing() as connection:
             connection.execute("PRAGMA foreign_keys = ON")  # first: within a transaction it would be without effect
             connection.executemany("DELETE FROM studies WHERE id = ?", [(id,) for id in ids])
+            connection.execute("DELETE FROM notes WHERE at < ?", (time.time() - _NOTES_STAY,))
         for kind in ("adapters", "states"):
             for id in ids:
                 shutil.rmtree(self.directory / kind / id, ignore_errors=True)
 
-            connection.execute("DELETE FROM notes WHERE at < ?", (time.time() - _NOTES_STAY,))
     # -- what is shown
 
     def studies(self, owner: str | None = None) -> list[StudyRecord]:
@@ -362,6 +366,8 @@ class Store:
             accuracy, macro_f1, loss: On the final split.
             file_bytes: Of the adapter's weights file.
             rank, stable_rank, effective_rank: Of ΔW, means over the adapted matrices.
+            drift, neighbours_changed, retrieval, retrieval_before: `analysis.training.forgetting.Forgetting`; NaN if
+                they were not measured, as in studies of earlier versions.
             predicted: Predicted label of each example of the final split, (n,) int16.
         """
         rows = self._read(
@@ -383,8 +389,9 @@ class Store:
                     "predicted": np.frombuffer(row["predicted"], dtype=np.int16),
                 }
             )
-        columns = ("trial", "task", "method", "label", "seed", "parameters", *OUTCOME_COLUMNS, "predicted")
-        return pd.DataFrame(finished, columns=columns)
+        head = ("trial", "task", "method", "label", "seed", "parameters")
+        table = pd.DataFrame(finished, columns=[*head, *OUTCOME_COLUMNS, *MEASURES, "predicted"])
+        return table.astype(dict.fromkeys(MEASURES, float))
 
     def coefficients(self, id: str, number: int) -> tuple[Layout, pd.Series] | None:
         """Return where a trial's M stands, and its values at each evaluation: step -> (entries,) float16.

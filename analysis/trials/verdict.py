@@ -114,6 +114,33 @@ def claim_sentence(table: pd.DataFrame) -> str:
     )
 
 
+def forgetting_sentence(summary: pd.DataFrame, words: str) -> str:
+    """Return what was forgotten elsewhere, in words.
+
+    Args:
+        summary: Of `analysis.trials.results.summarize`.
+        words: `analysis.training.forgetting.Elsewhere.words`.
+    """
+    table = summary.dropna(subset=["drift"])
+    table = table[table["method"] != "head_only"].sort_values("drift", kind="stable")  # a head moves no hidden state
+    if table.empty:
+        return "What was forgotten elsewhere was not measured."
+    least, most = table.iloc[0], table.iloc[-1]
+    first = (
+        f"On {words}, on which nothing was trained, {least['label']} moved the embeddings "
+        f"{'' if len(table) == 1 else 'least, '}by a mean cosine distance of {least['drift']:.2g}"
+    )
+    after = f"; the nearest of the others is another one for {least['neighbours_changed']:.0%} of them"
+    if len(table) == 1:
+        return f"{first}{after}."
+    apart = least["drift_high"] < most["drift_low"]
+    doubt = "" if apart else ", which these seeds do not tell apart"
+    return (
+        f"{first}, and {most['label']} most, by {most['drift']:.2g}{doubt}{after} after the former and for "
+        f"{most['neighbours_changed']:.0%} after the latter."
+    )
+
+
 def _outcome(difference: Difference) -> str:
     return OPEN if not difference.clear else HOLDS if difference.value > 0 else DOES_NOT_HOLD
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import zipfile
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from analysis.common.errors import UserError
+from analysis.training.forgetting import MEASURES, Forgetting
 from analysis.trials.files import command, committed_studies, export_study, read_study
 from analysis.trials.messages import Layout, Outcome, Report
 from analysis.trials.store import Store, data_directory
@@ -272,3 +274,15 @@ def test_notes_are_an_owners_until_they_are_deleted_or_a_year_old(store, monkeyp
         monkeypatch.setattr("analysis.trials.store.time.time", lambda days=days: 1e9 + days * 24 * 3600)
         store.purge()
         assert store.notes("bob") == kept
+
+
+def test_what_was_forgotten_is_kept_and_a_trial_without_it_is_not_measured(store, id):
+    measured = Forgetting(0.02, 0.25, 0.6, 0.65)
+    store.add_report(id, 0, report(4, outcome=outcome()))
+    store.add_report(id, 1, report(4, outcome=outcome(forgetting=measured)))
+    results = store.results(id)
+    assert results.loc[0, list(MEASURES)].isna().all()
+    assert results.loc[1, list(MEASURES)].to_dict() == measured.to_dict()
+    exported = read_study(export_study(store, id)).results
+    pd.testing.assert_frame_equal(exported[list(MEASURES)], results[list(MEASURES)])
+    assert set(json.loads(export_study(store, id))["results"][0]).isdisjoint(MEASURES)

@@ -10,7 +10,18 @@ from analysis.common.errors import UserError
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import trials
 from app.views.race import results
-from app.views.race.result import adapters, agreement, budget, differences, film, price, ranks, table, words
+from app.views.race.result import (
+    adapters,
+    agreement,
+    budget,
+    differences,
+    film,
+    forgetting,
+    price,
+    ranks,
+    table,
+    words,
+)
 from app.views.section import section
 
 
@@ -43,6 +54,7 @@ def show(record: StudyRecord) -> None:
     section("Compared with one of them", "differences", lambda: differences.show(found, behind))
     section("The price", "price", lambda: price.show(record, found))
     section("Rank of the update", "ranks", lambda: ranks.show(found))
+    section("What was forgotten", "forgetting", lambda: forgetting.show(found))
     if any(one.turns for one in of):
         section(film.TITLE, "film", lambda: film.show(record, of, best))
     if len(found.labels) > 1:
