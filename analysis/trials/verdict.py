@@ -126,18 +126,16 @@ def forgetting_sentence(summary: pd.DataFrame, words: str) -> str:
     if table.empty:
         return "What was forgotten elsewhere was not measured."
     least, most = table.iloc[0], table.iloc[-1]
-    first = (
-        f"On {words}, on which nothing was trained, {least['label']} moved the embeddings "
-        f"{'' if len(table) == 1 else 'least, '}by a mean cosine distance of {least['drift']:.2g}"
-    )
-    after = f"; the nearest of the others is another one for {least['neighbours_changed']:.0%} of them"
+    where = f"On {words}, on which nothing was trained, {least['label']} moved the embeddings"
+    changed = "of their nearest neighbours changed."
     if len(table) == 1:
-        return f"{first}{after}."
+        distance = f"by a mean cosine distance of {least['drift']:.2g}"
+        return f"{where} {distance}; {least['neighbours_changed']:.0%} {changed}"
     apart = least["drift_high"] < most["drift_low"]
     doubt = "" if apart else ", which these seeds do not tell apart"
     return (
-        f"{first}, and {most['label']} most, by {most['drift']:.2g}{doubt}{after} after the former and for "
-        f"{most['neighbours_changed']:.0%} after the latter."
+        f"{where} least (mean cosine distance {least['drift']:.2g}) and {most['label']} most ({most['drift']:.2g})"
+        f"{doubt}; {least['neighbours_changed']:.0%} and {most['neighbours_changed']:.0%} {changed}"
     )
 
 

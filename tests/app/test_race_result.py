@@ -229,7 +229,7 @@ def test_accuracy_stands_beside_what_was_forgotten_and_a_head_alone_forgets_noth
     summary = summarize(trials.store().results(id), TRUTH)
     assert summary.set_index("method").loc["head_only", ["drift", "neighbours_changed"]].tolist() == [0, 0]
     assert forgetting_sentence(summary, "200 tweets to airlines") in words(test)
-    assert "full fine-tuning most" in words(test)
+    assert "full fine-tuning most (0.1" in words(test)
 
 
 def test_a_study_of_before_it_was_measured_says_so_and_its_table_has_no_empty_columns(race):
