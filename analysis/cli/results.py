@@ -12,22 +12,24 @@ from rich.console import Console
 
 from analysis.cli.tables import Column, show
 from analysis.cli.trial import read_study_file
+from analysis.training.forgetting import elsewhere
 from analysis.training.tasks import get_task
 from analysis.trials.confirmation import CLAIM, SECOND, budget_studies, comparisons
 from analysis.trials.files import StudyFile, committed_studies
 from analysis.trials.results import points, summarize
-from analysis.trials.verdict import claim, claim_sentence
+from analysis.trials.verdict import claim, claim_sentence, forgetting_sentence
 
 SUMMARY_COLUMNS = ("method", "trained", "accuracy", "recovered performance", "rank of ΔW", "step time", "peak memory")
+FORGETTING_COLUMNS = ("method", "drift elsewhere", "neighbours changed", "retrieval", "before")
 CLAIM_COLUMNS = ("SVFT", "trained", "against", "trained ", "points above", "the claim")
 _GIVES_WAY = {  # 1 first
     "peak memory": 1, "step time": 2, "rank of ΔW": 3, "recovered performance": 4, "trained ": 1, "trained": 5,
-    "seeds": 1,
+    "seeds": 1, "before": 1, "retrieval": 2, "neighbours changed": 3,
 }  # fmt: skip
 
 
 def print_results(paths: Sequence[Path], markdown: bool, wide: bool = False) -> None:
-    """Print accuracy, recovered performance and cost, and where the paper's central claim holds.
+    """Print accuracy, recovered performance and cost, where the paper's central claim holds, and what was forgotten.
 
     Args:
         paths: Files of studies; none stands for those that come with this project.
@@ -40,18 +42,31 @@ def print_results(paths: Sequence[Path], markdown: bool, wide: bool = False) -> 
     for study in [read_study_file(path) for path in paths] or committed_studies().values():
         title = get_task(study.study.task).title
         sentence = claim_sentence(_claim(study))
+        summary, there = summarize(study.results, _truth(study)), elsewhere(study.study.task)
+        rows, forgotten = forgetting_rows(summary), forgetting_sentence(summary, there.words if there else "")
         if markdown:
             table = _markdown(SUMMARY_COLUMNS, summary_rows(study))
             print(f"### {title}\n\n`{study.command}`\n\n{table}\n\n{sentence}\n")
+            if rows:
+                print(f"{_markdown(FORGETTING_COLUMNS, rows)}\n\n{forgotten}\n")
             continue
         console = Console()
         console.print(f"\n{title}: {study.command}")
-        for columns, rows in ((SUMMARY_COLUMNS, summary_rows(study)), (CLAIM_COLUMNS, claim_rows(study))):
-            named = {name: Column(name, text=True, gives_way=_GIVES_WAY.get(name, 0)) for name in columns}
-            show(console, [dict(zip(columns, row)) for row in rows], named, wide=wide)
+        _show(console, SUMMARY_COLUMNS, summary_rows(study), wide)
+        _show(console, CLAIM_COLUMNS, claim_rows(study), wide)
         console.print(sentence)
+        if rows:
+            _show(console, FORGETTING_COLUMNS, rows, wide)
+        console.print(forgotten)
     if not paths:
         _print_small_budgets(markdown, wide)
+
+
+def _show(
+    console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], wide: bool, title: str = ""
+) -> None:
+    named = {name: Column(name, text=True, gives_way=_GIVES_WAY.get(name, 0)) for name in columns}
+    show(console, [dict(zip(columns, row)) for row in rows], named, title=title, wide=wide)
 
 
 def _print_small_budgets(markdown: bool, wide: bool) -> None:
@@ -62,9 +77,7 @@ def _print_small_budgets(markdown: bool, wide: bool) -> None:
         if markdown:
             print(f"### Small budgets: {title}\n\n{_markdown(_SMALL_COLUMNS, rows)}\n")
             continue
-        named = {name: Column(name, text=True, gives_way=_GIVES_WAY.get(name, 0)) for name in _SMALL_COLUMNS}
-        cells = [dict(zip(_SMALL_COLUMNS, row)) for row in rows]
-        show(Console(), cells, named, title=f"\nSmall budgets: {title}", wide=wide)
+        _show(Console(), _SMALL_COLUMNS, rows, wide, title=f"\nSmall budgets: {title}")
 
 
 _SMALL_COLUMNS = ("pattern", "against", "task", "points above", "seeds", "p, corrected")
@@ -116,6 +129,33 @@ def claim_rows(file: StudyFile) -> list[tuple[str, ...]]:
         )
         for row in _claim(file).itertuples()
     ]
+
+
+def forgetting_rows(summary: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return the cells of `FORGETTING_COLUMNS`, one row per configuration; none if nothing of it was measured.
+
+    Args:
+        summary: Of `analysis.trials.results.summarize`.
+    """
+    if summary["drift"].isna().all():
+        return []
+    return [
+        (row.label, *["not measured"] * 4)
+        if np.isnan(row.drift)
+        else (
+            row.label,
+            _drift(row),
+            f"{row.neighbours_changed:.0%}",
+            f"{row.retrieval:.1%}",
+            f"{row.retrieval_before:.1%}",
+        )
+        for row in summary.itertuples()
+    ]
+
+
+def _drift(row: Any) -> str:  # of `summarize`
+    spread = "" if np.isnan(row.drift_low) else f" ({row.drift_low:.3g} to {row.drift_high:.3g})"
+    return f"{row.drift:.3g}{spread}".replace("-", "−")
 
 
 def _claim(file: StudyFile) -> pd.DataFrame:

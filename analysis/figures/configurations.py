@@ -93,7 +93,9 @@ def place_labels(
     return at
 
 
-def add_labels(figure: go.Figure, points: pd.DataFrame, *, frame: Frame, theme: Theme) -> float:
+def add_labels(
+    figure: go.Figure, points: pd.DataFrame, *, frame: Frame, theme: Theme, beside: float = BESIDE
+) -> float:
     """Add names right of points, or of a group of points side by side, each with a thin line to its point.
 
     Args:
@@ -101,6 +103,7 @@ def add_labels(figure: go.Figure, points: pd.DataFrame, *, frame: Frame, theme: 
         points: ``label``, ``x`` and ``y``, in the terms of `frame`.
         frame: Where the points are.
         theme: Light or dark.
+        beside: Points about so far apart, in the terms of `frame`, are a group side by side.
 
     Returns:
         By how many pixels they stick out of the plot at the right if it is narrow: the margin to leave.
@@ -108,8 +111,8 @@ def add_labels(figure: go.Figure, points: pd.DataFrame, *, frame: Frame, theme: 
     points = points.sort_values("x", kind="stable")
     x, y = points["x"].to_numpy(), points["y"].to_numpy()
     texts = [short_label(label) for label in points["label"]]
-    groups = np.cumsum(np.diff(x, prepend=-np.inf) > 1.5 * BESIDE)
-    tails = np.array([x[groups == group].max() for group in groups]) + 0.75 * BESIDE
+    groups = np.cumsum(np.diff(x, prepend=-np.inf) > 1.5 * beside)
+    tails = np.array([x[groups == group].max() for group in groups]) + 0.75 * beside
     across, left = ((at - frame.x[0]) / (frame.x[1] - frame.x[0]) for at in (x, tails))
     pixel = (frame.y[1] - frame.y[0]) / frame.height
     down = (frame.y[1] - y) / pixel

@@ -46,6 +46,11 @@ def turn(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image))
 
 
+def turn_back(image: np.ndarray) -> np.ndarray:
+    """Return an image of the task as it was before `turn`."""
+    return np.ascontiguousarray(np.rot90(image, -1))
+
+
 def _file(directory: Path) -> Path:
     return directory / "datasets" / "data" / "digits.csv.gz"
 

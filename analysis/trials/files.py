@@ -17,6 +17,7 @@ import pandas as pd
 from analysis.common.errors import UserError
 from analysis.models.shapes import block_shapes
 from analysis.planning.sizing import count_parameters
+from analysis.training.forgetting import MEASURES
 from analysis.training.tasks import get_task
 from analysis.trials.results import summarize
 from analysis.trials.store import OUTCOME_COLUMNS, Store
@@ -24,7 +25,7 @@ from analysis.trials.study import Study
 
 DIRECTORY = Path(__file__).parents[1] / "studies"
 LARGEST_FILE = 20 * 2**20
-_RESULT_COLUMNS = ("task", "method", "label", "seed", "parameters", *OUTCOME_COLUMNS)
+_RESULT_COLUMNS = ("task", "method", "label", "seed", "parameters", *OUTCOME_COLUMNS, *MEASURES)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ def export_study(store: Store, id: str) -> str:
     record = store.study(id)
     assert record is not None  # the study is stored
     rows = [
-        {**{name: row[name] for name in _RESULT_COLUMNS}, "predicted": _pack(row["predicted"])}
+        {
+            **{name: row[name] for name in _RESULT_COLUMNS if name not in MEASURES or pd.notna(row[name])},
+            "predicted": _pack(row["predicted"]),
+        }
         for row in store.results(id).to_dict("records")
     ]
     values = {
@@ -75,6 +79,7 @@ def read_study(content: str | bytes) -> StudyFile:
         rows = [{**row, "predicted": _unpack(row["predicted"])} for row in values.get("results") or []]
         results = pd.DataFrame(rows, columns=[*_RESULT_COLUMNS, "predicted"])
         results.insert(0, "trial", np.arange(len(results)))
+        results = results.astype(dict.fromkeys(MEASURES, float))
         cost = values.get("cost")
         return StudyFile(study, results, None if cost is None else pd.DataFrame(cost), values.get("command", ""))
     except UserError:
@@ -99,7 +104,8 @@ def import_study(store: Store, file: StudyFile, *, owner: str, name: str, data: 
     try:
         for row in file.results.to_dict("records"):
             number = numbers[row["label"], int(row["seed"])]
-            measured = {column: float(row[column]) for column in OUTCOME_COLUMNS}
+            there = (*OUTCOME_COLUMNS, *(name for name in MEASURES if pd.notna(row[name])))
+            measured = {column: float(row[column]) for column in there}
             predicted = row["predicted"]
             valid = len(predicted) == n and predicted.min() >= 0 and predicted.max() < len(task.labels)
             if not valid or not np.isfinite(list(measured.values())).all():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from analysis.training.forgetting import Forgetting
 
 LIVE_EXAMPLES = 200  # of the validation split, at most: what a trial is judged on meanwhile
 
@@ -53,6 +57,20 @@ class Layout:
         start = sum(map(len, self.indices[:place]))
         return i, j, slice(start, start + len(i))
 
+    def to_bytes(self) -> bytes:
+        """Return the layout as the bytes of a file, for `from_bytes`."""
+        file = io.BytesIO()
+        arrays: dict[str, Any] = {"names": self.names, "n": self.n} | {f"i{k}": i for k, i in enumerate(self.indices)}
+        np.savez_compressed(file, **arrays)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> Layout:
+        """Return the layout that `to_bytes` packed."""
+        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+            names = arrays["names"].tolist()
+            return cls(names, arrays["n"].tolist(), [arrays[f"i{k}"] for k in range(len(names))])
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -69,6 +87,7 @@ class Outcome:
         stable_rank: The same of the stable rank.
         effective_rank: The same of the entropy effective rank.
         adapter: The adapter's directory as a zip file; None for full fine-tuning.
+        forgetting: What it cost elsewhere, None if that was not measured.
     """
 
     predicted: np.ndarray
@@ -81,6 +100,7 @@ class Outcome:
     stable_rank: float
     effective_rank: float
     adapter: bytes | None
+    forgetting: Forgetting | None = None
 
 
 @dataclass(frozen=True)

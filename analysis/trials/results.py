@@ -2,8 +2,9 @@
 
 `trials` has one row per finished trial of one task: ``trial``, ``task``, ``method``, ``label``, ``seed``,
 ``parameters`` (trainable, excluding the head), ``accuracy``, ``macro_f1``, ``loss``, ``rank``, ``stable_rank``,
-``effective_rank``, ``file_bytes`` and ``predicted``, the predicted label of each test example, (n,) int. `truth` has
-the true ones, (n,) int. Trials of one label have one method and one size: a *configuration*, whose replicates are the
+``effective_rank``, ``file_bytes`` and ``predicted``, the predicted label of each test example, (n,) int; if
+measured, also what was forgotten elsewhere (`analysis.training.forgetting.Forgetting`). `truth` has the true labels,
+(n,) int. Trials of one label have one method and one size: a *configuration*, whose replicates are the
 seeds.
 
 All comparisons are paired by seed and by test example, over the seeds that both sides have, with the intervals of
@@ -20,10 +21,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from analysis.common.bootstrap import interval, resampled_means
 from analysis.common.errors import UserError
 from analysis.training.evaluation import RecoveredPerformance, recovered_performance, wilson_interval
+from analysis.training.forgetting import MEASURES
 
 MORE_SEEDS = 50  # the most that are advised
 
@@ -155,8 +158,11 @@ def summarize(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
         macro_f1, loss, rank, stable_rank, effective_rank, file_bytes: Means over the seeds.
         recovered, recovered_low, recovered_high: Recovered performance over the seeds that the configuration, head
             only and full fine-tuning share; NaN if it is not defined.
+        drift, neighbours_changed, retrieval, retrieval_before: Means over the seeds; NaN if they were not measured.
+        drift_low, drift_high: Its 95% interval over the seeds (Student's t); NaN with one seed.
     """
     answers = Answers(trials, truth)
+    trials = trials.assign(**{name: np.nan for name in MEASURES if name not in trials})
     means = ["macro_f1", "loss", "rank", "stable_rank", "effective_rank", "file_bytes"]
     groups = trials.groupby("label", sort=False)
     table = groups[["method", "parameters"]].first().assign(seeds=groups.size())
@@ -172,7 +178,18 @@ def summarize(trials: pd.DataFrame, truth: np.ndarray) -> pd.DataFrame:
     names = ["accuracy", "low", "high", "recovered", "recovered_low", "recovered_high"]
     measured = pd.DataFrame.from_dict(rows, orient="index", columns=names, dtype=float)
     table = table.join(measured[names[:3]]).join(groups[means].mean()).join(measured[names[3:]])
+    table = table.join(groups[list(MEASURES)].mean())
+    table[["drift_low", "drift_high"]] = [_over_seeds(groups["drift"].get_group(label)) for label in table.index]
     return table.sort_values("parameters", kind="stable").rename_axis("label").reset_index()
+
+
+def _over_seeds(values: pd.Series) -> tuple[float, float]:
+    """Return the 95% interval of a mean over seeds (Student's t), NaN for less than two."""
+    values = values.dropna()
+    if len(values) < 2:
+        return np.nan, np.nan
+    half = stdtrit(len(values) - 1, 0.975) * values.std() / np.sqrt(len(values))
+    return values.mean() - half, values.mean() + half
 
 
 def paired_differences(trials: pd.DataFrame, truth: np.ndarray, reference: str) -> pd.DataFrame:

@@ -36,6 +36,10 @@ CREATE TABLE class_studies (
 _STEPS: tuple[tuple[str, ...], ...] = (
     (),  # 0 to 1: the tables of 0.1.0, to which the version is written
     ("ALTER TABLE studies ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0",),  # 1 to 2: deletions can be undone
+    (  # 2 to 3: what a visitor set in the lessons
+        "CREATE TABLE notes (owner TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL,"
+        " PRIMARY KEY (owner, name))",
+    ),
 )
 
 

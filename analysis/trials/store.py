@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
+from analysis.training.forgetting import MEASURES
 from analysis.trials.messages import Layout, Report
 from analysis.trials.records import TRIAL_FILE, StudyRecord, TrialRecord
 from analysis.trials.schema import bring_up_to_date
@@ -30,6 +31,8 @@ from analysis.trials.study import Study, Trial
 
 POINT_COLUMNS = ("trial", "step", "train_loss", "loss", "accuracy", "macro_f1", "seconds", "at")
 OUTCOME_COLUMNS = ("accuracy", "macro_f1", "loss", "file_bytes", "rank", "stable_rank", "effective_rank")
+
+_NOTES_STAY = 365 * 24 * 3600  # seconds: as long as the cookie that says whose they are
 
 
 def data_directory() -> Path:
@@ -151,10 +154,12 @@ class Store:
             ).fetchone()
             connection.execute(
                 "UPDATE trials SET step = ?, turns = ?, layout = COALESCE(?, layout) WHERE study = ? AND number = ?",
-                (report.step, turns, report.layout and _pack_layout(report.layout), id, number),
+                (report.step, turns, report.layout and report.layout.to_bytes(), id, number),
             )
             if report.outcome is not None:
                 values = {name: getattr(report.outcome, name) for name in (*OUTCOME_COLUMNS, "parameters")}
+                if report.outcome.forgetting is not None:
+                    values |= report.outcome.forgetting.to_dict()
                 connection.execute(
                     "UPDATE trials SET state = 'done', reason = NULL, outcome = ?, predicted = ?"
                     " WHERE study = ? AND number = ?",
@@ -174,6 +179,7 @@ class Store:
         with self._writing() as connection:
             for row in results.to_dict("records"):
                 values = {name: row[name] for name in (*OUTCOME_COLUMNS, "parameters")}
+                values |= {name: row[name] for name in MEASURES if pd.notna(row.get(name))}
                 connection.execute(
                     "UPDATE trials SET state = 'done', step = json_extract(trial, '$.spec.steps'), outcome = ?,"
                     " predicted = ? WHERE study = ? AND number = ?",
@@ -231,6 +237,25 @@ class Store:
         )
         return [StudyRecord.from_row(row) for row in rows]
 
+    # -- notes: what an owner set in the lessons, by name
+
+    def set_note(self, owner: str, name: str, value: Any) -> None:
+        """Keep a value that JSON can hold; it takes the place of an earlier one of its name."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?)", (owner, name, json.dumps(value), time.time())
+            )
+
+    def notes(self, owner: str) -> dict[str, Any]:
+        """Return all notes of an owner."""
+        rows = self._read("SELECT name, value FROM notes WHERE owner = ?", (owner,))
+        return {row["name"]: json.loads(row["value"]) for row in rows}
+
+    def delete_notes(self, owner: str) -> None:
+        """Delete all notes of an owner."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM notes WHERE owner = ?", (owner,))
+
     # -- what a person changes
 
     def rename(self, id: str, name: str) -> None:
@@ -253,11 +278,12 @@ class Store:
             connection.execute("UPDATE studies SET deleted = 0 WHERE id = ?", (id,))
 
     def purge(self) -> None:
-        """Remove what was deleted, with its adapters, for good."""
+        """Remove what was deleted, with its adapters, and notes that are too old, for good."""
         ids = [row["id"] for row in self._read("SELECT id FROM studies WHERE deleted")]
         with self._writing() as connection:
-            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA foreign_keys = ON")  # first: within a transaction it would be without effect
             connection.executemany("DELETE FROM studies WHERE id = ?", [(id,) for id in ids])
+            connection.execute("DELETE FROM notes WHERE at < ?", (time.time() - _NOTES_STAY,))
         for kind in ("adapters", "states"):
             for id in ids:
                 shutil.rmtree(self.directory / kind / id, ignore_errors=True)
@@ -340,6 +366,8 @@ class Store:
             accuracy, macro_f1, loss: On the final split.
             file_bytes: Of the adapter's weights file.
             rank, stable_rank, effective_rank: Of ΔW, means over the adapted matrices.
+            drift, neighbours_changed, retrieval, retrieval_before: `analysis.training.forgetting.Forgetting`; NaN if
+                they were not measured, as in studies of earlier versions.
             predicted: Predicted label of each example of the final split, (n,) int16.
         """
         rows = self._read(
@@ -361,8 +389,9 @@ class Store:
                     "predicted": np.frombuffer(row["predicted"], dtype=np.int16),
                 }
             )
-        columns = ("trial", "task", "method", "label", "seed", "parameters", *OUTCOME_COLUMNS, "predicted")
-        return pd.DataFrame(finished, columns=columns)
+        head = ("trial", "task", "method", "label", "seed", "parameters")
+        table = pd.DataFrame(finished, columns=[*head, *OUTCOME_COLUMNS, *MEASURES, "predicted"])
+        return table.astype(dict.fromkeys(MEASURES, float))
 
     def coefficients(self, id: str, number: int) -> tuple[Layout, pd.Series] | None:
         """Return where a trial's M stands, and its values at each evaluation: step -> (entries,) float16.
@@ -376,7 +405,7 @@ class Store:
             "SELECT step, coefficients FROM points WHERE study = ? AND number = ? ORDER BY step", (id, number)
         )
         values = [np.frombuffer(row["coefficients"], dtype=np.float16) for row in rows]
-        return _unpack_layout(trial["layout"]), pd.Series(values, index=[row["step"] for row in rows], dtype=object)
+        return Layout.from_bytes(trial["layout"]), pd.Series(values, index=[row["step"] for row in rows], dtype=object)
 
     def adapter_directory(self, id: str, number: int) -> Path:
         """Return where the adapter of a trial is, once it is done; None if it was deleted."""
@@ -401,18 +430,3 @@ class Store:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._connection:
             yield self._connection
-
-
-def _pack_layout(layout: Layout) -> bytes:
-    file = io.BytesIO()
-    arrays: dict[str, Any] = {"names": layout.names, "n": layout.n} | {
-        f"i{k}": i for k, i in enumerate(layout.indices)
-    }
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
-
-
-def _unpack_layout(packed: bytes) -> Layout:
-    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        names = arrays["names"].tolist()
-        return Layout(names, arrays["n"].tolist(), [arrays[f"i{k}"] for k in range(len(names))])

@@ -114,6 +114,31 @@ def claim_sentence(table: pd.DataFrame) -> str:
     )
 
 
+def forgetting_sentence(summary: pd.DataFrame, words: str) -> str:
+    """Return what was forgotten elsewhere, in words.
+
+    Args:
+        summary: Of `analysis.trials.results.summarize`.
+        words: `analysis.training.forgetting.Elsewhere.words`.
+    """
+    table = summary.dropna(subset=["drift"])
+    table = table[table["method"] != "head_only"].sort_values("drift", kind="stable")  # a head moves no hidden state
+    if table.empty:
+        return "What was forgotten elsewhere was not measured."
+    least, most = table.iloc[0], table.iloc[-1]
+    where = f"On {words}, on which nothing was trained, {least['label']} moved the embeddings"
+    changed = "of their nearest neighbours changed."
+    if len(table) == 1:
+        distance = f"by a mean cosine distance of {least['drift']:.2g}"
+        return f"{where} {distance}; {least['neighbours_changed']:.0%} {changed}"
+    apart = least["drift_high"] < most["drift_low"]
+    doubt = "" if apart else ", which these seeds do not tell apart"
+    return (
+        f"{where} least (mean cosine distance {least['drift']:.2g}) and {most['label']} most ({most['drift']:.2g})"
+        f"{doubt}; {least['neighbours_changed']:.0%} and {most['neighbours_changed']:.0%} {changed}"
+    )
+
+
 def _outcome(difference: Difference) -> str:
     return OPEN if not difference.clear else HOLDS if difference.value > 0 else DOES_NOT_HOLD
 

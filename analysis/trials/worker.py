@@ -27,6 +27,7 @@ from transformers.utils import logging
 
 from analysis.planning.cost import Contestant, interleave
 from analysis.running.inference import predict_logits
+from analysis.training.forgetting import measure_forgetting
 from analysis.training.session import TrainingSession
 from analysis.training.specification import TrainingSpec
 from analysis.training.tasks import Examples, get_task
@@ -182,10 +183,12 @@ def _coefficients(model: nn.Module) -> tuple[Layout | None, np.ndarray | None]:
 
 
 def _finish(session: TrainingSession, split: Examples) -> Outcome:
-    """Judge a trained model on a whole split, measure its update and pack its adapter."""
+    """Judge a trained model on a whole split, measure its update and what it forgot, and pack its adapter."""
     run = session.finish()
     accuracy, macro_f1, loss, predicted = _judge(session, split)
     measures = update_measures(run.model, run.spec)
+    base = run.spec.base
+    assert base is not None  # written out in a resolved specification
     adapter = None
     with tempfile.TemporaryDirectory() as directory:
         run.save(directory)
@@ -208,6 +211,7 @@ def _finish(session: TrainingSession, split: Examples) -> Outcome:
         measures.stable_rank,
         measures.effective_rank,
         adapter,
+        measure_forgetting(run.model, run.encode, run.spec.task, base),
     )
 
 

@@ -70,6 +70,21 @@ def race():
     return run
 
 
+@pytest.fixture
+def learn(no_workers, monkeypatch):
+    """Open a chapter with a query, as a visitor."""
+
+    def run(chapter: int, owner: str = "a" * 32, **query: str) -> AppTest:
+        monkeypatch.setattr(type(st.context), "cookies", {"svft-visitor": owner})
+        test = AppTest.from_file(str(ROOT / "app" / "entry.py"), default_timeout=120)
+        test.switch_page("learn.py")  # before the first run, which would draw Start
+        for key, value in {"chapter": str(chapter), **query}.items():
+            test.query_params[key] = value
+        return test.run()
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def data_directory(tmp_path_factory) -> Path:
     """Where `server` keeps its studies."""

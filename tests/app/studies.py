@@ -12,6 +12,7 @@ import psutil
 
 from analysis.adapters import shipped
 from analysis.models.shapes import block_shapes
+from analysis.training.forgetting import Forgetting
 from analysis.training.tasks import get_task
 from analysis.trials.messages import Layout, Outcome, Report
 from analysis.trials.store import Store
@@ -42,6 +43,7 @@ def add_study(
     turns: int | None = None,
     unfinished: Mapping[int, tuple[str, str | None]] | None = None,
     without_adapters: Collection[str] = ("full",),
+    forgetting: bool = True,
 ) -> str:
     """Add a study that has run; return its id.
 
@@ -54,6 +56,7 @@ def add_study(
         turns: Evaluations that each trial has had, None for all of them.
         unfinished: Number of a trial -> its state and reason, for those that ended after two evaluations.
         without_adapters: Methods whose trials leave none.
+        forgetting: Whether it was measured what they forgot; earlier versions did not.
     """
     study, unfinished = study.resolved(), unfinished or {}
     trials, _ = study.plan()
@@ -82,7 +85,9 @@ def add_study(
                 generator.uniform(0.8, 1.2),
                 layout if turn == 0 else None,
                 grown if layout else None,
-                outcome=_outcome(trial, level, truth, hard, generator, trial.spec.method not in without_adapters)
+                outcome=_outcome(
+                    trial, level, truth, hard, generator, trial.spec.method not in without_adapters, forgetting
+                )
                 if step == study.steps
                 else None,
             )
@@ -122,7 +127,7 @@ def _indices(spec, n: int, k: int, generator: np.random.Generator) -> np.ndarray
     return np.sort(generator.choice(n * n, k, replace=False)).astype(np.int32)
 
 
-def _outcome(trial, level, truth, hard, generator, with_adapter) -> Outcome:
+def _outcome(trial, level, truth, hard, generator, with_adapter, with_forgetting) -> Outcome:
     right = hard + generator.normal(0, 0.08, len(truth)) < level
     wrong = (truth + generator.integers(1, 3, len(truth))) % (truth.max() + 1)
     predicted = np.where(right, truth, wrong).astype(np.int16)
@@ -138,7 +143,14 @@ def _outcome(trial, level, truth, hard, generator, with_adapter) -> Outcome:
         stable_rank=max(rank / 9, min(rank, 1)),
         effective_rank=rank / 2 if rank > 9 else rank,
         adapter=_adapter(trial) if with_adapter else None,
+        forgetting=_forgetting(trial) if with_forgetting else None,
     )
+
+
+def _forgetting(trial: Trial) -> Forgetting:
+    """Return what a trial forgot: nothing if it has a head alone, else the more the more it trains."""
+    drift = 0.02 * np.log10(1 + trial.parameters) * (1 + 0.05 * trial.spec.seed)
+    return Forgetting(drift, min(1.0, 4 * drift), 0.65 - drift, 0.65)
 
 
 def _adapter(trial: Trial) -> bytes:

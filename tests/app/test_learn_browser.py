@@ -1,13 +1,18 @@
-"""Learn in a real browser: every chapter moved and answered, a painted pattern raced, a class of two."""
+"""Learn in a real browser: every chapter moved and answered, a reload, a painted pattern raced, a class of two."""
 
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.shipped import shipped_adapters
 from analysis.lessons import picture, reading
+from analysis.lessons.family.members import MEMBERS, trained
+from analysis.lessons.family.regions import REGIONS
 from analysis.measures.coefficients import entries_for_energy
 from analysis.measures.null import entry_null
 from analysis.measures.overview import relative_norms
+from analysis.models.packages import DEFAULT_BASE
+from analysis.models.shapes import block_shapes
 from analysis.trials.study import Study
 from tests.app.visitor import is_readable
 
@@ -56,6 +61,19 @@ def says(walk, question, *, right):
 def go_to(walk, number):
     walk.page.locator(f".st-key-chapter-{number} button").click()
     walk.settle()
+
+
+def until(act, *wanted):
+    """Act, again and again, until all that is wanted is on the page: a click while it is being drawn is lost."""
+    for _ in range(10):
+        act()
+        try:
+            for place in wanted:
+                place.first.wait_for(timeout=10_000)
+            return
+        except PlaywrightTimeoutError:
+            continue
+    raise AssertionError(f"{wanted} never came")
 
 
 def concentration_of(pattern):
@@ -182,6 +200,94 @@ def test_a_walk_through_every_chapter(server, visitor):
     broken = alt(page, "learn-signs")
     choose(walk, "learn-signature", "Used")
     walk.wait_for_change(".st-key-learn-signs [role=figure]", broken)
+    assert not walk.complaints
+
+
+def test_a_member_of_the_family_lights_its_region_and_leads_to_explore(server, visitor):
+    walk = visitor().open(f"{server}/learn?chapter=7", ready=".st-key-learn-family [role=figure]")
+    page, shapes = walk.page, block_shapes(DEFAULT_BASE)
+    figure, update = ".st-key-learn-family [role=figure]", ".st-key-learn-update [role=figure]"
+
+    def pick(title):
+        box = page.locator(".st-key-learn-member input").first
+        box.click()
+        box.fill(title)
+        page.get_by_role("option", name=title, exact=True).first.click()
+
+    for name in ("osf", "plain", "lora"):
+        member = MEMBERS[name]
+        region = " ".join(REGIONS[member.region].title).replace("- ", "")
+        until(
+            lambda title=member.title: pick(title),
+            page.locator(f"{figure}[aria-label*='Marked is {region},']"),
+            page.locator(f"{update}[aria-label*='One ΔW of {member.title},']"),
+            page.locator(".st-key-learn-facts").get_by_text(f"{trained(member, shapes, 96):,}", exact=True),
+            page.get_by_text(member.says, exact=True),
+        )
+        formulas = page.locator(".stMain annotation[encoding='application/x-tex']").all_text_contents()
+        assert member.formula in [formula.strip() for formula in formulas]
+
+    counted = page.locator(".st-key-learn-facts").inner_text()
+    until(
+        lambda: press(walk, "directions", ["ArrowLeft"]),
+        page.locator(".st-key-learn-facts").get_by_text(f"{trained(MEMBERS['lora'], shapes, 80):,}", exact=True),
+    )
+    assert page.locator(".st-key-learn-facts").inner_text() != counted
+
+    question = page.locator(".st-key-question-twins")
+    for answer, reply in (("MiCA and MiLoRA", "must stay there"), ("SVF and SVFT plain", "Right:")):
+        until(question.get_by_text(answer, exact=True).first.click, question.get_by_text(reply))
+    page.locator(".st-key-chapter-7 [data-testid=stIconMaterial]").wait_for()
+    until(
+        page.locator(".st-key-learn-step7").get_by_text("All counts", exact=True).click,
+        page.locator(".stMain [data-testid=stDataFrame]"),
+    )
+    until(page.locator(".st-key-learn-step7").get_by_text("The map", exact=True).click, page.locator(figure))
+    until(
+        page.locator(".st-key-family-explore button").click,
+        page.locator(".st-key-adapter input"),
+    )
+    assert walk.selection()[0] == "BBC headlines · LoRA r=8"
+    assert not walk.complaints
+
+
+def test_a_reload_keeps_chapter_answers_and_the_painted_pattern(server, visitor):
+    walk = visitor().open(f"{server}/learn")
+    page = walk.page
+    facts, question = page.locator(".st-key-learn-facts"), page.locator(".st-key-question-largest")
+    until(
+        lambda: type_answer(walk, "largest", 5), question.locator("[data-testid=stAlertContentInfo]")
+    )  # wrong, to be seen again
+    until(
+        page.locator(".st-key-chapter-3 button").click,
+        page.locator(".st-key-chapter-3 button[kind=primary]"),
+        page.locator(".st-key-race-it button"),
+    )
+    until(page.get_by_role("button", name="One row").click, facts.get_by_text("16", exact=True))
+    until(lambda: stroke(page, (1, 0), (1, 23)), facts.get_by_text("12,288", exact=True))
+    right = page.locator(".st-key-question-low_rank [data-testid=stAlertContentSuccess]")
+    until(page.locator(".st-key-answer-low_rank button").click, right)
+
+    page.reload()
+    for place in (
+        page.locator(".st-key-chapter-3 button[kind=primary]"),
+        page.locator(".st-key-chapter-3 [data-testid=stIconMaterial]"),
+        page.locator("canvas[aria-label*='Pattern of 12,288 entries']"),
+        facts.get_by_text("32", exact=True),
+    ):
+        place.wait_for()
+    other = visitor().open(page.url, ready=".st-key-race-it button")  # the link, in another person's hands
+    other.page.locator(".st-key-learn-facts").get_by_text("6,144", exact=True).wait_for()
+    assert not other.page.locator(".st-key-chapter-3 [data-testid=stIconMaterial]").count()
+
+    until(page.locator(".st-key-chapter-1 button").click, question.locator("[data-testid=stAlertContentInfo]"))
+    value = "document.querySelector('.st-key-question-largest input')?.value"
+    page.wait_for_function(f"Number({value}) === 5")
+    clear = page.locator(".st-key-learn-clear button")
+    until(page.locator(".st-key-learn-over button").first.click, clear)
+    clear.click()
+    page.wait_for_function(f"{value} === ''")
+    until(page.locator(".st-key-chapter-3 button").click, facts.get_by_text("6,144", exact=True))
     assert not walk.complaints
 
 

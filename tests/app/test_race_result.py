@@ -14,7 +14,7 @@ from analysis.trials.bets import score_bet
 from analysis.trials.files import StudyFile
 from analysis.trials.results import disagreements, paired_differences, summarize
 from analysis.trials.study import Study
-from analysis.trials.verdict import verdict
+from analysis.trials.verdict import forgetting_sentence, verdict
 from app import trials
 from app.views.race import results
 from tests.app.studies import add_study
@@ -33,7 +33,7 @@ def me(monkeypatch, no_workers):
     results._committed.clear()
 
 
-SECTIONS = ("words", "differences", "price", "ranks", "film", "agreement", "table", "adapters")
+SECTIONS = ("words", "differences", "price", "ranks", "forgetting", "film", "agreement", "table", "adapters")
 
 
 @pytest.fixture
@@ -219,6 +219,28 @@ def test_digits_are_shown_as_pictures(race):
     assert "images" in words(test)
 
 
+# ---- what was forgotten
+
+
+def test_accuracy_stands_beside_what_was_forgotten_and_a_head_alone_forgets_nothing(race):
+    id = add()
+    test = race(study=id)
+    assert "head only: accuracy 4" in alt(test, "Accuracy on the task over drift on 200 tweets")
+    summary = summarize(trials.store().results(id), TRUTH)
+    assert summary.set_index("method").loc["head_only", ["drift", "neighbours_changed"]].tolist() == [0, 0]
+    assert forgetting_sentence(summary, "200 tweets to airlines") in words(test)
+    assert "full fine-tuning most (0.1" in words(test)
+
+
+def test_a_study_of_before_it_was_measured_says_so_and_its_table_has_no_empty_columns(race):
+    test = race(study=add(forgetting=False))
+    assert not [
+        element for element in test.get("plotly_chart") if element.proto.alt.startswith("Accuracy on the task over")
+    ]
+    assert "Not measured: this study was recorded before" in words(test)
+    assert {"drift", "drift_low", "retrieval"}.isdisjoint(table(test, "recovered"))
+
+
 # ---- every number
 
 
@@ -228,7 +250,7 @@ def test_the_table_has_every_measure_of_each_configuration(race):
     assert shown["label"].tolist() == summarize(trials.store().results(id), TRUTH)["label"].tolist()
     measures = {
         "accuracy", "recovered", "macro_f1", "loss", "rank", "stable_rank", "effective_rank", "file_bytes",
-        "seconds", "peak_bytes",
+        "seconds", "peak_bytes", "drift", "neighbours_changed", "retrieval", "retrieval_before",
     }  # fmt: skip
     assert measures <= set(shown)
 

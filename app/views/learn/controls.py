@@ -1,4 +1,7 @@
-"""The controls of the chapters, which a link can lock or hide: ``?lock=alpha:0.5`` and ``?hide=alpha:0.5``."""
+"""The controls of the chapters, which a link can lock or hide: ``?lock=alpha:0.5`` and ``?hide=alpha:0.5``.
+
+What they were set to is there after a reload; text that someone typed is not kept.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import streamlit as st
 
 from analysis.common.errors import UserError
 from analysis.common.typed import number
-from app import selection
+from app import memory, selection
 from app.views.learn import lesson
 
 
@@ -36,6 +39,7 @@ def slider(name: str, label: str, low: float, high: float, default: float, step:
         return default if fixed is None else fixed
     if fixed is not None:
         st.session_state[_key(name)] = fixed
+    memory.restore(_key(name), lambda kept: whole(min(max(number(kept), low), high)), first=default)
     return st.slider(
         label,
         low,
@@ -45,6 +49,8 @@ def slider(name: str, label: str, low: float, high: float, default: float, step:
         key=_key(name),
         disabled=_locked(name),
         help=_help(name, help),
+        on_change=memory.keep_widget,
+        args=(_key(name),),
         persist_state="session",
     )
 
@@ -66,6 +72,8 @@ def choice(
         required=True,
         disabled=_locked(name),
         help=None if bare else _help(name, ""),
+        on_change=memory.keep_widget,
+        args=(_key(name),),
         label_visibility="collapsed" if bare else "visible",
         persist_state="session",
     )
@@ -82,16 +90,19 @@ def pick(name: str, label: str, titles: dict[str, str]) -> str:
         key=_key(name),
         disabled=_locked(name),
         help=_help(name, ""),
+        on_change=memory.keep_widget,
+        args=(_key(name),),
         persist_state="session",
     )
 
 
 def _of_link(name: str, options: Sequence[str]) -> str | None:
-    """Give a choice the option of a link, or its first; return it if the link hides the choice."""
+    """Give a choice the option of a link, else what was kept, else its first; return it if the link hides it."""
     fixed, hidden = _fixed(name)
     fixed = fixed if fixed in options else None
     if hidden:
         return fixed or options[0]
+    memory.restore(_key(name), str, first=options[0])
     if fixed is not None or st.session_state.get(_key(name)) not in options:
         st.session_state[_key(name)] = fixed or options[0]
     return None

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import streamlit as st
 
-from app import selection
+from app import memory, selection
 from app.views.learn import prediction
 
 # In their order. Each module has TITLE, QUESTIONS (keys), NOTES, MINUTES and show().
@@ -27,7 +27,12 @@ def teacher() -> bool:
 
 def answered(key: str) -> None:
     """Record that a question was answered right."""
-    st.session_state["learn-answered"] = {*st.session_state.get("learn-answered", ()), key}
+    memory.keep(f"right-{key}", True)
+
+
+def is_answered(key: str) -> bool:
+    """Whether a question was answered right, at this visit or an earlier one."""
+    return memory.recall(f"right-{key}") is True
 
 
 def show_chapters() -> None:
@@ -53,6 +58,10 @@ def show(number: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="learn-next"):
         finished = sum(_done(_module(chapter)) for chapter in range(1, len(CHAPTERS) + 1))
         st.caption(f"{finished} of {len(CHAPTERS)} chapters done", width="stretch")
+        if not memory.is_empty():
+            with st.popover("Start over", type="tertiary", icon=":material/restart_alt:", key="learn-over"):
+                st.markdown("Your answers, settings and painted pattern are kept for this browser.")
+                st.button("Clear them", key="learn-clear", icon=":material/delete:", on_click=memory.forget)
         if number < len(CHAPTERS):
             st.button(
                 f"Next: {_module(number + 1).TITLE}",
@@ -75,7 +84,7 @@ def _module(number: int) -> ModuleType:
 
 
 def _done(module: ModuleType) -> bool:
-    return set(module.QUESTIONS) <= set(st.session_state.get("learn-answered", ()))
+    return all(is_answered(key) for key in module.QUESTIONS)
 
 
 def _open(number: int) -> None:

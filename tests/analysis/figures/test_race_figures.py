@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.figures.accuracy_budget import accuracy_budget
+from analysis.figures.accuracy_forgetting import accuracy_forgetting
 from analysis.figures.budget_curves import budget_curves
 from analysis.figures.cells import MAX_POINTS
 from analysis.figures.class_growth import class_growth
@@ -25,6 +26,7 @@ from analysis.training.methods import METHODS as METHOD_TITLES
 from tests.analysis.figures.tables import (
     CONFUSION,
     DIFFERENCES,
+    FORGOTTEN,
     OTHER,
     OWN,
     OWN_DIFFERENCES,
@@ -147,6 +149,30 @@ class TestAccuracyBudget:
         names = {note.text for note in accuracy_budget(SUMMARY, theme=LIGHT).layout.annotations}
         shown = SUMMARY[~SUMMARY["method"].isin(["head_only", "full"])]
         assert {short_label(label) for label in shown["label"]} <= names
+
+
+class TestAccuracyForgetting:
+    def test_each_configuration_stands_at_its_drift_and_accuracy_with_both_intervals(self):
+        figure = accuracy_forgetting(FORGOTTEN, words="200 tweets", theme=LIGHT)
+        for row in FORGOTTEN.itertuples():
+            drawn = trace(figure, row.label)
+            assert (drawn.x[0], drawn.y[0]) == (row.drift, row.accuracy)
+            assert drawn.x[0] + drawn.error_x.array[0] == pytest.approx(row.drift_high)
+            assert drawn.y[0] - drawn.error_y.arrayminus[0] == pytest.approx(row.low)
+        assert trace(figure, "head only").x == (0,)
+        assert figure.layout.xaxis.range[0] < 0 < FORGOTTEN["drift_high"].max() < figure.layout.xaxis.range[1]
+
+    def test_one_seed_has_no_interval_of_its_drift(self):
+        alone = FORGOTTEN.assign(drift_low=np.nan, drift_high=np.nan)
+        drawn = trace(accuracy_forgetting(alone, words="200 tweets", theme=LIGHT), "SVFT plain")
+        assert drawn.error_x.visible is False
+        assert "interval" not in drawn.customdata[0].split("<br>")[1]
+
+    def test_what_was_not_measured_is_left_out(self):
+        some = FORGOTTEN.assign(drift=FORGOTTEN["drift"].where(FORGOTTEN["method"] != "lora"))
+        names = [trace.name for trace in accuracy_forgetting(some, words="200 tweets", theme=LIGHT).data]
+        assert names == FORGOTTEN.loc[FORGOTTEN["method"] != "lora", "label"].tolist()
+        assert "not measured" in caption(accuracy_forgetting(OWN, words="200 tweets", theme=LIGHT))
 
 
 class TestPairedForest:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.common.errors import UserError
+from analysis.training.forgetting import MEASURES
 from analysis.trials.files import export_study, import_study, read_study
 from analysis.trials.store import OUTCOME_COLUMNS, Store
 from analysis.trials.study import Study
@@ -39,7 +40,7 @@ def elsewhere(tmp_path):
             "trial": number,
             "parameters": trials[number].parameters,
             "predicted": np.full(800, number),
-            **{column: number / 10 for column in OUTCOME_COLUMNS},
+            **{column: number / 10 for column in (*OUTCOME_COLUMNS, *(MEASURES if number else ()))},
         }
         for number in range(3)
     ]
@@ -73,6 +74,7 @@ def test_a_whole_study_is_done(store, elsewhere):
         {"seed": 7},
         {"accuracy": "high"},
         {"accuracy": None},
+        {"drift": float("inf")},
         {"predicted": packed([1] * 799)},
         {"predicted": packed([5] * 800)},  # there are five labels, from 0
         {"predicted": packed([-1] * 800)},

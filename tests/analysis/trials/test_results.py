@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from analysis.common.errors import UserError
 from analysis.training.evaluation import recovered_performance, wilson_interval
@@ -35,6 +36,37 @@ def two(first, second, names=("SVFT plain", "LoRA r=1")):
     """Return trials of two configurations from their answers, (seeds, n)."""
     truth = np.arange(first.shape[1]) % 3
     return trials_from(dict(zip(names, (first, second))), truth), truth
+
+
+# ---- what was forgotten
+
+
+def forgotten(*drifts):
+    """Return the trials of one configuration with these drifts, one a seed."""
+    answers = np.ones((len(drifts), 40), bool)
+    truth = np.zeros(40, int)
+    return trials_from({"SVFT plain": answers}, truth).assign(
+        drift=drifts, neighbours_changed=0.25, retrieval=0.5, retrieval_before=0.75
+    ), truth
+
+
+def test_the_interval_of_a_drift_is_student_s_over_the_seeds():
+    row = summarize(*forgotten(0.1, 0.2, 0.3)).loc[0]
+    low, high = ttest_1samp([0.1, 0.2, 0.3], 0).confidence_interval(0.95)
+    assert (row["drift"], row["drift_low"], row["drift_high"]) == pytest.approx((0.2, low, high))
+    assert row[["neighbours_changed", "retrieval", "retrieval_before"]].tolist() == [0.25, 0.5, 0.75]
+
+
+def test_a_seed_without_a_drift_does_not_count_and_one_alone_has_no_interval():
+    assert summarize(*forgotten(0.1, np.nan, 0.3)).loc[0, "drift"] == pytest.approx(0.2)
+    for drifts, expected in (((0.1, np.nan), 0.1), ((np.nan, np.nan), np.nan)):
+        row = summarize(*forgotten(*drifts)).loc[0]
+        assert row["drift"] == pytest.approx(expected, nan_ok=True)
+        assert np.isnan([row["drift_low"], row["drift_high"]]).all()
+
+
+def test_trials_of_before_it_was_measured_have_none():
+    assert summarize(TRIALS, TRUTH)[["drift", "drift_low", "retrieval"]].isna().all(axis=None)
 
 
 # ---- one row per configuration

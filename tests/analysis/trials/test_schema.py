@@ -54,6 +54,8 @@ def test_a_file_of_0_1_0_opens_with_all_that_is_in_it(old):
     assert [trial.state for trial in store.trials(ID)] == ["done", "done", "interrupted"]
     assert store.points(ID)["step"].tolist() == [0, 0, 0, 2, 2, 2, 4, 4]
     assert store.results(ID)["rank"].tolist() == [0.0, 3.0]
+    assert store.results(ID)["drift"].isna().all()
+    assert store.notes("ada") == {}
     layout, values = store.coefficients(ID, 1)
     assert (layout.names, values[4].tolist()) == (["a", "b"], [0, 4, 8, 12, 16])
     assert record.cost["label"].tolist() == ["SVFT plain", "LoRA r=1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import zipfile
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from analysis.common.errors import UserError
+from analysis.training.forgetting import MEASURES, Forgetting
 from analysis.trials.files import command, committed_studies, export_study, read_study
 from analysis.trials.messages import Layout, Outcome, Report
 from analysis.trials.store import Store, data_directory
@@ -257,3 +259,30 @@ def test_studies_are_kept_where_the_environment_says_else_in_the_users_data(monk
         assert data_directory() == tmp_path / ".local" / "share" / "svft-explorer"
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
         assert data_directory() == tmp_path / "xdg" / "svft-explorer"
+
+
+def test_notes_are_an_owners_until_they_are_deleted_or_a_year_old(store, monkeypatch):
+    monkeypatch.setattr("analysis.trials.store.time.time", lambda: 1e9)
+    store.set_note("ada", "painted", [1])
+    store.set_note("ada", "answer", 6.7)
+    store.set_note("ada", "painted", [1, 2])
+    store.set_note("bob", "painted", [3])
+    assert store.notes("ada") == {"painted": [1, 2], "answer": 6.7}
+    store.delete_notes("ada")
+    assert (store.notes("ada"), store.notes("bob")) == ({}, {"painted": [3]})
+    for days, kept in ((364, {"painted": [3]}), (366, {})):
+        monkeypatch.setattr("analysis.trials.store.time.time", lambda days=days: 1e9 + days * 24 * 3600)
+        store.purge()
+        assert store.notes("bob") == kept
+
+
+def test_what_was_forgotten_is_kept_and_a_trial_without_it_is_not_measured(store, id):
+    measured = Forgetting(0.02, 0.25, 0.6, 0.65)
+    store.add_report(id, 0, report(4, outcome=outcome()))
+    store.add_report(id, 1, report(4, outcome=outcome(forgetting=measured)))
+    results = store.results(id)
+    assert results.loc[0, list(MEASURES)].isna().all()
+    assert results.loc[1, list(MEASURES)].to_dict() == measured.to_dict()
+    exported = read_study(export_study(store, id)).results
+    pd.testing.assert_frame_equal(exported[list(MEASURES)], results[list(MEASURES)])
+    assert set(json.loads(export_study(store, id))["results"][0]).isdisjoint(MEASURES)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.trials.results import summarize
-from analysis.trials.verdict import claim, claim_sentence, verdict
+from analysis.trials.verdict import claim, claim_sentence, forgetting_sentence, verdict
 from tests.analysis.trials.outcomes import study, trials_from
 
 PLAIN, BANDED, LORA = "SVFT plain", "SVFT banded d=1", "LoRA r=1"
@@ -143,3 +143,36 @@ def test_one_seed_is_named_in_the_claim():
 
 def test_a_claim_without_a_comparison_is_said():
     assert "No SVFT pattern finished alongside" in claim_sentence(claim(*shares(banded=0.8, head_only=0.6)))
+
+
+# ---- what was forgotten
+
+
+def forgot(**drifts):
+    """Return a summary with (drift, low, high) of each label."""
+    trials, truth = study(seeds=2, n=50, labels=["head only", "SVFT plain", "LoRA r=1", "full fine-tuning"])
+    table = summarize(trials, truth).set_index("label")
+    for label, values in drifts.items():
+        table.loc[label.replace("_", " "), ["drift", "drift_low", "drift_high"]] = values
+    return table.assign(neighbours_changed=table["drift"] * 2, retrieval=0.5, retrieval_before=0.6).reset_index()
+
+
+def test_the_methods_that_moved_embeddings_least_and_most_are_named_head_only_is_not():
+    drifts = {"head_only": (0, 0, 0), "SVFT_plain": (0.05, 0.04, 0.06), "full_fine-tuning": (0.3, 0.2, 0.4)}
+    assert forgetting_sentence(forgot(**drifts), "200 tweets") == (
+        "On 200 tweets, on which nothing was trained, SVFT plain moved the embeddings least (mean cosine distance "
+        "0.05) and full fine-tuning most (0.3); 10% and 60% of their nearest neighbours changed."
+    )
+
+
+@pytest.mark.parametrize("low", [0.055, np.nan])  # overlapping; one seed
+def test_drifts_that_seeds_do_not_tell_apart_are_said_to_be(low):
+    drifts = {"SVFT_plain": (0.05, 0.04, 0.06), "full_fine-tuning": (0.3, low, 0.4)}
+    assert "which these seeds do not tell apart" in forgetting_sentence(forgot(**drifts), "200 tweets")
+
+
+def test_one_method_is_compared_with_none_and_a_head_alone_with_nothing():
+    sentence = forgetting_sentence(forgot(SVFT_plain=(0.05, 0.04, 0.06)), "200 tweets")
+    assert "SVFT plain moved the embeddings by a mean cosine distance of 0.05" in sentence
+    assert "least" not in sentence
+    assert forgetting_sentence(forgot(), "200 tweets") == "What was forgotten elsewhere was not measured."

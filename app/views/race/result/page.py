@@ -10,7 +10,18 @@ from analysis.common.errors import UserError
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import trials
 from app.views.race import results
-from app.views.race.result import adapters, agreement, budget, differences, film, price, ranks, table, words
+from app.views.race.result import (
+    adapters,
+    agreement,
+    budget,
+    differences,
+    film,
+    forgetting,
+    price,
+    ranks,
+    table,
+    words,
+)
 from app.views.section import section
 
 
@@ -40,9 +51,10 @@ def show(record: StudyRecord) -> None:
         words.show_numbers(record, outcome)
     best = outcome.best_svft
     section("In words", "words", lambda: words.show_details(outcome, behind))
-    section("Compared with one of them", "differences", lambda: differences.show(outcome, behind))
+    section("Compared with trial of them", "differences", lambda: differences.show(outcome, behind))
     section("The price", "price", lambda: price.show(record, outcome))
     section("Rank of the update", "ranks", lambda: ranks.show(outcome))
+    section("What was forgotten", "forgetting", lambda: forgetting.show(outcome))
     if any(trial.turns for trial in of):
         section(film.TITLE, "film", lambda: film.show(record, of, best))
     if len(outcome.labels) > 1:

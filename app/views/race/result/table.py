@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from analysis.training.forgetting import MEASURES
 from analysis.trials.records import StudyRecord, TrialRecord
 from app.views.race.results import Results
 
@@ -32,6 +33,14 @@ _COLUMNS = {
     "effective_rank": _number("Effective rank", format="%.1f", help="exp of the entropy of ΔW’s singular values"),
     "stable_rank": _number("Stable rank", format="%.1f", help="‖ΔW‖² / ‖ΔW‖₂²"),
     "file_bytes": _number("File", format="bytes", help="The adapter’s weights; full fine-tuning: the whole model"),
+    "drift": _number(
+        "Drift elsewhere", format="%.4f", help="Mean cosine distance of embeddings that are not the task’s"
+    ),
+    "drift_low": _number("… from  ", format="%.4f", help="95% interval over seeds"),
+    "drift_high": _number("… to  ", format="%.4f", help="95% interval over seeds"),
+    "neighbours_changed": _number("Neighbours changed", format="percent", help="Elsewhere: another nearest neighbour"),
+    "retrieval": _number("Retrieval", format="percent", help="Elsewhere: accuracy of the nearest neighbour’s label"),
+    "retrieval_before": _number("… before", format="percent", help="The same by the base model as it was"),
     "seconds": _number("Step, s", format="%.3f", help="Median time of a training step"),
     "time_ratio": _number("Step, ×", format="%.2f", help="Of the smallest LoRA’s"),
     "peak_bytes": _number("Peak memory", format="bytes"),
@@ -73,7 +82,7 @@ def _configurations(record: StudyRecord, results: Results) -> pd.DataFrame:
     table = results.summary
     if record.cost is not None:
         table = table.merge(record.cost.drop(columns="trainable"), on="label", how="left")
-    return table[[name for name in _COLUMNS if name in table]]
+    return _measured(table[[name for name in _COLUMNS if name in table]])
 
 
 def _trials(of: Sequence[TrialRecord], results: Results) -> pd.DataFrame:
@@ -91,4 +100,10 @@ def _trials(of: Sequence[TrialRecord], results: Results) -> pd.DataFrame:
     measured = results.trials[
         ["trial", *(name for name in _COLUMNS if name in results.trials and name not in rows[0])]
     ]
-    return pd.DataFrame(rows).merge(measured, on="trial", how="left").drop(columns="trial")
+    return _measured(pd.DataFrame(rows).merge(measured, on="trial", how="left").drop(columns="trial"))
+
+
+def _measured(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table without what was forgotten if no trial measured that: the section about it says so."""
+    forgotten = [name for name in table if name in (*MEASURES, "drift_low", "drift_high")]
+    return table if table[forgotten].notna().any(axis=None) else table.drop(columns=forgotten)
