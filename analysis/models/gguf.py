@@ -42,7 +42,7 @@ def unpacked(base: str) -> str:
 
 def is_packed(base: str | None) -> bool:
     """Whether `base` would have to be unpacked before it is read, which takes some ten seconds."""
-    return bool(base and gguf_file(base)) and not (Path(resolve_base(base)) / "config.json").is_file()
+    return bool(base and gguf_file(base) and not (Path(resolve_base(base)) / "config.json").is_file())
 
 
 def clear_unpacked() -> int:

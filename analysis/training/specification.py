@@ -178,7 +178,7 @@ class TrainingSpec:
         if pairs:
             words += ["--pairs", shlex.quote(pairs)]
         for field in fields(self):
-            if pairs and field.name == "task":
+            if pairs and field.name in ("task", "head_learning_rate"):  # a language model has no new head
                 continue
             value = getattr(self, field.name)
             if value is not None and (field.default is MISSING or value != field.default):

@@ -47,12 +47,8 @@ def read_pairs(path: Path) -> tuple[Pair, ...]:
     return tuple(sorted(pairs, key=sort_key))
 
 
-def register_pairs(path: Path, base: str | None = None) -> Task:
+def register_pairs(path: Path) -> Task:
     """Read a file of pairs and make `get_task` find them in this process; return their task.
-
-    Args:
-        path: The file.
-        base: Id or path of the language model that learns them; None is SmolLM2.
 
     Raises:
         OwnDataError: If the file holds no pairs.
@@ -68,7 +64,7 @@ def register_pairs(path: Path, base: str | None = None) -> Task:
             examples=len(pairs) - held_out,
             package=None,
             read=lambda _: [(pair, "") for pair in pairs],
-            base=base or SMOLLM2,
+            base=SMOLLM2,
             kind="pairs",
             n_test=0,
             n_validation=held_out,
