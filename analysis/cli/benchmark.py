@@ -122,7 +122,7 @@ def benchmark_talk(output: Path | None, wide: bool = False) -> None:
             add(f"first token, {speed.what}", "s", speed.first_token)
             add(f"then, {speed.what}", "tokens/s", speed.tokens_per_second)
     with console.status("training"):
-        pairs = register_pairs(PIRATE, adapter.base)
+        pairs = register_pairs(PIRATE)
         session = TrainingSession(replace(TrainingSpec.from_dict(measured.spec), task=pairs.name))
         session.repeat_first_step()
         began = time.perf_counter()

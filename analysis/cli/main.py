@@ -75,7 +75,7 @@ def train(
     if pairs is not None:
         from analysis.training.language.pairs import register_pairs
 
-        spec = TrainingSpec(register_pairs(pairs, base).name, **options)
+        spec = TrainingSpec(register_pairs(pairs).name, **options)
         typer.echo(f"{train_on_pairs(spec, pairs, output)}; written to {output}")
         return
     measured = train_to(TrainingSpec(**options), output)

@@ -59,12 +59,12 @@ def test_too_few_pairs_and_a_missing_file_are_sentences(tmp_path, pairs):
 
 
 def test_the_split_follows_from_the_prompts_alone(tmp_path, pairs):
-    task = register_pairs(write(tmp_path / "a.jsonl", pairs), "some/base")
+    task = register_pairs(write(tmp_path / "a.jsonl", pairs))
     assert get_task(task.name) is task
     splits = task.load()
     assert (len(splits.validation), len(splits.train), len(splits.test)) == (6, 34, 0)
     other = [(prompt, f"{completion} w1") for prompt, completion in pairs[::-1]]
-    changed = register_pairs(write(tmp_path / "b.jsonl", other), "some/base")
+    changed = register_pairs(write(tmp_path / "b.jsonl", other))
     assert changed.name != task.name
     prompts = [[prompt for prompt, _ in of.load().validation.inputs] for of in (task, changed)]
     assert prompts[0] == prompts[1]

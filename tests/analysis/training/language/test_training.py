@@ -44,7 +44,7 @@ def train(*words):
 
 
 def test_a_step_descends_the_loss_of_transformers_with_prompts_masked(base, file):
-    task = register_pairs(file, base)
+    task = register_pairs(file)
     session = TrainingSession(TrainingSpec(task.name, "plain", base=base, steps=3, batch_size=4))
     inputs = session.encode(task.load().train.inputs[:4])
     model = AutoModelForCausalLM.from_pretrained(base).eval()
@@ -73,7 +73,7 @@ def test_the_command_lowers_perplexity_and_writes_what_loads_again(base, file, m
 
     adapter = open_adapter(output)
     assert is_causal(adapter)
-    held_out, encode = register_pairs(file, base).load().validation.inputs, load_pair_encoder(base)
+    held_out, encode = register_pairs(file).load().validation.inputs, load_pair_encoder(base)
     whole = AutoModelForCausalLM.from_pretrained(base)
     assert perplexity(whole.eval(), encode, held_out).value == pytest.approx(measured.perplexity_before, rel=1e-4)
     loaded = (
@@ -113,13 +113,13 @@ def test_bad_input_gets_a_sentence(words, message, file, tiny_base, tmp_path):
 
 
 def test_a_language_model_has_no_head_to_train_alone(base, file):
-    spec = TrainingSpec(register_pairs(file, base).name, "head_only", base=base)
+    spec = TrainingSpec(register_pairs(file).name, "head_only", base=base)
     with pytest.raises(UserError, match="no new head"):
         TrainingSession(spec)
 
 
 def test_a_session_goes_on_from_its_state(base, file):
-    spec = TrainingSpec(register_pairs(file, base).name, "banded", base=base, steps=6)
+    spec = TrainingSpec(register_pairs(file).name, "banded", base=base, steps=6)
     whole, first = TrainingSession(spec), TrainingSession(spec)
     losses = [whole.train_step().loss for _ in range(6)]
     for _ in range(3):
