@@ -28,7 +28,7 @@ from analysis.running.inference import dialled
 from analysis.running.loading import require_trusted
 from analysis.training.language.tokens import prompt_tokens
 
-TOKENS = 60  # that are written at most
+TOKENS = 40  # that are written at most
 _SIDES = {"without the adapter": (False,), "with the adapter": (True,), "both, side by side": (False, True)}
 
 

@@ -10,6 +10,7 @@ from app.selection import Opened
 from app.views import dial
 
 _CONTINUED = "The capital of France is"
+_TOKENS = 60  # that are written at most
 _ANSWERED = "How do I learn to cook?"  # not among the prompts of the adapter that ships
 
 
@@ -37,6 +38,7 @@ def show(chosen: Opened) -> None:
             disabled=missing or not text.strip(),
         ):
             st.session_state[asked] = True
+        st.caption(f"Always the likeliest token, {_TOKENS} at most.")
     with right:
         if missing:
             name = selection.short_name(adapter.base)
@@ -53,7 +55,7 @@ def show(chosen: Opened) -> None:
                 st.caption("The base model is unpacked first, once on this machine.")
             writer = dial.wait(data.writer(adapter))
         try:
-            for written in writer.result().write(text, alpha):
+            for written in writer.result().write(text, alpha, _TOKENS):
                 for place, words in zip(places, written, strict=True):
                     place.text(words)
         except UserError as error:
