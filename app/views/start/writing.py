@@ -9,7 +9,7 @@ from app import data, selection
 from app.selection import Opened
 from app.views import dial
 
-_CONTINUED = "The capital of France is"
+_CONTINUED = "Once upon a time"
 _TOKENS = 60  # that are written at most
 _ANSWERED = "How do I learn to cook?"  # not among the prompts of the adapter that ships
 
