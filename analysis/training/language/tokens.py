@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -117,4 +117,4 @@ def perplexity(model: nn.Module, encode: PairEncoder, pairs: Sequence[Pair], bat
         count = int((inputs["labels"][:, 1:] != NOT_LEARNED).sum())  # nothing predicts a first token
         total += float(model(**inputs).loss) * count
         tokens += count
-    return Perplexity(math.exp(total / tokens), tokens)
+    return Perplexity(float(np.exp(total / tokens)), tokens)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from analysis.common.errors import AdapterError, BaseModelError
 from analysis.models import gguf, packages
@@ -36,8 +37,8 @@ def packed(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SVFT_CACHE_DIR", str(tmp_path / "cache"))
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF and no model")
-    monkeypatch.setattr(gguf, "gguf_file", lambda base: file)
-    monkeypatch.setattr(packages, "gguf_file", lambda base: file)
+    monkeypatch.setattr(gguf, "gguf_file", lambda base: file if base == SMOLLM2 else None)
+    monkeypatch.setattr(packages, "gguf_file", lambda base: file if base == SMOLLM2 else None)
     return file
 
 
@@ -63,9 +64,25 @@ def test_a_damaged_file_is_a_sentence_and_leaves_nothing(packed):
     assert not list((packed.parent / "cache" / "bases").iterdir())
 
 
+def test_where_another_process_was_first_its_copy_stays(packed, monkeypatch):
+    directory = Path(resolve_base(SMOLLM2))
+
+    def lose(source, target):
+        save_causal(target)
+        raise OSError("Directory not empty")
+
+    model = load_causal(str(save_causal(packed.parent / "tiny")))
+    tokenizer = load_tokenizer(str(packed.parent / "tiny"))
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda **_: model)
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda **_: tokenizer)
+    monkeypatch.setattr(gguf.os, "replace", lose)
+    assert gguf.unpacked(SMOLLM2) == str(directory)
+    assert [path.name for path in directory.parent.iterdir()] == [directory.name]
+
+
 def test_a_full_disk_is_a_sentence(packed, monkeypatch):
     monkeypatch.setattr(gguf, "_RESERVE", 10**18)
-    with pytest.raises(BaseModelError, match="too little room"):
+    with pytest.raises(BaseModelError, match=r"cannot be unpacked into .*: it needs .* GB of room"):
         gguf.unpacked(SMOLLM2)
 
 
