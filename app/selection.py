@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from analysis.adapters.shipped import shipped_adapters
 from analysis.common.errors import UserError
 from analysis.measures.brush import Brush
 from analysis.models.base_weights import locate_base
+from analysis.models.gguf import is_packed
 from analysis.models.naming import places
-from analysis.models.packages import PACKAGED_BASES
+from analysis.models.packages import packaged_bases
 from app import data, uploads
 from app.data import base_models
 
@@ -185,10 +187,11 @@ def base_directory(model: str) -> Path:
         UserError: If it is not here, or may not be opened by this visitor.
     """
     path = Path(model).expanduser()
-    if model not in PACKAGED_BASES and os.path.isfile(path / "config.json"):
+    if model not in packaged_bases() and os.path.isfile(path / "config.json"):
         uploads.require(path)
         return path
-    return locate_base(model)
+    with st.spinner("Unpacking the base model, once on this machine …") if is_packed(model) else nullcontext():
+        return locate_base(model)
 
 
 def versus() -> Adapter | None:

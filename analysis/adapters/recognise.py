@@ -16,6 +16,7 @@ from analysis.common.bounded_files import read_json
 from analysis.common.errors import AdapterError
 from analysis.common.tensor_files import TensorFiles
 from analysis.models.base_weights import locate_base
+from analysis.models.modules import continues_texts
 
 if TYPE_CHECKING:
     from analysis.adapters.adapter import Adapter
@@ -215,4 +216,4 @@ def is_causal(adapter: Adapter) -> bool:
             named = read_json(locate_base(adapter.base, adapter.revision) / "config.json").get("architectures")
         except AdapterError:
             return False
-    return isinstance(named, list) and any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in named)
+    return continues_texts(named)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,9 +14,18 @@ import pandas as pd
 import torch
 from rich.console import Console
 
+from analysis.adapters.opening import open_adapter
+from analysis.adapters.shipped import shipped_adapters
 from analysis.cli.tables import Column, show
 from analysis.common.errors import UserError
+from analysis.models.base_weights import locate_base
+from analysis.models.gguf import is_packed
 from analysis.planning import benchmark
+from analysis.running.generation import load_writer, writing_speed
+from analysis.training.language.evaluation import read_pairs_evaluation
+from analysis.training.language.pairs import PIRATE, register_pairs
+from analysis.training.session import TrainingSession
+from analysis.training.specification import TrainingSpec
 
 _COLUMNS = {
     "method": Column("method"),
@@ -78,3 +89,47 @@ def benchmark_app(clients: int, seconds: int, output: Path | None, wide: bool = 
     show(Console(), lines, columns, title="The app, on a fresh server of its own", wide=wide)
     if output is not None:
         output.write_text(json.dumps(lines, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def benchmark_talk(output: Path | None, wide: bool = False) -> None:
+    """Print how fast the language model reads, writes and learns here, and write it as JSON to `output` if given.
+
+    Raises:
+        UserError: If the model is not installed.
+    """
+    path = next(path for path in shipped_adapters().values() if path.name == "pirate-banded")
+    adapter, measured = open_adapter(path), read_pairs_evaluation(path)
+    assert adapter.base is not None  # both ship
+    assert measured is not None
+    rows: list[tuple[str, float, str]] = []
+
+    def add(what: str, unit: str, value: float) -> None:
+        rows.append((what, value, unit))
+
+    console = Console()
+    with console.status("unpacking"):
+        began = time.perf_counter()
+        packed = is_packed(adapter.base)
+        locate_base(adapter.base)
+        if packed:
+            add("unpacking the model, once", "s", time.perf_counter() - began)
+    with console.status("loading"):
+        began = time.perf_counter()
+        writer = load_writer(adapter)
+        add("loading model and adapter", "s", time.perf_counter() - began)
+    with console.status("writing"):
+        for speed in writing_speed(writer, "What should I do on a rainy day?").itertuples():
+            add(f"first token, {speed.what}", "s", speed.first_token)
+            add(f"then, {speed.what}", "tokens/s", speed.tokens_per_second)
+    with console.status("training"):
+        pairs = register_pairs(PIRATE)
+        session = TrainingSession(replace(TrainingSpec.from_dict(measured.spec), task=pairs.name))
+        session.repeat_first_step()
+        began = time.perf_counter()
+        session.repeat_first_step()
+        add(f"training step, {session.spec.batch_size} pairs", "s", time.perf_counter() - began)
+    table = pd.DataFrame(rows, columns=["what", "value", "unit"])
+    columns = {"what": Column("what"), "value": Column("measured", _short), "unit": Column("", text=True)}
+    show(console, table, columns, title=f"The language model, {torch.get_num_threads()} threads", wide=wide)
+    if output is not None:
+        table.to_json(output, orient="records", indent=1)

@@ -37,11 +37,15 @@ def _whole(text: str) -> int:
 
 @app.command()
 def train(
-    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
     method: Annotated[
         str, typer.Option(help="plain, banded, random, top_k, chosen, lora, dora, vera, boft, head_only, full.")
     ],
     output: Annotated[Path, typer.Option(help="Directory to write the adapter to.")],
+    task: Annotated[str | None, typer.Option(help="bbc_headlines, airline_tweets or digits.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines with a prompt and a completion each, for a language model, instead of a task."),
+    ] = None,
     size: Annotated[
         int | None, typer.Option(help="off_diag d, rank r or block size. Default: the method's own.")
     ] = None,
@@ -59,11 +63,21 @@ def train(
     examples: Annotated[int | None, typer.Option(help="Training examples. Default: the task's own.")] = None,
     set_apart: SetApart = False,
 ) -> None:
-    """Train one method on one task and write a PEFT adapter directory with a model card."""
-    options = {name: value for name, value in locals().items() if name != "output" and value is not None}
-    from analysis.cli.train import train_to
+    """Train one method on one task, or on pairs of texts, and write a PEFT adapter directory with a model card."""
+    options = {
+        name: value for name, value in locals().items() if name not in ("output", "pairs") and value is not None
+    }
+    if (task is None) == (pairs is None):
+        raise UserError("Name a task (--task), or a file of prompts and completions (--pairs).")
+    from analysis.cli.train import train_on_pairs, train_to
     from analysis.training.specification import TrainingSpec
 
+    if pairs is not None:
+        from analysis.training.language.pairs import register_pairs
+
+        spec = TrainingSpec(register_pairs(pairs).name, **options)
+        typer.echo(f"{train_on_pairs(spec, pairs, output)}; written to {output}")
+        return
     measured = train_to(TrainingSpec(**options), output)
     typer.echo(
         f"{measured.accuracy:.1%} of {measured.n_test} test examples right "
@@ -248,6 +262,7 @@ def pretrain_digits(
 def run_benchmark(
     rounds: Annotated[int, typer.Option(min=1, help="Measured steps of each method; medians are compared.")] = 7,
     app: Annotated[bool, typer.Option("--app", help="Measure the app instead: how long its visitors wait.")] = False,
+    talk: Annotated[bool, typer.Option("--talk", help="Measure the language model: writing and training.")] = False,
     clients: Annotated[int, typer.Option(min=1, help="With --app: visitors at the same time.")] = 30,
     seconds: Annotated[int, typer.Option(min=1, help="With --app: how long they stay.")] = 60,
     output: Annotated[Path | None, typer.Option(help="JSON file for the tables as well.")] = None,
@@ -259,7 +274,9 @@ def run_benchmark(
     """
     from analysis.cli import benchmark as body
 
-    if app:
+    if talk:
+        body.benchmark_talk(output, wide)
+    elif app:
         body.benchmark_app(clients, seconds, output, wide)
     else:
         body.run_benchmark(rounds, output, wide)
@@ -400,13 +417,16 @@ def decompose(
 
 @app.command()
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Delete every cached decomposition.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Delete every cached decomposition and unpacked model.")
+    ] = False,
 ) -> None:
     """Show, or clear, the cache of singular value decompositions."""
+    from analysis.models.gguf import clear_unpacked
     from svft.cache import cache_directory, cache_files, cache_limit, clear_cache
 
     if clear:
-        typer.echo(f"{clear_cache() / 1e6:,.0f} MB freed in {cache_directory()}")
+        typer.echo(f"{(clear_cache() + clear_unpacked()) / 1e6:,.0f} MB freed in {cache_directory()}")
         return
     files = cache_files()
     size = sum(file.stat().st_size for file in files)

@@ -15,10 +15,10 @@ from analysis.common.errors import ArchitectureError, BaseModelError, UserError
 from analysis.common.settings import is_public
 from analysis.models.base_weights import locate_base
 from analysis.models.classes import build_empty, quiet, task_of
+from analysis.models.gguf import unpacked
 from analysis.models.heads import HEADS
 from analysis.models.modules import AUTO_CLASSES
 from analysis.models.outline import Outline, choose_outline
-from analysis.models.packages import resolve_base
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def load_base_model(
         locate_base(base)  # refuses paths that strangers may not name, and downloads nothing
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(resolve_base(base))
+            config = AutoConfig.from_pretrained(unpacked(base))
         outline = choose_outline(
             config.to_json_string(use_diff=False),
             modules=[_module(name, shape) for name, shape in _all(shapes, also)],
@@ -87,7 +87,7 @@ def load_base_model(
         model_class = type(outline.model)
         with quiet(), torch.random.fork_rng(devices=[]):
             pair = model_class.from_pretrained(
-                resolve_base(base), config=part, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
+                unpacked(base), config=part, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
             )
             model, loaded = cast(tuple[PreTrainedModel, dict[str, Any]], pair)  # as output_loading_info asks
     except ArchitectureError as error:

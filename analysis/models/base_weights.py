@@ -11,7 +11,8 @@ from analysis.common.errors import AdapterError
 from analysis.common.settings import may_open
 from analysis.common.tensor_files import FLOATS, TensorFiles, model_files
 from analysis.models.experts import INTERLEAVED, FusedExperts, Slot, fused_experts, other_names, split_expert
-from analysis.models.packages import PACKAGED_BASES, resolve_base
+from analysis.models.gguf import unpacked
+from analysis.models.packages import ADD_SMOLLM2, SMOLLM2, packaged_bases
 from analysis.models.tensor_names import TensorNames
 
 if TYPE_CHECKING:
@@ -186,8 +187,8 @@ def locate_base(base: str | None, revision: str | None = None) -> Path:
     """
     if not base:
         raise AdapterError("The adapter names no base model; choose the one that it was trained on.")
-    if base in PACKAGED_BASES:
-        return Path(resolve_base(base))
+    if base in packaged_bases():
+        return Path(unpacked(base))
     path = Path(base).expanduser()
     try:
         local = (path / "config.json").is_file()
@@ -204,6 +205,8 @@ def locate_base(base: str | None, revision: str | None = None) -> Path:
             f"The base model {base!r} is not on this machine in the revision {revision!r} that the adapter was "
             "trained on: download that revision first, or choose a base model yourself."
         )
+    if base == SMOLLM2:
+        raise AdapterError(f"The base model {base!r} is not on this machine; this adds it: {ADD_SMOLLM2}")
     raise AdapterError(
         f"The base model {base!r} is not on this machine: choose the base model of this adapter, or download it first."
     )

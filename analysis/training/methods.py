@@ -103,13 +103,15 @@ class Method:
         if self.config is None:
             base.requires_grad_(True)
             return base
+        if base.can_generate() and self.name == "head_only":
+            raise UserError("A language model has no new head to train: choose another method than head only.")
         self.check(base, options, target_modules)
         with refusals():
             config = self.config(self.name, options, target_modules)
             if base.main_input_name == "pixel_values":  # no task type of PEFT's: SEQ_CLS passes input_ids on
                 config.modules_to_save = list(HEADS)  # type: ignore[attr-defined]  # all have it, their class does not
             else:
-                config.task_type = "SEQ_CLS"
+                config.task_type = "CAUSAL_LM" if base.can_generate() else "SEQ_CLS"
             return get_peft_model(base, config)
 
     def check(self, base: nn.Module, options: Options, target_modules: Sequence[str]) -> None:

@@ -20,12 +20,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from analysis.models.heads import is_head
-from analysis.models.loading import Encoder, block_linears, load_base, load_encoder
+from analysis.models.loading import Encoder, block_linears
 from analysis.models.modules import choose_targets
+from analysis.training.batches import batch, load_for
 from analysis.training.choosing import choose_entries
 from analysis.training.methods import METHODS, count_budget
 from analysis.training.specification import SCHEDULES, TrainingSpec, choose_examples
-from analysis.training.tasks import get_task
 
 WARMUP_RATIO = 0.1
 WEIGHT_DECAY = 0.01
@@ -49,7 +49,7 @@ class TrainingRun:
     Attributes:
         spec: The specification, resolved.
         model: The trained model in eval mode; a `PeftModel` except for full fine-tuning.
-        encode: Makes the base's inputs from texts or images.
+        encode: Makes the base's inputs from texts, images or pairs.
         budget: Trainable parameters, excluding the head.
         losses: Loss of each step done.
         stopped: Whether it was stopped before the last step.
@@ -81,7 +81,7 @@ class TrainingSession:
     Attributes:
         spec: The specification, resolved.
         model: The model, in eval mode between calls.
-        encode: Makes the base's inputs from texts or images.
+        encode: Makes the base's inputs from texts, images or pairs.
         losses: Loss of each step done.
     """
 
@@ -96,16 +96,13 @@ class TrainingSession:
             UserError: If it cannot be trained as specified.
         """
         self.spec = spec = spec.resolved()
-        assert spec.base is not None  # written out in a resolved specification
-        task = get_task(spec.task)
         self.losses: list[float] = []
-        self.encode = load_encoder(spec.base)
         self._examples = choose_examples(spec)
         restored = torch.load(io.BytesIO(state), weights_only=True) if state is not None else None
         options = spec.options
         with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
             torch.manual_seed(spec.seed)
-            base = load_base(spec.base, task.labels)
+            base, self.encode = load_for(spec)
             targets = choose_targets(block_linears(base), spec.target_modules)
             if METHODS[spec.method].from_data:
                 options = replace(options, chosen_indices=self._choose(base, targets, restored))
@@ -175,11 +172,10 @@ class TrainingSession:
             self.spec, self.model, self.encode, count_budget(self.model), list(self.losses), not self.done
         )
 
-    def _step_on(self, batch: np.ndarray) -> torch.Tensor:
+    def _step_on(self, chosen: np.ndarray) -> torch.Tensor:
         """Step on the given examples, leaving the model in eval mode; return the loss."""
         self.model.train()
-        inputs = self.encode([self._examples.inputs[i] for i in batch])
-        loss = self.model(**inputs, labels=torch.from_numpy(self._examples.labels[batch])).loss
+        loss = self.model(**batch(self._examples, chosen, self.encode)).loss
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
@@ -244,14 +240,12 @@ def _batches(spec: TrainingSpec, examples: int, start: int) -> Iterator[np.ndarr
 
 
 def _optimizer(model: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:
-    """AdamW with the method's parameters first, if there are any, and the head at its own peak learning rate."""
+    """AdamW with the method's parameters first and the head at its own peak learning rate, if there are such."""
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     method = [p for name, p in trainable if not is_head(name)]
     head = [p for name, p in trainable if is_head(name)]
-    groups = [{"params": method, "peak": spec.learning_rate}] if method else []
-    return torch.optim.AdamW(
-        [*groups, {"params": head, "peak": spec.head_learning_rate}], weight_decay=WEIGHT_DECAY, fused=True
-    )
+    groups = [{"params": method, "peak": spec.learning_rate}, {"params": head, "peak": spec.head_learning_rate}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=WEIGHT_DECAY, fused=True)
 
 
 def _learning_rate_share(spec: TrainingSpec, step: int) -> float:

@@ -167,10 +167,19 @@ class TrainingSpec:
         """Return the specification as JSON types."""
         return asdict(self)
 
-    def command(self, output: str) -> str:
-        """Return the `svft train` command that trains this and writes it to the directory `output`."""
+    def command(self, output: str, pairs: str = "") -> str:
+        """Return the `svft train` command that trains this and writes it to the directory `output`.
+
+        Args:
+            output: The directory.
+            pairs: The file of prompts and completions that its task was read from, "" for another task.
+        """
         words = ["svft", "train", "--output", shlex.quote(output)]
+        if pairs:
+            words += ["--pairs", shlex.quote(pairs)]
         for field in fields(self):
+            if pairs and field.name in ("task", "head_learning_rate"):  # a language model has no new head
+                continue
             value = getattr(self, field.name)
             if value is not None and (field.default is MISSING or value != field.default):
                 option = f"--{field.name.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""Tasks: labelled texts or images with fixed splits, read from installed packages.
+"""Tasks: labelled texts or images with fixed splits, read from installed packages; or texts and how they go on.
 
 Splits: every text gets the SHA-256 of its normalised form (`normalize`), every image that of its pixels, and the
 examples are sorted by it. The first `n_test` are the test split, the next `n_validation` the validation split (for
@@ -39,8 +39,8 @@ class Examples:
     """Inputs and the index of each one's label.
 
     Attributes:
-        inputs: Texts, or images as one array (n, height, width) uint8.
-        labels: (n,) int64.
+        inputs: Texts, images as one array (n, height, width) uint8, or pairs of a prompt and its completion.
+        labels: (n,) int64; of pairs 0, because what is learned are their completions.
     """
 
     inputs: Sequence[Any]
@@ -84,9 +84,9 @@ class Task:
         labels: Names of the classes; an example's label is an index into it.
         examples: Training examples used if a specification names no number.
         package: The import name of the package that carries the data; None if `read` needs no directory.
-        read: package directory -> (text or image, label name) pairs, cleaned and distinct.
+        read: package directory -> (text, image or pair, label name) pairs, cleaned and distinct.
         base: Hub id or path of the base model if a specification names none.
-        kind: What is classified.
+        kind: What is classified; "pairs" if a language model learns to complete prompts instead.
         n_test: Size of the test split.
         n_validation: Size of the validation split.
         n_confirmation: Size of the confirmation split.
@@ -101,7 +101,7 @@ class Task:
     package: str | None
     read: Callable[..., Iterable[tuple[Any, str]]]
     base: str = DEFAULT_BASE
-    kind: Literal["text", "image"] = "text"
+    kind: Literal["text", "image", "pairs"] = "text"
     n_test: int = 800
     n_validation: int = 400
     n_confirmation: int = 0
@@ -174,8 +174,10 @@ def _load(task: Task) -> Splits:
     )
 
 
-def sort_key(contents: str | np.ndarray) -> tuple[bytes, str]:
-    """Return what examples are sorted by, the same on every machine."""
+def sort_key(contents: str | np.ndarray | tuple[str, str]) -> tuple[bytes, str]:
+    """Return what examples are sorted by, the same on every machine. Pairs of one prompt lie side by side."""
+    if isinstance(contents, tuple):
+        return hashlib.sha256(normalize(contents[0]).encode()).digest(), "\n".join(contents)
     if isinstance(contents, str):
         return hashlib.sha256(normalize(contents).encode()).digest(), contents
     return hashlib.sha256(contents.tobytes()).digest(), ""

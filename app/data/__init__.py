@@ -36,6 +36,7 @@ from analysis.measures.steps import (
 )
 from analysis.measures.summary import noise_words, summary_table
 from analysis.training.evaluation import Evaluation, read_evaluation
+from analysis.training.language.evaluation import PairsEvaluation, read_pairs_evaluation
 from analysis.trials.records import trained_title as read_trained_title
 
 
@@ -102,6 +103,11 @@ def adapter_table_of(function: Callable[[Adapter, Edit], Any], of: Adapter, edit
 def evaluation(of: Adapter) -> Evaluation | None:
     """Return what was measured of an adapter, None if it brings no evaluation.json."""
     return _evaluation(*key(of))
+
+
+def pairs_evaluation(of: Adapter) -> PairsEvaluation | None:
+    """Return what was measured of a language model that learned pairs, None if that is nothing."""
+    return _pairs_evaluation(*key(of))
 
 
 def trained_title(path: Path) -> str:
@@ -360,6 +366,11 @@ def _compared(a: str, stamp_a: float, b: str, stamp_b: float, name: str) -> dict
 @kept(64)
 def _evaluation(path: str, stamp: float) -> Evaluation | None:
     return read_evaluation(path)
+
+
+@kept(64)
+def _pairs_evaluation(path: str, stamp: float) -> PairsEvaluation | None:
+    return read_pairs_evaluation(path)
 
 
 @kept(512)

@@ -17,7 +17,7 @@ from analysis.common.jobs import Job
 from analysis.common.settings import is_public, max_upload, roots
 from analysis.conversion.targets import conversion_steps
 from analysis.models.base_weights import locate_base
-from analysis.models.packages import PACKAGED_BASES
+from analysis.models.packages import packaged_bases
 from app import data, dialogs, selection, uploads
 from app.data import base_models
 from app.views import progress
@@ -93,7 +93,7 @@ def _dialog() -> None:
 def _pick_base() -> str:
     return st.selectbox(
         "Base model",
-        [_OWN, *PACKAGED_BASES],
+        [_OWN, *packaged_bases()],
         accept_new_options=True,
         key="open-base",
         help="Needed if the files name no base model, or a path on another machine. An id or a directory.",

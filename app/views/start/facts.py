@@ -1,11 +1,13 @@
 """What SVFT is: one sentence, the picture of shapes, and three numbers about the open adapter."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.common.wording import percent
 from analysis.figures.shapes_picture import shapes_picture
 from analysis.measures.coefficients import entries
 from analysis.measures.overview import base_parameters, basis_bytes
+from analysis.training.evaluation import Evaluation
 from app import data, figures
 from app.selection import Opened
 
@@ -46,15 +48,16 @@ def show_three(chosen: Opened) -> None:
         help="Share of the base model’s parameters that were trained, excluding the task head.",
         **_QUIET,
     )
-    has_recovered = measured is not None and measured.recovered is not None
-    recovered.metric(
-        "Recovered",
-        f"{measured.recovered:.0%}" if has_recovered else "–",
-        f"{measured.recovered_low:.0%} to {measured.recovered_high:.0%}" if has_recovered else "not measured",
-        help="Recovered performance: (method − head only) / (full fine-tuning − head only) in accuracy, with its "
-        "95% interval.",
-        **_QUIET,
-    )
+    if learned := data.pairs_evaluation(adapter):
+        recovered.metric(
+            "Perplexity",
+            f"{learned.perplexity:.2f}",
+            f"{learned.perplexity_before:.1f} before",
+            help=f"Of the completions of {learned.held_out} held-out pairs: exp of the mean loss of a token, in nats.",
+            **_QUIET,
+        )
+    else:
+        _show_recovered(recovered, measured)
     memory.metric(
         "Extra memory",
         f"{(4 * trained if adapter.projected else basis_bytes(adapter)) / 1e6:,.0f} MB",
@@ -63,6 +66,18 @@ def show_three(chosen: Opened) -> None:
             "U and V of every adapted matrix stay in memory alongside the base model, in float32; other methods keep "
             "what they trained."
         ),
+        **_QUIET,
+    )
+
+
+def _show_recovered(place: DeltaGenerator, measured: Evaluation | None) -> None:
+    has_recovered = measured is not None and measured.recovered is not None
+    place.metric(
+        "Recovered",
+        f"{measured.recovered:.0%}" if has_recovered else "–",
+        f"{measured.recovered_low:.0%} to {measured.recovered_high:.0%}" if has_recovered else "not measured",
+        help="Recovered performance: (method − head only) / (full fine-tuning − head only) in accuracy, with its "
+        "95% interval.",
         **_QUIET,
     )
 

@@ -162,6 +162,7 @@ def test_an_adapter_without_an_evaluation_or_without_m_cannot_be_edited(adapter,
     assert "no readable evaluation.json" in why_not(open_adapter(path))
     with pytest.raises(AdapterError, match=r"no readable evaluation\.json"):
         next(answers(open_adapter(path), [None]))
+    assert "writes texts: turn its dial" in why_not(open_adapter(shipped.DIRECTORY / "pirate-banded"))
     assert "has none: it is head only" in why_not(open_adapter(shipped.DIRECTORY / "bbc_headlines-head_only"))
 
 

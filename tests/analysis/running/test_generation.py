@@ -3,18 +3,16 @@
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM
 
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.recognise import is_causal
 from analysis.common.errors import AdapterError
 from analysis.models.loading import block_linears
-from analysis.running.generation import load_writer
+from analysis.running.generation import load_writer, writing_speed
 from svft import SvftConfig
 from tests.analysis.adapters.peft_models import FAMILIES
+from tests.analysis.causal import save_causal
 
 PROMPT = "w3 w14 w15"
 
@@ -22,13 +20,7 @@ PROMPT = "w3 w14 w15"
 @pytest.fixture(params=["gpt2", "llama"])
 def base(request, tmp_path):
     """A tiny random language model with its tokenizer, saved as its users save them."""
-    torch.manual_seed(0)
-    model = FAMILIES[request.param]()
-    model.save_pretrained(tmp_path / "base")
-    words = Tokenizer(WordLevel({f"w{i}": i for i in range(50)}, unk_token="w0"))
-    words.pre_tokenizer = Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0").save_pretrained(tmp_path / "base")
-    return tmp_path / "base"
+    return save_causal(tmp_path / "base", request.param)
 
 
 def save_tuned(base, directory, kind):
@@ -94,11 +86,39 @@ def test_at_zero_the_dial_takes_the_adapter_away(base, tmp_path):
     assert all(without == with_adapter for without, with_adapter in writer.write(PROMPT, alpha=0.0, tokens=8))
 
 
+def test_the_text_without_the_adapter_is_computed_once_for_all_places_of_the_dial(base, tmp_path):
+    writer = load_writer(open_adapter(save_tuned(base, tmp_path / "adapter", "SVFT")))
+    first, again, at_zero = (list(writer.write(PROMPT, alpha=alpha, tokens=8)) for alpha in (1.0, 1.0, 0.0))
+    assert first == again
+    assert [without for without, _ in first] == [without for without, _ in at_zero]
+    assert list(writer.write("w4", tokens=8)) == list(
+        load_writer(open_adapter(tmp_path / "adapter")).write("w4", tokens=8)
+    )
+
+
+def test_speeds_are_of_each_text_and_of_both(base, tmp_path):
+    writer = load_writer(open_adapter(save_tuned(base, tmp_path / "adapter", "SVFT")))
+    speed = writing_speed(writer, PROMPT, tokens=8)
+    assert list(speed["what"]) == ["without the adapter", "with the adapter", "both, side by side"]
+    assert (speed[["first_token", "tokens_per_second"]] > 0).all(axis=None)
+
+
 @pytest.mark.parametrize("prompt", ["", " ".join(["w1"] * 16)])
 def test_a_text_that_cannot_be_continued_is_a_sentence(base, tmp_path, prompt):
     writer = load_writer(open_adapter(save_tuned(base, tmp_path / "adapter", "LoRA")))
     with pytest.raises(AdapterError, match="give one of 1 to 15 tokens"):
         next(writer.write(prompt))
+
+
+def test_a_message_is_answered_where_the_chat_template_begins_the_answer(tmp_path):
+    base = save_causal(tmp_path / "base", chat=True)
+    writer = load_writer(open_adapter(save_tuned(base, tmp_path / "adapter", "SVFT")))
+    *_, (without, _) = writer.write("w14 w15", tokens=6)
+    ids = torch.tensor([[1, 14, 15, 2, 3]])
+    written = AutoModelForCausalLM.from_pretrained(base).generate(
+        ids, max_new_tokens=6, do_sample=False, pad_token_id=0
+    )
+    assert without == " ".join(f"w{i}" for i in written[0, 5:].tolist())
 
 
 def test_a_public_server_runs_no_uploaded_model(base, tmp_path, monkeypatch):

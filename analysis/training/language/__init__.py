@@ -1,0 +1,1 @@
+"""Training language models on texts of one's own: prompts and how they are completed."""
