@@ -90,7 +90,7 @@ def _content(file: BinaryIO | Path, name: str) -> bytes:
 def _decode(content: bytes, name: str) -> tuple[str, str]:
     """Return the text of a file, and which encoding it was read in: `UTF_8` or `WINDOWS`."""
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    encoding = UTF_8
+    name_of_encoding = UTF_8
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -101,12 +101,12 @@ def _decode(content: bytes, name: str) -> tuple[str, str]:
         if encoding == "utf-16" or _is_mostly_utf_8(content):
             raise damaged from error
         try:
-            text, encoding = content.decode("cp1252"), WINDOWS
+            text, name_of_encoding = content.decode("cp1252"), WINDOWS
         except UnicodeDecodeError:
             raise damaged from error
     if "\0" in text:
         raise OwnDataError(f"{name} is not a text file: choose a CSV, JSON or Parquet file.")
-    return text, encoding
+    return text, name_of_encoding
 
 
 def _is_mostly_utf_8(content: bytes) -> bool:
