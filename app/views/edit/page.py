@@ -72,7 +72,7 @@ def _card(chosen: Opened, card: Card, all_cards: list[Card]) -> None:
             guesses[place] = st.session_state[key] / 100
             first, *others = (card.edit for card in asked)
             edits = [OFF, first, *([control] if control else []), *others]
-            evaluations.start(chosen.adapter, [TRAINED, *(card.to_json() for card in edits)])
+            evaluations.start(chosen.adapter, [TRAINED, *(edit.to_json() for edit in edits)])
 
         st.button("See what happens", type="primary", on_click=reveal, icon=":material/visibility:", key="reveal")
         return
