@@ -20,7 +20,7 @@ def spectrogram_pixels(sound: np.ndarray) -> np.ndarray:
     """
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(sound.astype(float), 128), 256)[::160]
     power = np.abs(np.fft.rfft(windows * np.hanning(256))[:, :64].T) ** 2
-    decibels = 10 * np.log10(np.maximum(power, 1e-12) / max(power.max(), 1e-12))
+    decibels = 10 * np.log10(np.maximum(power, 1e-12) / max(power.max(), 1))
     return grey_pixels(1 + decibels[::-1] / 50)
 
 

@@ -28,13 +28,13 @@ def show(*, explore: bool) -> None:
     opened = _opened()
     base_of = {label: data.base_of(path) for label, path in shipped_adapters().items()}
     base = (opened.adapter.base or UNKNOWN) if opened else next(iter(base_of.values()))
-    of_base = [label for label, other in base_of.items() if other == base] or list(base_of)
+    of_base = [label for label, other in base_of.items() if other == base]
     with st.container(key="selection"):
         _pick_base(base_of, base)
-        _pick_adapter(of_base, name, base)
+        _pick_adapter(list(base_of), name, base)
         _open_button()
         if explore and chosen.view != selection.EDIT:
-            _pick_second(of_base, name, chosen.vs)
+            _pick_second(of_base or list(base_of), name, chosen.vs)
         if opened:
             _pick_matrix(opened.adapter, opened.matrix)
         if explore:
@@ -43,9 +43,8 @@ def show(*, explore: bool) -> None:
 
 def _show_base(model: str) -> None:
     """Draw the pickers of the page about a base model alone."""
-    of_base = [label for label, path in shipped_adapters().items() if data.base_of(path) == model]
     with st.container(key="selection"):
-        _pick_adapter(of_base or list(shipped_adapters()), f"{selection.NO_ADAPTER}{model}", model)
+        _pick_adapter(list(shipped_adapters()), f"{selection.NO_ADAPTER}{model}", model)
         _open_button()
         try:
             opened = selection.opened_base()
@@ -81,10 +80,10 @@ def _opened() -> selection.Opened | None:
 
 
 def _pick_base(base_of: dict[str, str], base: str) -> None:
-    """Offer the bases that adapters are of, if there is a choice."""
-    every = list(dict.fromkeys([*base_of.values(), base]))
-    if len(every) == 1:
+    """Offer the bases that adapters are of, if the open one is of another than those that ship."""
+    if base in base_of.values():
         return
+    every = list(dict.fromkeys([*base_of.values(), base]))
 
     def take_first_adapter() -> None:
         if of_base := [label for label, other in base_of.items() if other == st.session_state["base"]]:
@@ -94,8 +93,8 @@ def _pick_base(base_of: dict[str, str], base: str) -> None:
     st.selectbox("Base model", every, format_func=selection.short_name, key="base", on_change=take_first_adapter)
 
 
-def _pick_adapter(of_base: list[str], name: str, base: str) -> None:
-    """Offer the adapters of a base, and the bases that are here alone."""
+def _pick_adapter(shipped: list[str], name: str, base: str) -> None:
+    """Offer the adapters that ship, and the bases that are here alone."""
 
     def take() -> None:
         chosen = st.session_state["adapter"] or ""
@@ -111,7 +110,7 @@ def _pick_adapter(of_base: list[str], name: str, base: str) -> None:
     st.session_state["adapter"] = name
     st.selectbox(
         "Adapter",
-        list(dict.fromkeys([*of_base, name, *bare])),
+        list(dict.fromkeys([*shipped, name, *bare])),
         format_func=selection.short_name,
         key="adapter",
         on_change=take,

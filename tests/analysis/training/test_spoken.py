@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from peft import PeftModel
+from transformers import WhisperForAudioClassification
 from typer.testing import CliRunner
 
 from analysis.adapters.opening import open_adapter
@@ -16,7 +17,8 @@ from analysis.cli import app
 from analysis.cli.shipping import speak
 from analysis.cli.train import train_to
 from analysis.common.errors import TaskError, UserError
-from analysis.models.loading import load_base
+from analysis.conversion.to_merged import merged_steps
+from analysis.models.loading import load_base, load_encoder
 from analysis.models.packages import SOUND_BASE, resolve_base
 from analysis.running.inference import predict_logits
 from analysis.running.predictor import load_predictor
@@ -201,6 +203,25 @@ def test_an_adapter_of_sounds_opens_has_a_card_and_classifies_a_sound(tmp_path):
     table = predictor.predict(get_task("spoken_digits").load().test.inputs[0], alpha=0.5)
     assert table["label"].tolist() == list(LABELS)
     assert table["probability"].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_other_methods_are_projected_into_the_basis(method, tmp_path):
+    train(spec(method)).save(tmp_path)
+    adapter = open_adapter(tmp_path, base=SOUND_BASE)
+    assert len(adapter.names) == 24
+    assert adapter.matrix(adapter.names[-1]).update_norm > 0
+
+
+def test_a_merged_model_classifies_as_its_adapter(tmp_path):
+    run = train(spec("plain"))
+    run.save(tmp_path / "adapter")
+    steps = list(merged_steps(tmp_path / "adapter", tmp_path / "merged"))
+    assert len(steps) == 1 + 24
+    merged = WhisperForAudioClassification.from_pretrained(tmp_path / "merged").eval()
+    sounds = get_task("spoken_digits").load().test.inputs[:2]
+    expected = predict_logits(run.model, run.encode, sounds)
+    assert predict_logits(merged, load_encoder(str(tmp_path / "merged")), sounds) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_head_is_trained_whole_and_counts_to_no_budget():
