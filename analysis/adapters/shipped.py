@@ -8,7 +8,12 @@ from pathlib import Path
 DIRECTORY = Path(__file__).parent
 
 # Order of appearance; anything else follows in alphabetical order.
-_TASKS = {"bbc_headlines": "BBC headlines", "airline_tweets": "Airline tweets", "pirate": "Pirate"}
+_TASKS = {
+    "bbc_headlines": "BBC headlines",
+    "airline_tweets": "Airline tweets",
+    "spoken_digits": "Spoken digits",
+    "pirate": "Pirate",
+}
 _METHODS = {
     "plain": "plain",
     "banded": "banded",

@@ -41,7 +41,7 @@ def train(
         str, typer.Option(help="plain, banded, random, top_k, chosen, lora, dora, vera, boft, head_only, full.")
     ],
     output: Annotated[Path, typer.Option(help="Directory to write the adapter to.")],
-    task: Annotated[str | None, typer.Option(help="bbc_headlines, airline_tweets or digits.")] = None,
+    task: Annotated[str | None, typer.Option(help="bbc_headlines, airline_tweets, digits or spoken_digits.")] = None,
     pairs: Annotated[
         Path | None,
         typer.Option(help="JSON lines with a prompt and a completion each, for a language model, instead of a task."),
@@ -90,14 +90,14 @@ def train_shipped(
     output: Annotated[Path, typer.Option(help="Directory for the adapters' directories.")] = ANALYSIS / "adapters",
 ) -> None:
     """Train all adapters that ship with this project, with three seeds and their baselines."""
-    from analysis.cli.ship import train_shipped
+    from analysis.cli.shipping.ship import train_shipped
 
     train_shipped(output)
 
 
 @app.command()
 def trial(
-    task: Annotated[str | None, typer.Option(help="bbc_headlines, airline_tweets or digits.")] = None,
+    task: Annotated[str | None, typer.Option(help="bbc_headlines, airline_tweets, digits or spoken_digits.")] = None,
     methods: Annotated[str, typer.Option(help="Names, or name=size: plain,banded,lora=1,full.")] = "",
     budgets: Annotated[str, typer.Option(help="Trainable parameters, excluding the head: 41472,331776.")] = "",
     seeds: Annotated[str, typer.Option(help="0,1,2 or 0-4.")] = "0",
@@ -156,7 +156,7 @@ def trial(
 
 @app.command()
 def sweep(
-    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
+    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets, digits or spoken_digits.")],
     methods: Annotated[str, typer.Option(help="Names, or name=size: plain,banded,lora=1,full.")],
     rates: Annotated[
         str,
@@ -196,7 +196,7 @@ def sweep(
 
 @app.command()
 def choose(
-    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
+    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets, digits or spoken_digits.")],
     budget: Annotated[int, typer.Option(help="Entries of M in the whole adapter.")],
     base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
     target_modules: Annotated[
@@ -218,7 +218,7 @@ def choose(
 
 @app.command()
 def diagnose(
-    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets or digits.")],
+    task: Annotated[str, typer.Option(help="bbc_headlines, airline_tweets, digits or spoken_digits.")],
     budgets: Annotated[str, typer.Option(help="Entries of M in the whole model: 346,1382.")],
     base: Annotated[str | None, typer.Option(help="Hub id or path. Default: the task's own.")] = None,
     seed: Annotated[int, typer.Option(help="Of the training examples, the head and the patterns.")] = 0,
@@ -252,10 +252,22 @@ def pretrain_digits(
     / "digits-vit",
 ) -> None:
     """Pretrain the small image classifier that the task digits starts from; it takes about a minute."""
-    from analysis.cli.pretrain import pretrain_digits
+    from analysis.cli.shipping.pretrain import pretrain_digits
 
     accuracy = pretrain_digits(output)
     typer.echo(f"{accuracy:.1%} of the held-out upright digits right; written to {output}")
+
+
+@app.command()
+def speak_digits(
+    output: Annotated[Path, typer.Option(help="Directory to write the recordings to.")] = ANALYSIS
+    / "training"
+    / "spoken_digits",
+) -> None:
+    """Make the recordings of the task spoken_digits with espeak-ng, which must be installed; takes half a minute."""
+    from analysis.cli.shipping.speak import speak_digits
+
+    typer.echo(f"{speak_digits(output):,} recordings written to {output}")
 
 
 @app.command("benchmark")

@@ -125,7 +125,8 @@ def _module(name: str, shape: tuple[int, ...]) -> str:
 def _classifiers(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Return the classes in which a head is looked for if an adapter brings one but does not say of which kind."""
     heads = any(not set(HEADS).isdisjoint(name.split(".")) for name in shapes)
-    return [AUTO_CLASSES["SEQ_CLS"], "AutoModelForImageClassification"] if heads else []
+    further = ["AutoModelForImageClassification", "AutoModelForAudioClassification"]
+    return [AUTO_CLASSES["SEQ_CLS"], *further] if heads else []
 
 
 def _part_of(config: PreTrainedConfig, outline: Outline) -> PreTrainedConfig:

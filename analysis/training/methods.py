@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from analysis.common.compat import keep_boft_from_compiling
 from analysis.common.errors import UserError
-from analysis.models.heads import HEADS, is_head
+from analysis.models.heads import HEADS, PROJECTOR, is_head
 from analysis.models.refusals import refusals
 from svft_bands import LEADING
 
@@ -108,10 +108,11 @@ class Method:
         self.check(base, options, target_modules)
         with refusals():
             config = self.config(self.name, options, target_modules)
-            if base.main_input_name == "pixel_values":  # no task type of PEFT's: SEQ_CLS passes input_ids on
-                config.modules_to_save = list(HEADS)  # type: ignore[attr-defined]  # all have it, their class does not
-            else:
+            if base.main_input_name == "input_ids":
                 config.task_type = "CAUSAL_LM" if base.can_generate() else "SEQ_CLS"
+            else:  # no task type of PEFT's: SEQ_CLS passes input_ids on
+                projector = [PROJECTOR] if hasattr(base, PROJECTOR) else []
+                config.modules_to_save = [*HEADS, *projector]  # type: ignore[attr-defined]  # all but their class have it
             return get_peft_model(base, config)
 
     def check(self, base: nn.Module, options: Options, target_modules: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analysis.common.bounded_files import read_json
 from analysis.common.errors import TaskError
+from analysis.training.spoken import RATE
 from analysis.training.tasks import TASKS
 
 _DIGIT_PIXELS = 8  # along each side of the images of the one task that has some
@@ -29,6 +30,14 @@ def task_for(directory: Path) -> str:
                 f"images of size {config['image_size']}: it cannot be trained here."
             )
         return _first("image")
+    features = directory / "preprocessor_config.json"
+    if features.is_file() and "sampling_rate" in (values := read_json(features)):
+        if values["sampling_rate"] != RATE:
+            raise TaskError(
+                f"The task with sounds has {RATE:,} samples a second, and this model reads {values['sampling_rate']}: "
+                "it cannot be trained here."
+            )
+        return _first("audio")
     settings = directory / "tokenizer_config.json"
     if not settings.is_file():
         raise TaskError(

@@ -1,11 +1,12 @@
-"""Tasks: labelled texts or images with fixed splits, read from installed packages; or texts and how they go on.
+"""Tasks: labelled texts, images or sounds with fixed splits, from installed packages; or texts and how they go on.
 
 Splits: every text gets the SHA-256 of its normalised form (`normalize`), every image that of its pixels, and the
 examples are sorted by it. The first `n_test` are the test split, the next `n_validation` the validation split (for
 choosing learning rates), all the rest the train split, whose last `n_confirmation` are the confirmation split too: a
 study that was planned in advance sets them apart from training and is judged on them once (`Splits.set_apart`). So the
 splits depend on no random generator and no file order, and texts of equal normalised form lie side by side. A test
-holds that none is in two splits.
+holds that none is in two splits. Sounds are sorted by the hash of their voice first (`analysis.training.spoken`), so
+that the voices of the test split are in no other.
 
 Adding a task is one entry in `TASKS`, with a function that reads its inputs and labels. A person's own data
 (`analysis.training.own_data`) becomes a task of this process with `register`.
@@ -28,8 +29,8 @@ from typing import Any, Literal
 import numpy as np
 
 from analysis.common.errors import TaskError
-from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, package_directory
-from analysis.training import digits
+from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, SOUND_BASE, package_directory
+from analysis.training import digits, spoken
 
 OWN_PREFIX = "own-"
 
@@ -39,7 +40,8 @@ class Examples:
     """Inputs and the index of each one's label.
 
     Attributes:
-        inputs: Texts, images as one array (n, height, width) uint8, or pairs of a prompt and its completion.
+        inputs: Texts, images as one array (n, height, width) uint8, sounds as one (n, samples) int16, or pairs of a
+            prompt and its completion.
         labels: (n,) int64; of pairs 0, because what is learned are their completions.
     """
 
@@ -84,9 +86,11 @@ class Task:
         labels: Names of the classes; an example's label is an index into it.
         examples: Training examples used if a specification names no number.
         package: The import name of the package that carries the data; None if `read` needs no directory.
-        read: package directory -> (text, image or pair, label name) pairs, cleaned and distinct.
+        read: package directory -> (text, image, sound or pair, label name) pairs, cleaned and distinct.
         base: Hub id or path of the base model if a specification names none.
         kind: What is classified; "pairs" if a language model learns to complete prompts instead.
+        is_ordered: Whether `read` returns the pairs in the order that is cut into splits, because some of them belong
+            together; otherwise they are sorted here.
         n_test: Size of the test split.
         n_validation: Size of the validation split.
         n_confirmation: Size of the confirmation split.
@@ -101,7 +105,8 @@ class Task:
     package: str | None
     read: Callable[..., Iterable[tuple[Any, str]]]
     base: str = DEFAULT_BASE
-    kind: Literal["text", "image", "pairs"] = "text"
+    kind: Literal["text", "image", "audio", "pairs"] = "text"
+    is_ordered: bool = False
     n_test: int = 800
     n_validation: int = 400
     n_confirmation: int = 0
@@ -154,11 +159,12 @@ def _load(task: Task) -> Splits:
             f"The data of the task {task.title!r} was not found: its package {task.package} is not installed "
             "(pip install -r requirements.txt)."
         )
-    pairs.sort(key=lambda pair: sort_key(pair[0]))
+    if not task.is_ordered:
+        pairs.sort(key=lambda pair: sort_key(pair[0]))
     inputs: Any = tuple(text for text, _ in pairs)
     labels = np.array([task.labels.index(label) for _, label in pairs], dtype=np.int64)
     labels.flags.writeable = False  # the cache is shared
-    if task.kind == "image":
+    if task.kind != "text":
         inputs = np.stack(inputs)
         inputs.flags.writeable = False
 
@@ -295,6 +301,22 @@ TASKS = {
                 "vera": 1e-1,
                 "full": 2e-3,
             },
+        ),
+        Task(
+            name="spoken_digits",
+            title="Spoken digit with its spectrum upside down",
+            labels=spoken.LABELS,
+            examples=200,
+            package="analysis",
+            read=spoken.read_spoken_digits,
+            base=SOUND_BASE,
+            kind="audio",
+            is_ordered=True,
+            n_test=500,  # 25 voices
+            n_validation=200,  # 10
+            n_confirmation=200,
+            # Measured on its validation split (spoken_digits/README.md).
+            learning_rates={"head_only": 6e-3, "plain": 2.5e-2, "lora": 9e-3, "dora": 9e-3, "full": 3e-4},
         ),
     )
 }

@@ -1,10 +1,10 @@
-"""The dial: U(Σ + αM)Vᵀ applied to a text, beside the accuracy over α that was computed beforehand."""
+"""The dial: U(Σ + αM)Vᵀ applied to a text or a sound, beside the accuracy over α that was computed beforehand."""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -15,26 +15,21 @@ from analysis.figures.dial_curve import dial_curve
 from analysis.figures.prediction_bars import prediction_bars
 from app import data, figures
 from app.selection import Opened
+from app.views import classified
 
 if TYPE_CHECKING:  # torch: not before the first figure
     from analysis.running.predictor import Predictor
 
-EXAMPLES = {
-    "bbc_headlines": "Rate rise fears shake markets",
-    "airline_tweets": "three hours late and nobody told us why, thanks a lot",
-}
 HEIGHT = 205
 
 
 @st.fragment
 def show(chosen: Opened) -> None:
-    """Draw the text, the dial, the dot on the curve, and, once the model is there, what it predicts."""
+    """Draw the text or sound, the dial, the dot on the curve, and, once the model is there, what it predicts."""
     adapter, look = chosen.adapter, {"pattern": chosen.pattern, "theme": figures.theme()}
     left, middle, right = st.columns([3, 4, 5], gap="medium")
     with left:
-        text = st.text_input(
-            "Text to classify", EXAMPLES.get(adapter.task, ""), key=f"text-{adapter.task}", placeholder="Type a text"
-        )
+        given = classified.choose(adapter, "text")
         alpha = turn(adapter)
     with right:
         measured = data.evaluation(adapter)
@@ -59,14 +54,14 @@ def show(chosen: Opened) -> None:
         except UserError as error:
             st.warning(str(error), icon=":material/error:")
             return
-        if text.strip():
-            figures.draw(prediction_bars(loaded.predict(text, alpha), **look), key="bars", height=HEIGHT)
-            say_unread(loaded, text)
+        if given is not None:
+            figures.draw(prediction_bars(loaded.predict(given, alpha), **look), key="bars", height=HEIGHT)
+            say_unread(loaded, given)
 
 
-def say_unread(predictor: Predictor, text: str) -> None:
+def say_unread(predictor: Predictor, given: Any) -> None:
     """Say what the model does not read of a text, if there is such a part."""
-    if unread := predictor.unread(text):
+    if isinstance(given, str) and (unread := predictor.unread(given)):
         st.caption(f":material/warning: {unread}")
 
 

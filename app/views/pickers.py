@@ -28,13 +28,13 @@ def show(*, explore: bool) -> None:
     opened = _opened()
     base_of = {label: data.base_of(path) for label, path in shipped_adapters().items()}
     base = (opened.adapter.base or UNKNOWN) if opened else next(iter(base_of.values()))
-    of_base = [label for label, other in base_of.items() if other == base] or list(base_of)
+    of_base = [label for label, other in base_of.items() if other == base]
     with st.container(key="selection"):
         _pick_base(base_of, base)
         _pick_adapter(list(base_of), name, base)
         _open_button()
         if explore and chosen.view != selection.EDIT:
-            _pick_second(of_base, name, chosen.vs)
+            _pick_second(of_base or list(base_of), name, chosen.vs)
         if opened:
             _pick_matrix(opened.adapter, opened.matrix)
         if explore:

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.adapters import shipped
 from analysis.training.evaluation import read_evaluation
+from analysis.training.spoken import LABELS
 from app import selection
 
 MAIN = Path(__file__).parents[2] / "app" / "entry.py"
@@ -50,6 +51,14 @@ def chosen(test: AppTest) -> dict[str, str]:
 
 def charts(test: AppTest) -> list:
     return test.get("plotly_chart")
+
+
+def test_an_adapter_of_sounds_has_a_sound_to_classify_in_place_of_a_text(app, no_model):
+    test = app(adapter="Spoken digits · banded")
+    assert not test.exception
+    assert test.selectbox(key="text-spoken_digits").options == list(LABELS)
+    assert len(test.get("audio")) == 1
+    assert not test.text_input
 
 
 def test_start_shows_a_shipped_adapter_at_once(app):

@@ -45,6 +45,14 @@ def test_the_plan_shows_training_examples_with_their_labels(race):
     assert "<b>business</b>" in shown
 
 
+def test_the_plan_plays_training_examples_of_sounds(race):
+    test = race()
+    test.button_group(key="plan-task").set_value("spoken_digits").run()
+    assert not test.exception
+    assert len(test.get("audio")) == 3
+    assert "**zero**" in [text.value for text in test.markdown]
+
+
 def test_neither_the_page_nor_the_engine_needs_torch():
     imports = (
         "import analysis.trials.engine; from app.views.race import study; from app.views.race.past import studies; "

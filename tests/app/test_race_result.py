@@ -241,6 +241,18 @@ def test_a_study_of_before_it_was_measured_says_so_and_its_table_has_no_empty_co
     assert {"drift", "drift_low", "retrieval"}.isdisjoint(table(test, "recovered"))
 
 
+def test_sounds_are_shown_as_spectrograms_and_the_first_one_is_played(race):
+    study = Study("spoken_digits", ("head_only", "plain", "lora", "full"), sizes={"lora": (1,)}, steps=20)
+    test = race(study=add(study))
+    assert not test.exception
+    url = table(test, "truth")["input"].iloc[0]
+    picture = Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"))))
+    assert picture.size == (96, 48)
+    assert len(test.get("audio")) == 1
+    assert "sounds" in words(test)
+    assert f"**{table(test, 'truth')['truth'].iloc[0]}**, taken for" in words(test)
+
+
 # ---- every number
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from analysis.common.errors import UserError
 from analysis.models.architecture import MOST_BYTES, PRESETS, Architecture, open_architecture, read_architecture
-from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE
+from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, SOUND_BASE
 from app import selection, uploads
 
 _OWN = "A configuration of your own"
@@ -19,7 +19,7 @@ _OWN = "A configuration of your own"
 
 def pick() -> Architecture | None:
     """Draw the choice of a model and return its architecture; say why if there is none."""
-    options = [DEFAULT_BASE, *PRESETS, DIGITS_BASE, _OWN]
+    options = [DEFAULT_BASE, *PRESETS, DIGITS_BASE, SOUND_BASE, _OWN]
     chosen = st.selectbox(
         "Model",
         [*options, *(name for name in [st.session_state.get("budgets-model")] if name and name not in options)],

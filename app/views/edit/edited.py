@@ -21,7 +21,7 @@ from analysis.running.edit_effects import save_edited
 from analysis.trials.store import data_directory
 from app import data, figures, selection
 from app.selection import Opened
-from app.views import dial
+from app.views import classified, dial
 
 
 def show(chosen: Opened, edit: Edit, what: str, right: np.ndarray | None) -> None:
@@ -51,22 +51,22 @@ def show(chosen: Opened, edit: Edit, what: str, right: np.ndarray | None) -> Non
 
 @st.fragment
 def _try(chosen: Opened, edit: Edit) -> None:
-    """Draw what the model predicts for a text, as trained and edited."""
+    """Draw what the model predicts for a text or a sound, as trained and edited."""
     adapter = chosen.adapter
-    if not st.toggle("Try it on a text", key="try-edit"):  # the model takes seconds to load
+    if not st.toggle("Try it", key="try-edit"):  # the model takes seconds to load
         return
-    text = st.text_input("Text to classify", dial.EXAMPLES.get(adapter.task, ""), key=f"edit-text-{adapter.task}")
+    given = classified.choose(adapter, "edit-text")
     predictor = dial.wait(data.predictor(adapter))
     if error := predictor.exception():
         st.warning(str(error), icon=":material/error:")
-    elif text.strip():
+    elif given is not None:
         look = {"pattern": chosen.pattern, "theme": figures.theme()}
         for place, name, edited in zip(st.columns(2), ("As trained", "Edited"), (None, (adapter, edit)), strict=True):
             with place:
                 st.caption(name)
-                prediction = predictor.result().predict(text, edit=edited)
+                prediction = predictor.result().predict(given, edit=edited)
                 figures.draw(prediction_bars(prediction, **look), key=f"edit-bars-{name}", height=dial.HEIGHT)
-        dial.say_unread(predictor.result(), text)
+        dial.say_unread(predictor.result(), given)
 
 
 def _keep(adapter: Adapter, edit: Edit, what: str, right: np.ndarray) -> None:

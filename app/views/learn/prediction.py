@@ -10,7 +10,8 @@ from analysis.adapters.adapter import Adapter
 from analysis.adapters.shipped import shipped_adapters
 from analysis.figures.prediction_bars import prediction_bars
 from app import data, figures
-from app.views.dial import EXAMPLES, HEIGHT, say_unread, wait
+from app.views.classified import EXAMPLES
+from app.views.dial import HEIGHT, say_unread, wait
 
 TASK = "bbc_headlines"
 EXAMPLE = EXAMPLES[TASK]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.figures.picture import grey_pixels, signed_pixels
+from analysis.figures.picture import grey_pixels, signed_pixels, spectrogram_pixels
 from analysis.figures.theme import DARK, LIGHT
 from analysis.lessons import picture
 
@@ -86,3 +86,14 @@ def test_pixels_are_grey_or_on_the_diverging_scale(theme):
     assert "#" + bytes(pixels[0, 0]).hex() == theme.background
     assert len({tuple(pixel) for pixel in pixels[0].tolist()}) == 3
     assert signed_pixels(np.zeros((2, 2)), theme=theme).shape == (2, 2, 3)
+
+
+def test_a_spectrogram_has_a_tone_at_its_height_and_its_time():
+    sound = np.zeros(16_000)
+    sound[8_000:] = 5000 * np.sin(2 * np.pi * 1000 * np.arange(8_000) / 16_000)  # 1 kHz in the second half
+    pixels = spectrogram_pixels(sound.astype(np.int16))
+    assert (pixels.shape, pixels.dtype) == ((64, 101), np.uint8)
+    assert pixels[63 - 16, 75] == 255  # in steps of 62.5 Hz from the bottom
+    assert pixels[:40, 75].max() < 100
+    assert not pixels[:, :45].any()
+    assert not spectrogram_pixels(np.zeros(16_000, np.int16)).any()

@@ -8,7 +8,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from analysis.common.errors import BaseModelError
 from analysis.models.loading import block_linears, load_base, load_encoder, load_tokenizer
-from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, resolve_base
+from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, SOUND_BASE, resolve_base
 from analysis.training.tasks import get_task
 
 
@@ -31,7 +31,7 @@ def test_default_base_without_its_package_falls_back_to_the_hub(monkeypatch):
     assert resolve_base(DEFAULT_BASE) == DEFAULT_BASE
 
 
-@pytest.mark.parametrize("base", [DEFAULT_BASE, DIGITS_BASE])
+@pytest.mark.parametrize("base", [DEFAULT_BASE, DIGITS_BASE, SOUND_BASE])
 def test_a_loaded_base_records_its_id_and_no_path(base):
     model = load_base(base, ["a", "b", "c"])
     assert model.name_or_path == model.config._name_or_path == base

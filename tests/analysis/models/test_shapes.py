@@ -34,7 +34,7 @@ from analysis.common.errors import BaseModelError, UserError
 from analysis.models import shapes
 from analysis.models.loading import block_linears, build_without_weights, load_base
 from analysis.models.modules import inside_block
-from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE
+from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, SOUND_BASE
 from analysis.models.shapes import block_shapes
 
 _SMALL = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 11}
@@ -100,7 +100,7 @@ def test_a_model_without_safetensors_is_built(tmp_path):
     assert block_shapes(str(tmp_path)) == shapes_of(build_without_weights(str(tmp_path)))
 
 
-@pytest.mark.parametrize(("base", "number"), [(DEFAULT_BASE, 36), (DIGITS_BASE, 24)])
+@pytest.mark.parametrize(("base", "number"), [(DEFAULT_BASE, 36), (DIGITS_BASE, 24), (SOUND_BASE, 24)])
 def test_packaged_bases_are_read_from_their_files(base, number, monkeypatch):
     monkeypatch.setattr(shapes, "_shapes_when_built", lambda base: pytest.fail("the files were not understood"))
     actual = block_shapes(base)
@@ -156,6 +156,7 @@ def test_inside_a_block_means_inside_a_list_of_modules(name, inside):
 def test_reading_shapes_does_not_load_torch():
     code = (
         "import sys; from analysis.models.shapes import block_shapes; from analysis.models.packages import *;"
-        "assert block_shapes(DEFAULT_BASE, ['query']) and block_shapes(DIGITS_BASE); assert 'torch' not in sys.modules"
+        "assert block_shapes(DEFAULT_BASE, ['query']) and block_shapes(DIGITS_BASE) and block_shapes(SOUND_BASE);"
+        "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

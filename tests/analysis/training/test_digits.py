@@ -13,7 +13,7 @@ from transformers import ViTForImageClassification
 from typer.testing import CliRunner
 
 from analysis.cli import app
-from analysis.cli.pretrain import pretrain_digits, upright_accuracy
+from analysis.cli.shipping.pretrain import pretrain_digits, upright_accuracy
 from analysis.cli.train import train_to
 from analysis.common.errors import AdapterError
 from analysis.measures.overview import base_parameters
@@ -110,7 +110,7 @@ def test_pretraining_gives_the_same_model_every_time_and_leaves_threads_and_gene
 
 
 def test_the_command_pretrains_and_says_how_well(tmp_path, monkeypatch):
-    monkeypatch.setattr("analysis.cli.pretrain.pretrain_digits", lambda output: 0.975)
+    monkeypatch.setattr("analysis.cli.shipping.pretrain.pretrain_digits", lambda output: 0.975)
     result = CliRunner().invoke(app, ["pretrain-digits", "--output", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "97.5% of the held-out upright digits right" in result.output

@@ -46,9 +46,11 @@ def test_splits_are_the_same_in_every_run(task):
         "bbc_headlines": "Kluft impressed by Sotherton form",
         "airline_tweets": "can you speed up your flight from AZ to Omaha? I need to see muh boy",
         "digits": [16, 14, 12, 15, 0, 0, 0, 0],  # its third row of pixels
+        "spoken_digits": [1575, 3969, 3452, -1987, -415, 662],  # samples from its middle
     }
     first = task.load().test.inputs[0]
-    assert (first[2].tolist() if task.kind == "image" else first) == expected[task.name]
+    shown = {"text": lambda: first, "image": lambda: first[2].tolist(), "audio": lambda: first[4800:4806].tolist()}
+    assert shown[task.kind]() == expected[task.name]
 
 
 @every_task
@@ -56,7 +58,7 @@ def test_data_is_read_once_and_cannot_be_changed(task):
     assert task.load() is task.load()
     with pytest.raises(ValueError, match="read-only"):
         task.load().test.labels[0] = 0
-    if task.kind == "image":
+    if task.kind != "text":
         with pytest.raises(ValueError, match="read-only"):
             task.load().test.inputs[0] = 0
 
@@ -86,7 +88,8 @@ def test_airline_tweets_are_the_airline_part_alone_without_handles_links_and_dup
 def test_reading_imports_none_of_the_data_packages_nor_torch():
     code = (
         "import sys; from analysis.training.tasks import TASKS; [task.load() for task in TASKS.values()];"
-        "assert not {'torch', *(task.package for task in TASKS.values())} & set(sys.modules)"
+        "packages = {task.package for task in TASKS.values()} - {'analysis'};"
+        "assert not {'torch', *packages} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

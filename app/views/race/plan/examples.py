@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from analysis.training.spoken import RATE
 from analysis.training.tasks import get_task
 from analysis.trials.study import Study
 from app.views.race import pictures
 
-_MOST = {"text": 2, "image": 10}
+_MOST = {"text": 2, "image": 10, "audio": 3}
 
 
 def show(study: Study) -> None:
@@ -26,12 +27,18 @@ def show(study: Study) -> None:
 
 
 def draw(pairs: Iterable[tuple[Any, str]], kind: str) -> None:
-    """Draw texts or images, each with its label.
+    """Draw texts, images or sounds, each with its label.
 
     Args:
-        pairs: (text or image, label).
-        kind: "text" or "image".
+        pairs: (text, image or sound, label).
+        kind: "text", "image" or "audio".
     """
+    if kind == "audio":
+        for sound, label in pairs:
+            with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+                st.audio(sound, sample_rate=RATE)
+                st.markdown(f"**{label}**", width=60)
+        return
     shown = {"text": lambda text: f"<q>{html.escape(text)}</q>", "image": _picture}[kind]
     items = "".join(f"<li>{shown(example)}<b>{html.escape(label)}</b></li>" for example, label in pairs)
     st.html(f'<ul class="examples {kind}">{items}</ul>')

@@ -1,4 +1,4 @@
-"""Where two configurations disagree: the texts or images themselves, and what each takes for what."""
+"""Where two configurations disagree: the texts, images or sounds themselves, and what each takes for what."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.confusion import confusion
+from analysis.training.spoken import RATE
 from app import figures
 from app.views.race import pictures
 from app.views.race.results import Results
@@ -35,11 +36,17 @@ def show(results: Results) -> None:
 def _show_examples(results: Results, a: str, b: str) -> None:
     different = results.disagreements(a, b)
     names = results.task.labels
-    image = results.task.kind == "image"
+    kind = results.task.kind
+    picture = {"image": pictures.data_url, "audio": pictures.sound_url}.get(kind)
+    shown = different["input"]
+    if picture:
+        shown = different["example"].map(
+            {row.example: picture(row.input) for row in different.drop_duplicates("example").itertuples()}
+        )
     right_a, right_b = ((different[f"predicted_{side}"] == different["truth"]) for side in "ab")
     table = pd.DataFrame(
         {
-            "input": [pictures.data_url(picture) for picture in different["input"]] if image else different["input"],
+            "input": shown,
             "truth": [names[label] for label in different["truth"]],
             "a": [names[label] for label in different["predicted_a"]],
             "b": [names[label] for label in different["predicted_b"]],
@@ -48,12 +55,12 @@ def _show_examples(results: Results, a: str, b: str) -> None:
         }
     )
     seeds = table["seed"].nunique()
-    what = "images" if image else "texts"
-    st.dataframe(
+    what = {"image": "images", "audio": "sounds"}.get(kind, "texts")
+    event = st.dataframe(
         table if seeds > 1 else table.drop(columns="seed"),
         column_config={
-            "input": st.column_config.ImageColumn("image")
-            if image
+            "input": st.column_config.ImageColumn(what[:-1])
+            if picture
             else st.column_config.TextColumn("text", width="large"),
             "truth": "truth",
             "a": a,
@@ -63,15 +70,31 @@ def _show_examples(results: Results, a: str, b: str) -> None:
         },
         hide_index=True,
         height=420,
-        row_height=_IMAGE_ROW if image else None,
+        row_height=_IMAGE_ROW if picture else None,
         key="agreement-table",
+        on_select="rerun" if kind == "audio" else "ignore",
+        selection_mode="single-row",
         alt=f"Table of the {len(table)} answers in which {a} and {b} differ.",
     )
+    if kind == "audio" and len(table):
+        _play(different, table, event.selection.rows)
     n = len(results.examples) * max(seeds, 1)
     st.caption(
         f"They differ on {len(table):,} of {n:,} {what}{' (over all seeds)' if seeds > 1 else ''}: {a} is right in "
         f"{right_a.sum():,}, {b} in {right_b.sum():,}, neither in {(~right_a & ~right_b).sum():,}."
     )
+
+
+def _play(different: pd.DataFrame, table: pd.DataFrame, rows: list[int]) -> None:
+    """Draw a player of the sound in the selected row, the first without a selection."""
+    place = rows[0] if rows and rows[0] < len(table) else 0
+    row = table.iloc[place]
+    with st.container(horizontal=True, vertical_alignment="center", key="agreement-play"):
+        st.audio(different["input"].iloc[place], sample_rate=RATE, width=320)
+        st.caption(
+            f"**{row['truth']}**, taken for {row['a']} and for {row['b']}. Select a row to hear its sound.",
+            width="stretch",
+        )
 
 
 def _show_confusion(results: Results, a: str, b: str) -> None:

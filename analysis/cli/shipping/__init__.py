@@ -1,0 +1,1 @@
+"""What comes with this project: the commands that made it."""

@@ -1,0 +1,1 @@
+"""Whisper: from the file of a package to what transformers loads."""
