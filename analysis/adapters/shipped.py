@@ -19,6 +19,7 @@ _METHODS = {
     "banded": "banded",
     "random": "random",
     "top_k": "top_k",
+    "chosen": "chosen, 1,382 entries",
     "lora_r1": "LoRA r=1",
     "lora_r8": "LoRA r=8",
     "full": "full fine-tuning",
