@@ -12,7 +12,7 @@ import streamlit as st
 
 from analysis.common import settings
 from analysis.common.errors import TaskError, UserError
-from analysis.training.own_data import OwnData, register
+from analysis.training.data.own_data import OwnData, register
 from analysis.training.tasks import OWN_PREFIX, get_task
 from analysis.trials.files import StudyFile, committed_studies, import_study
 from analysis.trials.records import StudyRecord

@@ -262,6 +262,7 @@ def pretrain_digits(
 def speak_digits(
     output: Annotated[Path, typer.Option(help="Directory to write the recordings to.")] = ANALYSIS
     / "training"
+    / "data"
     / "spoken_digits",
 ) -> None:
     """Make the recordings of the task spoken_digits with espeak-ng, which must be installed; takes half a minute."""

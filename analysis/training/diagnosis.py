@@ -22,8 +22,8 @@ from analysis.common.errors import TaskError
 from analysis.models.loading import linear_shape
 from analysis.models.naming import places
 from analysis.training.choosing import asked_budget, prepared, spread_limit, task_gradients
+from analysis.training.data.own_data import OwnData, register
 from analysis.training.methods import METHODS, svft_patterns
-from analysis.training.own_data import OwnData, register
 from analysis.training.specification import TrainingSpec
 from svft.layer import layers_of
 from svft.patterns import PATTERNS

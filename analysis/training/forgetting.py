@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from analysis.common.errors import TaskError
-from analysis.training import digits
+from analysis.training.data import digits
 from analysis.training.tasks import Examples, get_task
 
 if TYPE_CHECKING:

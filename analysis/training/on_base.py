@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.common.bounded_files import read_json
 from analysis.common.errors import TaskError
-from analysis.training.spoken import RATE
+from analysis.training.data.spoken import RATE
 from analysis.training.tasks import TASKS
 
 _DIGIT_PIXELS = 8  # along each side of the images of the one task that has some

@@ -5,11 +5,11 @@ examples are sorted by it. The first `n_test` are the test split, the next `n_va
 choosing learning rates), all the rest the train split, whose last `n_confirmation` are the confirmation split too: a
 study that was planned in advance sets them apart from training and is judged on them once (`Splits.set_apart`). So the
 splits depend on no random generator and no file order, and texts of equal normalised form lie side by side. A test
-holds that none is in two splits. Sounds are sorted by the hash of their voice first (`analysis.training.spoken`), so
-that the voices of the test split are in no other.
+holds that none is in two splits. Sounds are sorted by the hash of their voice first (`analysis.training.data.spoken`),
+so that the voices of the test split are in no other.
 
 Adding a task is one entry in `TASKS`, with a function that reads its inputs and labels. A person's own data
-(`analysis.training.own_data`) becomes a task of this process with `register`.
+(`analysis.training.data.own_data`) becomes a task of this process with `register`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import numpy as np
 
 from analysis.common.errors import TaskError
 from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, SOUND_BASE, package_directory
-from analysis.training import digits, spoken
+from analysis.training.data import digits, spoken
 
 OWN_PREFIX = "own-"
 

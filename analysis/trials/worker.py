@@ -71,7 +71,7 @@ def take_turn(turn: Turn) -> Report:
         began = time.perf_counter()
         torch.set_num_threads(turn.threads)
         if turn.data is not None:
-            from analysis.training.own_data import OwnData, register
+            from analysis.training.data.own_data import OwnData, register
 
             register(OwnData.from_bytes(turn.data))
         session = _session(turn)
@@ -231,7 +231,7 @@ def measure_cost(specs: dict[str, dict], threads: int, data: bytes | None) -> pd
     with _resting.lock:
         torch.set_num_threads(threads)
         if data is not None:
-            from analysis.training.own_data import OwnData, register
+            from analysis.training.data.own_data import OwnData, register
 
             register(OwnData.from_bytes(data))
         contestants = []

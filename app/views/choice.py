@@ -14,7 +14,7 @@ from analysis.common.wording import percent
 from analysis.figures.entries_map import entries_map
 from analysis.figures.score_size import score_size
 from analysis.measures.coefficients import entries
-from analysis.training.own_data import OwnData
+from analysis.training.data.own_data import OwnData
 from analysis.training.specification import TrainingSpec
 from app import data, figures, trials, uploads
 from app.selection import Opened

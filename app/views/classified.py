@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.adapters.adapter import Adapter
-from analysis.training.spoken import RATE
+from analysis.training.data.spoken import RATE
 from analysis.training.tasks import TASKS, Task
 
 EXAMPLES = {

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
 from analysis.adapters import shipped
+from analysis.training.data.spoken import LABELS
 from analysis.training.evaluation import read_evaluation
-from analysis.training.spoken import LABELS
 from app import selection
 
 MAIN = Path(__file__).parents[2] / "app" / "entry.py"

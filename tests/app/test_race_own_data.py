@@ -5,7 +5,7 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.training.own_data import OwnData
+from analysis.training.data.own_data import OwnData
 from app import trials
 from app.views.race.plan import form
 from tests.app.race_page import captions, start, the_study

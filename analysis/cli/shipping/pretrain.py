@@ -13,7 +13,7 @@ from transformers import ViTConfig, ViTForImageClassification, get_linear_schedu
 from analysis.cli.train import progress_bar
 from analysis.models.loading import Encoder, load_encoder
 from analysis.models.packages import package_directory
-from analysis.training.digits import LABELS, MAX_PIXEL, other_digits, pretraining_digits
+from analysis.training.data.digits import LABELS, MAX_PIXEL, other_digits, pretraining_digits
 
 EPOCHS = 150
 BATCH_SIZE = 64

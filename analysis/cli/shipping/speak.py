@@ -13,7 +13,15 @@ import numpy as np
 from rich.progress import track
 
 from analysis.common.errors import UserError
-from analysis.training.spoken import LABELS, STORED_RATE, STORED_SAMPLES, TAKES, Recording, to_mu_law, write_recordings
+from analysis.training.data.spoken import (
+    LABELS,
+    STORED_RATE,
+    STORED_SAMPLES,
+    TAKES,
+    Recording,
+    to_mu_law,
+    write_recordings,
+)
 
 # Variants of espeak-ng's voice, without those that differ from another one in a setting or two (Hugo, klatt2, steph3).
 VOICES = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from analysis.common.errors import OwnDataError
 from analysis.models.packages import SMOLLM2
 from analysis.training import tasks
-from analysis.training.own_table import MAX_BYTES
+from analysis.training.data.own_table import MAX_BYTES
 from analysis.training.tasks import OWN_PREFIX, Task, sort_key
 
 PIRATE = Path(__file__).with_name("pirate.jsonl")  # what the language model's shipped adapter learned

@@ -123,7 +123,7 @@ def shipped(task: str) -> Results | None:
 def _of_study(id: str, finished: tuple[int, ...], _record: StudyRecord) -> Results:
     study = _record.study
     if study.task.startswith(OWN_PREFIX):
-        from analysis.training.own_data import OwnData, register
+        from analysis.training.data.own_data import OwnData, register
 
         register(OwnData.from_bytes(studies.store().data(id)))
     return Results(studies.store().results(id), get_task(study.task), study.final_split)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.common import settings
 from analysis.common.errors import TaskError, UserError
-from analysis.training.own_data import OwnData
+from analysis.training.data.own_data import OwnData
 from analysis.training.tasks import OWN_PREFIX, get_task
 from analysis.trials.files import export_study
 from analysis.trials.records import StudyRecord

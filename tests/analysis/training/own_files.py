@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow
 from pyarrow import parquet
 
-from analysis.training.own_data import read_table
+from analysis.training.data.own_data import read_table
 
 
 def table(n: int = 300, labels=("bad", "good"), **columns) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from analysis.common.errors import TaskError
 from analysis.models.loading import load_base, load_encoder
 from analysis.models.packages import DIGITS_BASE
 from analysis.training import forgetting
-from analysis.training.digits import turn, turn_back
+from analysis.training.data.digits import turn, turn_back
 from analysis.training.forgetting import MEASURES, Forgetting, compare, elsewhere, measure_forgetting
 from analysis.training.session import train
 from analysis.training.specification import TrainingSpec

@@ -13,7 +13,7 @@ from analysis.figures.capture_accuracy import capture_accuracy
 from analysis.figures.entries_map import entries_map
 from analysis.figures.gradient_capture import gradient_capture
 from analysis.models.shapes import block_shapes
-from analysis.training.own_data import OwnData
+from analysis.training.data.own_data import OwnData
 from analysis.training.specification import TrainingSpec
 from analysis.training.tasks import get_task
 from analysis.trials.confirmation import agreement, capture_and_accuracy

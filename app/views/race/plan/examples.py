@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from analysis.training.spoken import RATE
+from analysis.training.data.spoken import RATE
 from analysis.training.tasks import get_task
 from analysis.trials.study import Study
 from app.views.race import pictures

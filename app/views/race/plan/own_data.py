@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis.common.errors import UserError
-from analysis.training.own_data import RARE, OwnData, check, read_table, suggest_columns
-from analysis.training.own_table import WINDOWS
+from analysis.training.data.own_data import RARE, OwnData, check, read_table, suggest_columns
+from analysis.training.data.own_table import WINDOWS
 from analysis.training.tasks import TASKS
 from app import trials
 from app.views.race.plan import examples, form

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.confusion import confusion
-from analysis.training.spoken import RATE
+from analysis.training.data.spoken import RATE
 from app import figures
 from app.views.race import pictures
 from app.views.race.results import Results

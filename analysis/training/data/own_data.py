@@ -29,8 +29,8 @@ import pandas as pd
 
 from analysis.common.errors import OwnDataError
 from analysis.training import tasks
-from analysis.training.own_table import LABEL_NAMES, TEXT_NAMES, is_number
-from analysis.training.own_table import read_table as read_table
+from analysis.training.data.own_table import LABEL_NAMES, TEXT_NAMES, is_number
+from analysis.training.data.own_table import read_table as read_table
 from analysis.training.tasks import OWN_PREFIX, Task, by_majority, normalize, sort_key
 
 MIN_ROWS = 150

@@ -119,5 +119,5 @@ def read_spoken_digits(directory: Path) -> Iterable[tuple[np.ndarray, str]]:
     Args:
         directory: Of the package analysis.
     """
-    recordings = ordered(read_recordings(directory / "training" / "spoken_digits"))
+    recordings = ordered(read_recordings(directory / "training" / "data" / "spoken_digits"))
     return [(heard(recording), LABELS[recording.digit]) for recording in recordings]

@@ -22,7 +22,7 @@ from analysis.models.naming import KINDS, places
 from analysis.models.packages import DIGITS_BASE, package_directory, resolve_base
 from analysis.running.inference import predict_logits
 from analysis.running.predictor import load_predictor
-from analysis.training.digits import N_PRETRAINING, other_digits, pretraining_digits, turn
+from analysis.training.data.digits import N_PRETRAINING, other_digits, pretraining_digits, turn
 from analysis.training.methods import METHODS
 from analysis.training.session import train
 from analysis.training.specification import TrainingSpec

@@ -22,12 +22,12 @@ from analysis.models.loading import load_base, load_encoder
 from analysis.models.packages import SOUND_BASE, resolve_base
 from analysis.running.inference import predict_logits
 from analysis.running.predictor import load_predictor
-from analysis.training import spoken
+from analysis.training.data import spoken
+from analysis.training.data.spoken import LABELS, Recording, heard, ordered, read_recordings
 from analysis.training.methods import METHODS
 from analysis.training.on_base import task_for
 from analysis.training.session import train
 from analysis.training.specification import TrainingSpec
-from analysis.training.spoken import LABELS, Recording, heard, ordered, read_recordings
 from analysis.training.tasks import get_task
 
 DIRECTORY = Path(spoken.__file__).with_name("spoken_digits")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.common.errors import OwnDataError
-from analysis.training import own_table
-from analysis.training.own_data import (
+from analysis.training.data import own_table
+from analysis.training.data.own_data import (
     read_table,
 )
 from tests.analysis.training.own_files import as_parquet, read

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from analysis.common.errors import OwnDataError, TaskError
 from analysis.training import tasks
-from analysis.training.own_data import (
+from analysis.training.data.own_data import (
     MAX_CLASSES,
     MIN_ROWS,
     RARE,
@@ -271,5 +271,5 @@ def test_bytes_of_something_else_are_refused(content):
 
 
 def test_reading_and_checking_do_not_load_torch():
-    code = "import sys; import analysis.training.own_data; assert 'torch' not in sys.modules"
+    code = "import sys; import analysis.training.data.own_data; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
