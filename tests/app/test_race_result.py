@@ -235,7 +235,7 @@ def test_accuracy_stands_beside_what_was_forgotten_and_a_head_alone_forgets_noth
 def test_a_study_of_before_it_was_measured_says_so_and_its_table_has_no_empty_columns(race):
     test = race(study=add(forgetting=False))
     assert not [one for one in test.get("plotly_chart") if one.proto.alt.startswith("Accuracy on the task over")]
-    assert "Not measured: this study was recorded before" in words(test)
+    assert "Not measured: an earlier version recorded this study" in words(test)
     assert {"drift", "drift_low", "retrieval"}.isdisjoint(table(test, "recovered"))
 
 
