@@ -83,6 +83,14 @@ def test_the_measured_tables_are_those_of_the_committed_studies():
     assert printed.output.strip() in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
+def test_the_table_of_what_was_forgotten_is_that_of_its_study():
+    file = ROOT / "analysis" / "studies" / "forgetting" / "digits.json"
+    printed = CliRunner().invoke(app, ["results", "--markdown", str(file)])
+    assert printed.exit_code == 0, printed.output
+    table = printed.output[printed.output.index("| method | drift") :].strip()
+    assert table in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
 def check(command: str) -> None:
     """Parse a command line as far as names go: whether its files are here is not asked."""
     words = shlex.split(command, comments=True)[1:]

@@ -237,7 +237,7 @@ def test_a_study_of_before_it_was_measured_says_so_and_its_table_has_no_empty_co
     assert not [
         element for element in test.get("plotly_chart") if element.proto.alt.startswith("Accuracy on the task over")
     ]
-    assert "Not measured: this study was recorded before" in words(test)
+    assert "Not measured: an earlier version recorded this study" in words(test)
     assert {"drift", "drift_low", "retrieval"}.isdisjoint(table(test, "recovered"))
 
 

@@ -29,7 +29,8 @@ def show(results: Results) -> None:
         st.caption(
             "Not measured: this project has no images that are not of this task."
             if there is None
-            else "Not measured: this study was recorded before Race measured it. Race again to see it."
+            else f"Not measured: an earlier version recorded this study, or the package with the {there.words} was "
+            "missing. Race again to see it."
         )
         return
     st.markdown(forgetting_sentence(results.summary, there.words))
