@@ -53,9 +53,9 @@ $heading $words {
 .st-key-live $stale { opacity: 1; }
 $main .st-key-lanes $block { gap: 0; }
 .st-key-lanes { padding-top: .75rem; }
-$main $primary_button { color: var(--ground); }
+$main $primary_button:enabled { color: var(--ground); }
 /* Streamlit's own colour under the pointer leaves too little contrast in the dark. */
-$main $primary_button:is(:hover, :active, :focus) { background-color: var(--primary); }
+$main $primary_button:enabled:is(:hover, :active, :focus) { background-color: var(--primary); }
 [class*="st-key-lane-"] { min-height: 2.25rem; }
 .lane { position: relative; height: 1.5rem; line-height: 1.5rem; font-size: .875rem; margin: 0 .4rem; }
 .lane::before {

@@ -38,7 +38,7 @@ def test_without_its_base_the_page_says_how_to_add_it_and_shows_the_rest(monkeyp
     test = start(PIRATE)
     assert not test.exception
     assert [element.value for element in test.info if ADD_SMOLLM2 in element.value]
-    assert test.button(key="write").disabled
+    assert "write" not in {button.key for button in test.button}
     measured = read_pairs_evaluation(DIRECTORY / "pirate-banded")
     assert f"{measured.perplexity:.2f}" in [metric.value for metric in test.metric]
 

@@ -19,7 +19,10 @@ def show(chosen: Opened) -> None:
     """Draw the text, the dial if there is one, and both continuations once they are asked for, at any place of it."""
     adapter = chosen.adapter
     answers = adapter.base in GGUF_BASES  # a message, in the chat template
-    missing = answers and gguf_file(adapter.base) is None
+    if answers and gguf_file(adapter.base) is None:
+        name = selection.short_name(adapter.base)
+        st.info(f"The base model {name} is not installed; this adds it: `{ADD_SMOLLM2}`", icon=":material/info:")
+        return
     left, right = st.columns([5, 8], gap="medium")
     with left:
         text = st.text_area(
@@ -35,15 +38,11 @@ def show(chosen: Opened) -> None:
             type="primary",
             icon=":material/edit_note:",
             key="write",
-            disabled=missing or not text.strip(),
+            disabled=not text.strip(),
         ):
             st.session_state[asked] = True
         st.caption(f"Always the likeliest token, {_TOKENS} at most.")
     with right:
-        if missing:
-            name = selection.short_name(adapter.base)
-            st.info(f"The base model {name} is not installed; this adds it: `{ADD_SMOLLM2}`", icon=":material/info:")
-            return
         columns = st.columns(2, gap="medium")
         for column, name in zip(columns, ("Without the adapter", f"With {adapter.method}"), strict=True):
             column.caption(name)
