@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from analysis.common.errors import TaskError
-from analysis.training.data import digits
+from analysis.training.data import digits, spoken
 from analysis.training.tasks import Examples, get_task
 
 if TYPE_CHECKING:
@@ -68,9 +68,13 @@ def elsewhere(task: str) -> Elsewhere | None:
     """Return what forgetting is measured on after training on a task, None if there is nothing of its kind.
 
     For text the test split of the other packaged text task; for the digits, which the task turns by 90°, those of its
-    test split as they were before: the base was pretrained on upright ones.
+    test split as they were before, and for sounds, whose spectrum the task turns upside down, those of its test split
+    as they were spoken: both bases were pretrained on such.
     """
-    if get_task(task).kind == "image":
+    kind = get_task(task).kind
+    if kind == "audio":
+        return Elsewhere(f"{EXAMPLES} digits as they were spoken", _digits_as_spoken)
+    if kind == "image":
         return Elsewhere(f"{EXAMPLES} upright digits", _upright_digits) if task == "digits" else None
     other = get_task("airline_tweets" if task == "bbc_headlines" else "bbc_headlines")
     words = {"airline_tweets": "tweets to airlines", "bbc_headlines": "BBC headlines"}[other.name]
@@ -148,6 +152,14 @@ def _upright_digits() -> Examples:
     return Examples([digits.turn_back(image) for image in test.inputs], test.labels)
 
 
+def _digits_as_spoken() -> Examples:
+    recordings = spoken.ordered(spoken.read_recordings(spoken.DIRECTORY))[:EXAMPLES]
+    return Examples(
+        [spoken.heard(recording, inverted=False) for recording in recordings],
+        np.array([recording.digit for recording in recordings]),
+    )
+
+
 def _first(examples: Examples) -> Examples:
     return Examples(examples.inputs[:EXAMPLES], examples.labels[:EXAMPLES])
 
@@ -165,18 +177,26 @@ def _pristine(base: str, task: str) -> np.ndarray | None:
     return None if examples is None else _embed(model, load_encoder(base), examples.inputs)
 
 
+def _encoder(model: PreTrainedModel) -> PreTrainedModel | None:
+    """Return what is under the head of a classifier, None if that is not an encoder by itself."""
+    if model.main_input_name == "input_features":  # Whisper: its classifier has the encoder alone
+        return getattr(model, "encoder", None)
+    return None if model.config.is_encoder_decoder or model.base_model is model else model.base_model
+
+
 def _embed(model: PreTrainedModel, encode: Encoder, inputs: Sequence[Any]) -> np.ndarray | None:
     """Return the mean of the last hidden states of each input, (n, hidden) float32; None if there are none."""
     import torch
 
-    if model.config.is_encoder_decoder or model.base_model is model:
+    encoder = _encoder(model)
+    if encoder is None:
         return None
     order = np.argsort([len(each) for each in inputs], kind="stable")  # texts of like length share a batch
     rows = []
     with torch.inference_mode():
         for start in range(0, len(order), _BATCH):
             batch = encode([inputs[place] for place in order[start : start + _BATCH]])
-            states = model.base_model(**batch).last_hidden_state.float()
+            states = encoder(**batch).last_hidden_state.float()
             mask = batch.get("attention_mask", torch.ones(states.shape[:2]))[..., None].to(states)
             rows.append(((states * mask).sum(dim=1) / mask.sum(dim=1)).numpy())
     return np.concatenate(rows)[np.argsort(order, kind="stable")]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+DIRECTORY = Path(__file__).with_name("spoken_digits")
 LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TAKES = 2
 STORED_RATE = 8_000  # samples a second, of the recordings

@@ -9,7 +9,6 @@ from transformers import AutoModel
 
 from analysis.common.errors import TaskError
 from analysis.models.loading import load_base, load_encoder
-from analysis.models.packages import DIGITS_BASE
 from analysis.training import forgetting
 from analysis.training.data.digits import turn, turn_back
 from analysis.training.forgetting import MEASURES, Forgetting, compare, elsewhere, measure_forgetting
@@ -102,19 +101,24 @@ def test_what_is_elsewhere_is_not_of_the_task(task):
     examples = there.load()
     assert len(examples) == len(examples.labels) == forgetting.EXAMPLES
     assert there.words.startswith("200 ")
-    key = (lambda item: item.tobytes()) if task == "digits" else str
+    key = str if get_task(task).kind == "text" else (lambda item: item.tobytes())
     own = {key(item) for split in (splits.train, splits.validation, splits.test) for item in split.inputs}
     assert own.isdisjoint(map(key, examples.inputs))
     assert len(np.unique(examples.labels)) > 1
 
 
-def test_digits_are_measured_upright_as_the_base_reads_them(few):
+def test_a_turned_digit_is_turned_back():
     image = np.arange(64, dtype=np.uint8).reshape(8, 8)
     np.testing.assert_array_equal(turn_back(turn(image)), image)
-    run = train(TrainingSpec("digits", "plain", steps=1, batch_size=4, examples=16))
-    measured = measure_forgetting(run.model, run.encode, "digits", DIGITS_BASE)
-    assert measured.retrieval_before > 0.5  # by chance 0.1
-    assert 0 < measured.drift < 2
+
+
+@pytest.mark.parametrize(("task", "least"), [("digits", 0.5), ("spoken_digits", 0.2)])  # by chance 0.1
+def test_digits_are_measured_as_the_base_reads_them(few, task, least):
+    for method, moves in (("head_only", False), ("plain", True)):
+        run = train(TrainingSpec(task, method, steps=1, batch_size=4, examples=16))
+        measured = measure_forgetting(run.model, run.encode, task, run.spec.base)
+        assert measured.retrieval_before > least
+        assert (0 < measured.drift < 2) == moves
 
 
 def test_without_the_package_that_carries_the_other_task_nothing_is_measured(tiny_base, few, monkeypatch):

@@ -51,7 +51,7 @@ def show(record: StudyRecord) -> None:
         words.show_numbers(record, outcome)
     best = outcome.best_svft
     section("In words", "words", lambda: words.show_details(outcome, behind))
-    section("Compared with trial of them", "differences", lambda: differences.show(outcome, behind))
+    section("Compared with one of them", "differences", lambda: differences.show(outcome, behind))
     section("The price", "price", lambda: price.show(record, outcome))
     section("Rank of the update", "ranks", lambda: ranks.show(outcome))
     section("What was forgotten", "forgetting", lambda: forgetting.show(outcome))
