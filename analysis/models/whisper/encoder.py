@@ -26,6 +26,7 @@ from analysis.models.whisper.ctranslate2_file import CTranslate2File
 POSITIONS = 30  # of 20 ms
 LAYERS = 4
 WIDTH = 384
+BANDS = 80
 
 CONFIG = {
     "architectures": ["WhisperForAudioClassification"],
@@ -40,13 +41,13 @@ CONFIG = {
     "encoder_layers": LAYERS,
     "is_encoder_decoder": True,
     "max_source_positions": POSITIONS,
-    "num_mel_bins": 80,
+    "num_mel_bins": BANDS,
     "vocab_size": 51864,
 }
 FEATURES = {
     "feature_extractor_type": "WhisperFeatureExtractor",
     "chunk_length": 1,  # at least, as whole seconds; what is read follows from the positions
-    "feature_size": 80,
+    "feature_size": BANDS,
     "hop_length": 160,
     "n_fft": 400,
     "padding_value": 0.0,
@@ -93,7 +94,7 @@ def encoder_tensors(file: CTranslate2File) -> dict[str, np.ndarray]:
         tensors[f"{target}.weight"] = take(f"{source}/gamma", WIDTH)
         tensors[f"{target}.bias"] = take(f"{source}/beta", WIDTH)
 
-    linear("encoder.conv1", "conv1", WIDTH, CONFIG["num_mel_bins"], 3)
+    linear("encoder.conv1", "conv1", WIDTH, BANDS, 3)
     linear("encoder.conv2", "conv2", WIDTH, WIDTH, 3)
     tensors["encoder.embed_positions.weight"] = take("position_encodings/encodings", 1500, WIDTH)[:POSITIONS]
     norm("encoder.layer_norm", "layer_norm")
