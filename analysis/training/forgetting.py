@@ -19,6 +19,7 @@ from analysis.training.tasks import Examples, get_task
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import nn
     from transformers import PreTrainedModel
 
     from analysis.models.loading import Encoder
@@ -177,7 +178,7 @@ def _pristine(base: str, task: str) -> np.ndarray | None:
     return None if examples is None else _embed(model, load_encoder(base), examples.inputs)
 
 
-def _encoder(model: PreTrainedModel) -> PreTrainedModel | None:
+def _encoder(model: PreTrainedModel) -> nn.Module | None:
     """Return what is under the head of a classifier, None if that is not an encoder by itself."""
     if model.main_input_name == "input_features":  # Whisper: its classifier has the encoder alone
         return getattr(model, "encoder", None)

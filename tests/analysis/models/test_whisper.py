@@ -117,9 +117,9 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 def test_its_blocks_have_24_matrices_with_names_for_people():
-    found = places(block_linears(load_base(SOUND_BASE, ["a", "b"])))
+    linears = places(block_linears(load_base(SOUND_BASE, ["a", "b"])))
     kinds = [kind for kind in KINDS if kind != "MLP gate"]
-    assert [place.label for place in found] == [f"Layer {layer} · {kind}" for layer in range(4) for kind in kinds]
+    assert [place.label for place in linears] == [f"Layer {layer} · {kind}" for layer in range(4) for kind in kinds]
 
 
 def test_its_parameters_are_counted_alike_everywhere():

@@ -155,9 +155,9 @@ def test_the_command_writes_what_every_voice_says(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["speak-digits", "--output", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "40 recordings" in result.output
-    found = read_recordings(tmp_path)
-    assert Counter(LABELS[recording.digit] for recording in found) == dict.fromkeys(LABELS, 4)
-    assert len(found[0].codes) == pytest.approx(4000 / 22_050 * spoken.STORED_RATE, abs=5)  # silence is cut off
+    recordings = read_recordings(tmp_path)
+    assert Counter(LABELS[recording.digit] for recording in recordings) == dict.fromkeys(LABELS, 4)
+    assert len(recordings[0].codes) == pytest.approx(4000 / 22_050 * spoken.STORED_RATE, abs=5)  # silence is cut off
 
 
 # ---- fine-tuning on it
@@ -198,7 +198,7 @@ def test_an_adapter_of_sounds_opens_has_a_card_and_classifies_a_sound(tmp_path):
     adapter = open_adapter(tmp_path)
     assert len(adapter.names) == 24
     assert adapter.base == SOUND_BASE
-    assert set(adapter.head) >= {"projector.weight", "classifier.weight"}
+    assert {".".join(name.split(".")[-2:]) for name in adapter.head} >= {"projector.weight", "classifier.weight"}
     predictor = load_predictor(tmp_path)
     table = predictor.predict(get_task("spoken_digits").load().test.inputs[0], alpha=0.5)
     assert table["label"].tolist() == list(LABELS)
