@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from analysis.cli.errors import Commands
+from analysis.cli.shipping import commands
 from analysis.common.errors import UserError
 from analysis.common.typed import numbers, whole_numbers
 from analysis.models.packages import DEFAULT_BASE
 
-ANALYSIS = Path(__file__).parents[1]
 Wide = Annotated[bool, typer.Option("--wide", help="Print all columns, however wide the terminal is.")]
 SetApart = Annotated[bool, typer.Option("--set-apart", help="Train without the examples of the confirmation split.")]
 
@@ -31,6 +31,9 @@ def _whole(text: str) -> int:
         raise ValueError(text)
     return int(number)
 
+
+for _command in (commands.train_shipped, commands.pretrain_digits, commands.speak_digits):
+    app.command()(_command)
 
 # Bodies are imported inside the commands: torch takes seconds, and `svft --help` should not wait for it.
 
@@ -83,16 +86,6 @@ def train(
         f"{measured.accuracy:.1%} of {measured.n_test} test examples right "
         f"(95% interval {measured.low:.1%} to {measured.high:.1%}); written to {output}"
     )
-
-
-@app.command()
-def train_shipped(
-    output: Annotated[Path, typer.Option(help="Directory for the adapters' directories.")] = ANALYSIS / "adapters",
-) -> None:
-    """Train all adapters that ship with this project, with three seeds and their baselines."""
-    from analysis.cli.shipping.ship import train_shipped
-
-    train_shipped(output)
 
 
 @app.command()
@@ -243,32 +236,6 @@ def results(
     from analysis.cli.results import print_results
 
     print_results(files or [], markdown, wide)
-
-
-@app.command()
-def pretrain_digits(
-    output: Annotated[Path, typer.Option(help="Directory to write the model to.")] = ANALYSIS
-    / "models"
-    / "digits-vit",
-) -> None:
-    """Pretrain the small image classifier that the task digits starts from; it takes about a minute."""
-    from analysis.cli.shipping.pretrain import pretrain_digits
-
-    accuracy = pretrain_digits(output)
-    typer.echo(f"{accuracy:.1%} of the held-out upright digits right; written to {output}")
-
-
-@app.command()
-def speak_digits(
-    output: Annotated[Path, typer.Option(help="Directory to write the recordings to.")] = ANALYSIS
-    / "training"
-    / "data"
-    / "spoken_digits",
-) -> None:
-    """Make the recordings of the task spoken_digits with espeak-ng, which must be installed; takes half a minute."""
-    from analysis.cli.shipping.speak import speak_digits
-
-    typer.echo(f"{speak_digits(output):,} recordings written to {output}")
 
 
 @app.command("benchmark")

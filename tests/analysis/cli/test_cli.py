@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 import svft
 from analysis.adapters import shipped
-from analysis.cli import app, compare, ship
+from analysis.cli import app, compare
+from analysis.cli.shipping import ship
 from analysis.common.errors import UserError
 from analysis.training.evaluation import read_evaluation
 from analysis.training.session import TrainingSession

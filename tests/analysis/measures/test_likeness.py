@@ -9,7 +9,7 @@ ROW = {"cosine": 0.5, "chance_cosine": 0.05, "norm_ratio": 2.0, "basis_error": 0
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "shown"),
     [
         ({"cosine": 0.9}, "**The two updates point the same way** (cosine 0.900, noise within ±0.050)."),
         ({"cosine": 0.3}, "**The two updates have a part in common** (cosine 0.300"),
