@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.cells import MAX_POINTS
-from analysis.figures.theme import Theme, axis, method_color, new_figure, set_layout
+from analysis.figures.theme import Theme, axis, method_color, new_figure, number, set_layout
 
 _HOVER = "i = %{customdata[0]}, j = %{customdata[1]}<br>gradient %{x:.3g}<br>|M| %{y:.3g}<extra></extra>"
 
@@ -26,7 +26,7 @@ def score_size(table: pd.DataFrame, *, name: str, theme: Theme) -> go.Figure:
     size = np.abs(table["value"])
     rho = size.corr(table["score"], method="spearman") if len(table) > 2 else 0.0
     chance = 1.96 / np.sqrt(max(len(table) - 1, 1))
-    reading = f"rank correlation {rho:.2f} over {len(table):,} entries, by chance within ±{chance:.2f}"
+    reading = f"rank correlation {number(rho, '.2f')} over {len(table):,} entries, by chance within ±{chance:.2f}"
     figure = new_figure(
         theme,
         alt=f"Size of the trained entries over their gradient at the start: {reading}.",

@@ -34,6 +34,6 @@ def test_a_map_of_entries_says_where_they_are_and_are_not():
 
 
 def test_scores_are_judged_against_chance():
-    assert "rank correlation -1.00 over 4 entries, by chance within ±1.13" in caption(
+    assert "rank correlation −1.00 over 4 entries, by chance within ±1.13" in caption(
         score_size(scored_table(), name="a", theme=LIGHT)
     )
