@@ -171,9 +171,8 @@ def agreement(table: pd.DataFrame) -> str:
             lambda x, y=accuracy: spearmanr(x, y).statistic,  # type: ignore[misc]  # no annotation of a default
             permutation_type="pairings",
         )
-        words.append(
-            f"{result.statistic:.2f} over {len(rows)} patterns at {budget:,} entries (p = {result.pvalue:.2f})"
-        )
+        statistic = f"{result.statistic:.2f}".replace("-", "−")
+        words.append(f"{statistic} over {len(rows)} patterns at {budget:,} entries (p = {result.pvalue:.2f})")
     if not words:
         return "No study has measured enough of these patterns."
     return f"The rank correlation of captured share and accuracy is {', '.join(words)}."

@@ -127,7 +127,7 @@ def test_patterns_meet_their_accuracy_at_the_same_budget():
     ("measured", "words"),
     [
         ([0.5, 0.6, 0.7, 0.8, 0.9], "1.00 over 5 patterns at 100 entries (p = 0.02)"),  # 2 of 120 orders
-        ([0.9, 0.8, 0.7, 0.6, 0.5], "-1.00 over 5 patterns at 100 entries (p = 0.02)"),
+        ([0.9, 0.8, 0.7, 0.6, 0.5], "−1.00 over 5 patterns at 100 entries (p = 0.02)"),
         ([0.7, 0.5, 0.9, 0.6, 0.8], "0.30 over 5 patterns at 100 entries (p = 0.68)"),
     ],
 )
