@@ -314,7 +314,9 @@ def test_a_painted_pattern_is_raced_and_in_the_result(server, visitor):
     page.wait_for_selector(VERDICT, timeout=PATIENCE)
     walk.settle()
     assert page.locator(".stMain").get_by_text("My pattern").count() > 0
-    assert "My pattern" in page.locator("[role=figure]").first.get_attribute("aria-label")
+    page.wait_for_function(
+        "[...document.querySelectorAll('[role=figure]')].some(figure => figure.ariaLabel.includes('My pattern'))"
+    )
     assert not walk.complaints
 
 
