@@ -304,7 +304,7 @@ TASKS = {
         ),
         Task(
             name="spoken_digits",
-            title="Spoken digit with its spectrum upside down",
+            title="Scrambled spoken digit",
             labels=spoken.LABELS,
             examples=200,
             package="analysis",

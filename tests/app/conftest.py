@@ -21,9 +21,22 @@ from tests.app.visitor import Visitor
 
 @pytest.fixture(autouse=True)
 def jobs_here(monkeypatch):
-    """What pages compute besides themselves is computed in threads; jobs in processes have tests of their own."""
+    """What pages compute besides themselves is computed in threads; jobs in processes have tests of their own.
+
+    None outlives its test: torch has one generator a process, and a model that is loaded meanwhile puts it back.
+    """
+    jobs = []
+
+    def start(*args, **options):
+        jobs.append(JobHere(*args, **options))
+        return jobs[-1]
+
     for module in (data, base_models, opening, convert, choice, diagnosis):
-        monkeypatch.setattr(module, "Job", JobHere)
+        monkeypatch.setattr(module, "Job", start)
+    yield
+    for job in jobs:
+        job.wait(120)
+    data._loader.submit(int).result(120)
 
 
 @pytest.fixture
