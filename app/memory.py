@@ -7,8 +7,9 @@ as the session.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -31,17 +32,28 @@ def restore(key: str, read: Callable[[Any], Any], *, first: Any) -> None:
     Args:
         key: Of the widget.
         first: Its value on a first visit.
-        read: Makes the widget's value of what was kept; it raises ValueError, TypeError or UserError if the widget
-            does not take it any more.
+        read: Makes the widget's value of what was kept, None if the widget does not take that any more.
     """
     st.session_state.setdefault(_FIRST, {})[key] = first
     kept = recall(key)
     if kept is None or key in st.session_state:
         return
-    try:
-        st.session_state[key] = read(kept)
-    except (ValueError, TypeError, UserError):
+    value = read(kept)
+    if value is None:
         keep(key, None)
+    else:
+        st.session_state[key] = value
+
+
+def as_number(kept: Any) -> float | None:
+    """Return a number that was kept, None if it is none."""
+    is_number = isinstance(kept, int | float) and not isinstance(kept, bool)
+    return float(kept) if is_number and math.isfinite(kept) else None
+
+
+def as_option(options: Sequence[str]) -> Callable[[Any], str | None]:
+    """Return what takes one of `options` if it was kept, and None if anything else was."""
+    return lambda kept: kept if kept in options else None
 
 
 def keep(key: str, value: Any) -> None:

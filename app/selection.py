@@ -18,9 +18,9 @@ from analysis.adapters.shipped import shipped_adapters
 from analysis.common.errors import UserError
 from analysis.measures.brush import Brush
 from analysis.models.base_weights import locate_base
-from analysis.models.gguf import is_packed
 from analysis.models.naming import places
 from analysis.models.packages import packaged_bases
+from analysis.models.packed.unpacking import takes_long
 from app import data, uploads
 from app.data import base_models
 
@@ -190,7 +190,7 @@ def base_directory(model: str) -> Path:
     if model not in packaged_bases() and os.path.isfile(path / "config.json"):
         uploads.require(path)
         return path
-    with st.spinner("Unpacking the base model, once on this machine …") if is_packed(model) else nullcontext():
+    with st.spinner("Unpacking the base model, once on this machine …") if takes_long(model) else nullcontext():
         return locate_base(model)
 
 

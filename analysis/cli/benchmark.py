@@ -19,7 +19,7 @@ from analysis.adapters.shipped import shipped_adapters
 from analysis.cli.tables import Column, show
 from analysis.common.errors import UserError
 from analysis.models.base_weights import locate_base
-from analysis.models.gguf import is_packed
+from analysis.models.packed.unpacking import takes_long
 from analysis.planning import benchmark
 from analysis.running.generation import load_writer, writing_speed
 from analysis.training.language.evaluation import read_pairs_evaluation
@@ -109,7 +109,7 @@ def benchmark_talk(output: Path | None, wide: bool = False) -> None:
     console = Console()
     with console.status("unpacking"):
         began = time.perf_counter()
-        packed = is_packed(adapter.base)
+        packed = takes_long(adapter.base)
         locate_base(adapter.base)
         if packed:
             add("unpacking the model, once", "s", time.perf_counter() - began)

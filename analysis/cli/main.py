@@ -402,7 +402,7 @@ def cache(
     ] = False,
 ) -> None:
     """Show, or clear, the cache of singular value decompositions."""
-    from analysis.models.gguf import clear_unpacked
+    from analysis.models.packed.unpacking import clear_unpacked
     from svft.cache import cache_directory, cache_files, cache_limit, clear_cache
 
     if clear:

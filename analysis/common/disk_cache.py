@@ -66,5 +66,10 @@ def directory() -> Path:
     return Path(os.environ.get("SVFT_CACHE_DIR") or platformdirs.user_cache_path("svft", appauthor=False))
 
 
+def bases_directory() -> Path:
+    """Return where base models are that were unpacked once. They are no tables: the limit does not hold for them."""
+    return directory() / "bases"
+
+
 def _path(key: str) -> Path:
     return directory() / f"{key}.safetensors"

@@ -15,10 +15,10 @@ from analysis.common.errors import ArchitectureError, BaseModelError, UserError
 from analysis.common.settings import is_public
 from analysis.models.base_weights import locate_base
 from analysis.models.classes import build_empty, quiet, task_of
-from analysis.models.gguf import unpacked
 from analysis.models.heads import HEADS
 from analysis.models.modules import AUTO_CLASSES
 from analysis.models.outline import Outline, choose_outline
+from analysis.models.packed.unpacking import unpacked
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from analysis.conversion import Steps
 from analysis.conversion.cards import write_card
 from analysis.conversion.source import load_source, row
 from analysis.models.loading import load_tokenizer
-from analysis.models.packages import resolve_base
+from analysis.models.packed.unpacking import unpacked
 
 
 def merged_steps(path: str | Path, output: str | Path, base: str | None = None) -> Steps:
@@ -49,7 +49,7 @@ def merged_steps(path: str | Path, output: str | Path, base: str | None = None) 
 
 def _copy_preprocessing(base: str, output: Path) -> None:
     """Put the base's tokenizer, and what it does to images or sounds, beside the model, if the base has them."""
-    directory = Path(resolve_base(base))
+    directory = Path(unpacked(base))
     settings = directory / "preprocessor_config.json"
     if settings.is_file():
         shutil.copy(settings, output)

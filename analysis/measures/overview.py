@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from analysis.adapters.adapter import AdaptedMatrix, Adapter
 from analysis.models.heads import is_head
-from analysis.models.packages import resolve_base
+from analysis.models.packed.unpacking import takes_long, unpacked
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _FLOAT32_BYTES = 4
@@ -85,11 +85,15 @@ def basis_bytes(adapter: Adapter) -> int:
 def base_parameters(base: str | None) -> int | None:
     """Return the number of parameters of a base model without a head, from its files' headers; None if not here.
 
+    Nor is one that takes long to unpack, before it was.
+
     Args:
         base: Hub id or local path, as an adapter records it. Nothing is downloaded.
     """
+    if not base or takes_long(base):
+        return None
     count = 0
-    for file in Path(resolve_base(base)).glob("*.safetensors") if base else []:
+    for file in Path(unpacked(base)).glob("*.safetensors"):
         with safe_open(file, framework="numpy") as tensors:
             names = tensors.keys()
             slices = [tensors.get_slice(name) for name in names if not is_head(name)]

@@ -11,8 +11,8 @@ from analysis.common.errors import AdapterError
 from analysis.common.settings import may_open
 from analysis.common.tensor_files import FLOATS, TensorFiles, model_files
 from analysis.models.experts import INTERLEAVED, FusedExperts, Slot, fused_experts, other_names, split_expert
-from analysis.models.gguf import unpacked
 from analysis.models.packages import ADD_SMOLLM2, SMOLLM2, packaged_bases
+from analysis.models.packed.unpacking import unpacked
 from analysis.models.tensor_names import TensorNames
 
 if TYPE_CHECKING:

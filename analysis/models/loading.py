@@ -32,11 +32,11 @@ from transformers.pytorch_utils import Conv1D
 
 from analysis.common.errors import BaseModelError
 from analysis.models.classes import build_empty, candidates, quiet
-from analysis.models.gguf import unpacked
 from analysis.models.heads import is_head
 from analysis.models.modules import continues_texts, inside_block
 from analysis.models.packages import ADD_SMOLLM2, PACKAGED_BASES, SMOLLM2
 from analysis.models.packages import DEFAULT_BASE as DEFAULT_BASE
+from analysis.models.packed.unpacking import unpacked
 
 SAMPLING_RATE = 16_000  # of sounds, a second
 

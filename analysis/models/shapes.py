@@ -9,9 +9,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from analysis.models.gguf import unpacked
 from analysis.models.modules import KNOWN_FAMILIES, choose_targets, inside_block, module_name
 from analysis.models.naming import places
+from analysis.models.packed.unpacking import unpacked
 
 Shape = tuple[int, ...]
 

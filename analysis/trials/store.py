@@ -11,11 +11,8 @@ import os
 import secrets
 import shutil
 import sqlite3
-import threading
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +21,9 @@ import pandas as pd
 import platformdirs
 
 from analysis.training.forgetting import MEASURES
+from analysis.trials.database import Database
 from analysis.trials.messages import Layout, Report
 from analysis.trials.records import TRIAL_FILE, StudyRecord, TrialRecord
-from analysis.trials.schema import bring_up_to_date
 from analysis.trials.study import Study, Trial
 
 POINT_COLUMNS = ("trial", "step", "train_loss", "loss", "accuracy", "macro_f1", "seconds", "at")
@@ -42,28 +39,13 @@ def data_directory() -> Path:
     return platformdirs.user_data_path("svft-explorer", appauthor=False)
 
 
-class Store:
+class Store(Database):
     """The studies of one data directory. Safe to use from several threads and processes."""
 
     def __init__(self, directory: str | Path | None = None) -> None:
         self.directory = Path(directory or data_directory())
         self.directory.mkdir(parents=True, exist_ok=True)
-        file = self.directory / "studies.sqlite"
-        self._connection = sqlite3.connect(file, timeout=30, check_same_thread=False)
-        self._connection.row_factory = sqlite3.Row
-        self._lock = threading.RLock()
-        try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            bring_up_to_date(self._connection, str(file))
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._connection.close()
+        super().__init__(self.directory / "studies.sqlite")
 
     # -- what the engine writes
 
@@ -421,12 +403,3 @@ class Store:
 
     def _state_file(self, id: str, number: int) -> Path:
         return self.directory / "states" / id / f"{number}.pt"
-
-    def _read(self, query: str, values: tuple = ()) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._connection.execute(query, values).fetchall()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._connection:
-            yield self._connection

@@ -34,7 +34,7 @@ def test_both_texts_are_written_again_wherever_the_dial_is_turned(tmp_path):
 
 
 def test_without_its_base_the_page_says_how_to_add_it_and_shows_the_rest(monkeypatch):
-    monkeypatch.setattr(writing, "gguf_file", lambda base: None)
+    monkeypatch.setattr(writing, "packed_file", lambda base: None)
     test = start(PIRATE)
     assert not test.exception
     assert [element.value for element in test.info if ADD_SMOLLM2 in element.value]

@@ -39,7 +39,12 @@ def slider(name: str, label: str, low: float, high: float, default: float, step:
         return default if fixed is None else fixed
     if fixed is not None:
         st.session_state[_key(name)] = fixed
-    memory.restore(_key(name), lambda kept: whole(min(max(number(kept), low), high)), first=default)
+
+    def within(kept: object) -> float | None:
+        value = memory.as_number(kept)
+        return None if value is None else whole(min(max(value, low), high))
+
+    memory.restore(_key(name), within, first=default)
     return st.slider(
         label,
         low,
@@ -102,7 +107,7 @@ def _of_link(name: str, options: Sequence[str]) -> str | None:
     fixed = fixed if fixed in options else None
     if hidden:
         return fixed or options[0]
-    memory.restore(_key(name), str, first=options[0])
+    memory.restore(_key(name), memory.as_option(options), first=options[0])
     if fixed is not None or st.session_state.get(_key(name)) not in options:
         st.session_state[_key(name)] = fixed or options[0]
     return None

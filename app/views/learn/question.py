@@ -22,7 +22,7 @@ def ask_number(key: str, text: str, check: Callable[[float], Answer], *, solutio
     """
 
     def entry() -> Answer | None:
-        memory.restore(f"answer-{key}", float, first=None)
+        memory.restore(f"answer-{key}", memory.as_number, first=None)
         given = st.number_input(
             "Your answer",
             value=None,
@@ -41,7 +41,7 @@ def ask_choice(key: str, text: str, options: Sequence[str], check: Callable[[str
     """Ask for one of `options`; the other arguments are those of `ask_number`."""
 
     def entry() -> Answer | None:
-        memory.restore(f"answer-{key}", lambda kept: options[list(options).index(kept)], first=None)
+        memory.restore(f"answer-{key}", memory.as_option(options), first=None)
         given = st.pills(
             "Your answer",
             options,

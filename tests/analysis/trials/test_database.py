@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.common.errors import UserError
-from analysis.trials import schema
+from analysis.trials import database
 from analysis.trials.files import export_study, read_study
 from analysis.trials.store import Store
 
@@ -70,7 +70,7 @@ def test_it_becomes_a_file_of_this_version_and_can_be_written(old, tmp_path_fact
     store.close()
     new = tmp_path_factory.mktemp("new")
     Store(new).close()
-    assert version(old) == version(new) == len(schema._STEPS)
+    assert version(old) == version(new) == len(database._STEPS)
     assert tables(old) == tables(new)
     again = Store(old)
     assert again.study(ID).name == "Renamed"
@@ -78,18 +78,18 @@ def test_it_becomes_a_file_of_this_version_and_can_be_written(old, tmp_path_fact
 
 
 def test_steps_run_once_whoever_opens_the_file_first(old, monkeypatch):
-    monkeypatch.setattr(schema, "_STEPS", (*schema._STEPS, ("ALTER TABLE studies ADD COLUMN note TEXT",)))
+    monkeypatch.setattr(database, "_STEPS", (*database._STEPS, ("ALTER TABLE studies ADD COLUMN note TEXT",)))
     with ThreadPoolExecutor(4) as people:
         for store in people.map(lambda _: Store(old), range(4)):
             assert store.study(ID) is not None
             store.close()
-    assert version(old) == len(schema._STEPS)
+    assert version(old) == len(database._STEPS)
 
 
 def test_a_step_that_fails_leaves_the_file_as_it_was(old, monkeypatch):
     before = tables(old)
     with monkeypatch.context() as broken:
-        broken.setattr(schema, "_STEPS", (("ALTER TABLE studies ADD COLUMN note TEXT", "ALTER TABLE nothing"),))
+        broken.setattr(database, "_STEPS", (("ALTER TABLE studies ADD COLUMN note TEXT", "ALTER TABLE nothing"),))
         with pytest.raises(sqlite3.OperationalError):
             Store(old)
     assert (version(old), tables(old)) == (0, before)

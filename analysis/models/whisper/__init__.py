@@ -1,1 +1,0 @@
-"""Whisper: from the file of a package to what transformers loads."""
