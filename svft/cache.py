@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 import warnings
 import zlib
 from contextlib import suppress
@@ -29,6 +30,7 @@ from .basis import fingerprint, fingerprint_dtype
 from .decomposition import Decomposition, is_randomized
 
 _FORMAT = "2"  # goes into the names of files: a change makes old ones unused, never misread
+_ABANDONED = 3600  # seconds without a change after which a part is nobody's: its writer was interrupted
 
 
 def decompose(weight: torch.Tensor, rank: int | None = None, name: str = "The weight") -> Decomposition:
@@ -104,12 +106,16 @@ def cache_limit() -> int:
 
 
 def cache_files() -> list[Path]:
-    """Return the files of the cache, the least recently used first, with what interrupted writers left behind."""
-    used: dict[Path, int] = {}
+    """Return the files of the cache, the least recently used first, with what interrupted writers left behind.
+
+    What another process is still writing is not among them.
+    """
+    used: dict[Path, float] = {}
     for file in cache_directory().glob("*"):
-        if file.suffix in (".safetensors", ".part"):
-            with suppress(FileNotFoundError):
-                used[file] = file.stat().st_mtime_ns
+        with suppress(FileNotFoundError):
+            changed = file.stat().st_mtime
+            if file.suffix == ".safetensors" or (file.suffix == ".part" and time.time() - changed > _ABANDONED):
+                used[file] = changed
     return sorted(used, key=lambda file: used[file])
 
 
@@ -147,7 +153,9 @@ def _read(file: Path, device: torch.device, mark: torch.Tensor) -> Decomposition
             raise ValueError("its contents do not agree with its checksum")
         with suppress(OSError):  # a cache that others own is used as it is
             os.utime(file)  # least recently used goes first
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error_:
+    except (SafetensorError, OSError, RuntimeError, KeyError, ValueError, TypeError) as error_:
+        if not file.exists():  # another process made room meanwhile, perhaps between two reads
+            return None
         warnings.warn(f"The cached decomposition {file} is damaged ({error_}); it is computed anew.", stacklevel=3)
         return None
     return Decomposition(U.to(device), sigma.to(device), V.to(device), sign, mark, error)
@@ -161,7 +169,7 @@ def _cache(file: Path, result: Decomposition) -> None:
         if size > cache_limit() or shutil.disk_usage(file.parent).free < 2 * size + 1_000_000_000:
             return
         _write(file, result)
-        _make_room(file.stat().st_size)
+        _make_room(_size(file))
     except OSError as error:
         warnings.warn(f"The decomposition could not be cached in {file.parent}: {error}.", stacklevel=3)
 

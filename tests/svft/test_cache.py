@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from svft import cache as cache_module
 from svft import decomposition
@@ -146,11 +147,36 @@ def test_the_disk_keeps_a_reserve(monkeypatch):
 
 def test_clearing_the_cache_frees_it_with_what_interrupted_writers_left(cache):
     decompose(random_weight(30, 12))
-    (cache / "left.part").write_bytes(b"x" * 100)
+    left = cache / "left.part"
+    left.write_bytes(b"x" * 100)
+    os.utime(left, (1000, 1000))
     sizes = sum(f.stat().st_size for f in cache.iterdir())
     assert clear_cache() == sizes
     assert list(cache.iterdir()) == []
     assert clear_cache() == 0
+
+
+def test_what_another_process_is_writing_stays(cache, monkeypatch):
+    decompose(random_weight(30, 12))
+    (cache / "being-written.part").write_bytes(b"x" * 100)
+    monkeypatch.setenv("SVFT_CACHE_LIMIT_GB", "0.00001")
+    decompose(random_weight(30, 12, seed=1))  # makes room
+    clear_cache()
+    assert [file.name for file in cache.iterdir()] == ["being-written.part"]
+
+
+def test_a_file_that_another_process_deletes_before_it_is_read_is_computed_without_a_word(monkeypatch):
+    W = random_weight(30, 12)
+    fresh = decompose(W)
+
+    def delete_then_open(file, **options):
+        file.unlink()
+        return safe_open(file, **options)
+
+    monkeypatch.setattr(cache_module, "safe_open", delete_then_open)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same(decompose(W), fresh)
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning_only(tmp_path, monkeypatch):
