@@ -13,7 +13,7 @@ SMALL = Study(
     "bbc_headlines", ("head_only", "plain", "lora"), budgets=(41_472,), steps=4, examples=16, evaluate_every=2
 )
 START, HEAD = ".st-key-start button", ".st-key-race-study-head"
-PATIENCE = 600_000  # milliseconds: other work may share the machine
+PATIENCE = 240_000  # milliseconds: other work may share the machine
 
 
 def past_study(page, name):

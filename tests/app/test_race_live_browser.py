@@ -25,7 +25,7 @@ STUDY = Study(
 )
 START, LIVE = ".st-key-start button", ".trials"
 ACCURACY, LOSS = ".st-key-live-accuracy", ".st-key-live-loss"
-PATIENCE = 600_000  # milliseconds: other work may share the machine
+PATIENCE = 240_000  # milliseconds: other work may share the machine
 
 _WATCH = """() => {
   window.chartChanges = [];

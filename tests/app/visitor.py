@@ -87,6 +87,8 @@ class Visitor:
 
     def sees(self):
         """Return the address and the words of the page, and what its console said."""
+        if self.page.locator(".stApp").count() == 0:  # the app's own scripts failed, or never came
+            return "\n".join([self.page.url, f"no app, {self.complaints}", self.page.content()])
         pickers = {key: self.page.locator(f".st-key-{key} input").all() for key in ("adapter", "vs", "matrix")}
         values = {key: [node.input_value() for node in inputs] for key, inputs in pickers.items()}
         state = self.page.locator(".stApp").get_attribute("data-test-script-state")
