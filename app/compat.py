@@ -5,7 +5,13 @@ Everything else in the app calls what Streamlit documents.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
 import streamlit as st
+
+P = ParamSpec("P")
 
 # How Streamlit calls parts of a page, for the style sheet (which writes $name): it documents no names of its own.
 PARTS = {
@@ -40,3 +46,24 @@ def set_cookie(name: str, value: str, *, seconds: int) -> None:
     cookie = f"{name}={value}; path=/; max-age={seconds}; SameSite=Lax"
     with st.container(key="cookie"):  # an empty element, which the style sheet takes out of the layout
         st.html(f"<script>document.cookie = '{cookie}'</script>", unsafe_allow_javascript=True)
+
+
+def fragment(draw: Callable[P, None], run_every: float | None = None) -> Callable[P, None]:
+    """Return `st.fragment` of a function, in a container of its own.
+
+    A fragment may be due when a run of the whole page ends, before all of that has reached the browser. Streamlit then
+    drops what the run drew for it, as it is drawn again at once; meanwhile the browser moves whatever stands behind
+    it one place forward, and takes it for the fragment: the page is destroyed. In this container nothing stands behind
+    it.
+
+    Args:
+        draw: Draws; called with arguments.
+        run_every: Seconds after which it is drawn again, and so on.
+    """
+
+    @wraps(draw)
+    def placed(*args: P.args, **kwargs: P.kwargs) -> None:
+        with st.container():
+            st.fragment(draw, run_every=run_every)(*args, **kwargs)
+
+    return placed

@@ -14,6 +14,7 @@ from analysis.common.errors import UserError
 from analysis.figures.dial_curve import dial_curve
 from analysis.figures.prediction_bars import prediction_bars
 from app import data, figures
+from app.compat import fragment
 from app.selection import Opened
 from app.views import classified
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # torch: not before the first figure
 HEIGHT = 205
 
 
-@st.fragment
+@fragment
 def show(chosen: Opened) -> None:
     """Draw the text or sound, the dial, the dot on the curve, and, once the model is there, what it predicts."""
     adapter, look = chosen.adapter, {"pattern": chosen.pattern, "theme": figures.theme()}

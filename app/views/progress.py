@@ -8,6 +8,7 @@ from concurrent.futures import Future
 import streamlit as st
 
 from analysis.common.jobs import Job
+from app.compat import fragment
 
 
 def repeat(draw: Callable[[], None], going: Callable[[], bool], *, every: float = 1) -> None:
@@ -27,7 +28,7 @@ def repeat(draw: Callable[[], None], going: Callable[[], bool], *, every: float 
         if started and not going():
             st.rerun()
 
-    st.fragment(again, run_every=every if started else None)()
+    fragment(again, run_every=every if started else None)()
 
 
 def follow(job: Job, what: str, *, key: str, restart: Callable[[], None], seen: int | None = None) -> None:

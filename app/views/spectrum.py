@@ -10,6 +10,7 @@ from analysis.figures.spectrum import spectrum
 from analysis.measures.noise import Level, what
 from analysis.measures.ranks import rank_bounds, ranks
 from app import data, figures
+from app.compat import fragment
 from app.selection import Opened
 from app.views.coefficients import brush
 
@@ -74,7 +75,7 @@ def show(chosen: Opened) -> None:
             show_ranks(chosen, tables, levels)
 
 
-@st.fragment
+@fragment
 def show_ranks(chosen: Opened, tables: dict[str, pd.DataFrame], levels: dict[str, Level]) -> None:
     """Write norms and ranks of W, W+ΔW and ΔW; the tolerance of the numerical rank can be turned."""
     tolerance = st.select_slider(

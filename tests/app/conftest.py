@@ -14,6 +14,7 @@ from app import data, trials
 from app.data import base_models
 from app.views import choice, convert, opening
 from app.views.race.plan import diagnosis
+from tests.app import redrawn
 from tests.app.jobs_here import JobHere
 from tests.app.server import ROOT, running_app
 from tests.app.visitor import Visitor
@@ -150,3 +151,19 @@ def visitor(browser, request):
         if getattr(request.node, "failed", False):
             print(walk.sees())
         walk.close()
+
+
+@pytest.fixture(autouse=True)
+def each_fragment_can_be_drawn_again_at_any_time(request):
+    """On a busy server a fragment is due before its page has reached the browser."""
+    if "own_fragments" in request.fixturenames:
+        yield
+        return
+    with redrawn.recorded() as runs:
+        yield
+    assert not [harm for run in runs for harm in redrawn.displaced(run)]
+
+
+@pytest.fixture
+def own_fragments():
+    """For a test that looks at fragments itself."""

@@ -22,6 +22,7 @@ class Visitor:
         self.complaints = []
         self.page.on("console", self._listen)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("crash", lambda page: self.complaints.append("The page crashed."))
 
     def _listen(self, message):
         # On any page but the first, Streamlit looks for its server under the page's own path before the root.

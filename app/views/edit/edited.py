@@ -20,6 +20,7 @@ from analysis.measures.spectrum import spectrum
 from analysis.running.edit_effects import save_edited
 from analysis.trials.store import data_directory
 from app import data, figures, selection
+from app.compat import fragment
 from app.selection import Opened
 from app.views import classified, dial
 
@@ -49,7 +50,7 @@ def show(chosen: Opened, edit: Edit, what: str, right: np.ndarray | None) -> Non
         _keep(chosen.adapter, edit, what, right)
 
 
-@st.fragment
+@fragment
 def _try(chosen: Opened, edit: Edit) -> None:
     """Draw what the model predicts for a text or a sound, as trained and edited."""
     adapter = chosen.adapter

@@ -14,6 +14,7 @@ from analysis.trials.records import StudyRecord
 from analysis.trials.results import summarize
 from analysis.trials.verdict import verdict
 from app import figures, trials
+from app.compat import fragment
 from app.views.learn import racing
 
 
@@ -23,7 +24,7 @@ def show_all() -> None:
     seen = _state(code)  # before anything is read: what changes meanwhile is then drawn by the next look
     records = _of_one_plan(trials.store().class_studies(code))
     results = [trials.store().results(record.id) for record in records]
-    st.fragment(_watch, run_every=2)(code, seen)
+    fragment(_watch, run_every=2)(code, seen)
     with st.container(horizontal=True, key="class-facts"):
         st.metric("Students in the class", trials.store().class_size(code))
         st.metric("Runs started", len(records))

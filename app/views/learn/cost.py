@@ -10,6 +10,7 @@ from analysis.figures.svd_time import svd_time
 from analysis.lessons import cost
 from analysis.measures.overview import relative_norms
 from app import data, figures
+from app.compat import fragment
 from app.views.learn import controls, prediction, question
 
 TITLE = "What it costs"
@@ -31,7 +32,7 @@ def show() -> None:
         _show_signs()
 
 
-@st.fragment
+@fragment
 def _show_cost() -> None:
     aside, stage = st.columns([4, 9], gap="medium")
     with aside:
@@ -74,7 +75,7 @@ def _measure_larger(measured: pd.DataFrame) -> pd.DataFrame:
     return measured
 
 
-@st.fragment
+@fragment
 def _show_signs() -> None:
     from analysis.lessons import signs  # torch: not before it is needed
     from analysis.lessons.weights import load_weight

@@ -11,6 +11,7 @@ from analysis.lessons import picture
 from analysis.lessons.answers import Answer
 from analysis.lessons.factors import two_dials
 from app import figures
+from app.compat import fragment
 from app.views.learn import controls, pictures, prediction, question
 
 TITLE = "M and the dial"
@@ -40,7 +41,7 @@ def show() -> None:
         _show_model()
 
 
-@st.fragment
+@fragment
 def _show_picture() -> None:
     aside, stage = st.columns([4, 9], gap="medium")
     with aside:
@@ -77,7 +78,7 @@ def _show_picture() -> None:
         )
 
 
-@st.fragment
+@fragment
 def _show_model() -> None:
     aside, stage = st.columns([4, 9], gap="medium")
     with aside:

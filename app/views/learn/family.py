@@ -16,6 +16,7 @@ from analysis.lessons.family.regions import REGIONS
 from analysis.models.packages import DEFAULT_BASE
 from analysis.models.shapes import block_shapes
 from app import figures, selection, trials
+from app.compat import fragment
 from app.views.learn import controls, prediction, question, racing
 
 TITLE = "The family"
@@ -40,7 +41,7 @@ def show() -> None:
         _show_counts()
 
 
-@st.fragment
+@fragment
 def _show_map() -> None:
     aside, stage = st.columns([4, 9], gap="medium")
     with aside:
@@ -121,7 +122,7 @@ def _race(method: str) -> None:
     racing.go(replace(racing.prepared(), methods=("head_only", method, "lora")))
 
 
-@st.fragment
+@fragment
 def _show_counts() -> None:
     r = _pick_r()
     shapes = block_shapes(DEFAULT_BASE)

@@ -16,6 +16,7 @@ from analysis.measures.comparison import shared
 from analysis.measures.null import entry_null
 from analysis.measures.overview import relative_norms
 from app import data, figures, selection
+from app.compat import fragment
 from app.views.learn import controls, prediction, question
 from app.views.race import results
 
@@ -29,7 +30,7 @@ NOTES = (
 )
 
 
-@st.fragment
+@fragment
 def show() -> None:
     """Draw the map, the matrix of the largest update, and how to read it."""
     st.title("Read an adapter where it changed most", anchor=False)

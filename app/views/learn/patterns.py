@@ -13,6 +13,7 @@ from analysis.lessons import lemma, painting
 from analysis.lessons.painting import SIDE, Facts
 from analysis.lessons.weights import WEIGHTS, load_weight
 from app import figures, memory
+from app.compat import fragment
 from app.views.learn import canvas, controls, question, racing
 
 TITLE = "Patterns"
@@ -46,7 +47,7 @@ def _paint(cells: Collection[int]) -> None:
     memory.keep("learn-painted", sorted(cells))
 
 
-@st.fragment
+@fragment
 def _show_canvas() -> None:
     from svft.patterns import PATTERNS  # torch: not before this chapter
 
@@ -151,7 +152,7 @@ def _race() -> None:
     racing.go(replace(racing.prepared(), methods=methods, budgets=(budget,), sizes=sizes, custom_indices=pairs))
 
 
-@st.fragment
+@fragment
 def _show_lemma() -> None:
     flat = painting.entries_of(painted())
     left, right = st.columns([5, 8], gap="large")

@@ -10,6 +10,7 @@ from analysis.figures.plane import plane
 from analysis.lessons import picture
 from analysis.lessons.plane import BY_HAND, check_largest, compose, rotation, singular_values_by_hand
 from app import figures
+from app.compat import fragment
 from app.views.learn import controls, pictures, question
 
 TITLE = "SVD by hand"
@@ -31,7 +32,7 @@ def show() -> None:
         _show_picture()
 
 
-@st.fragment
+@fragment
 def _show_plane() -> None:
     aside, stage = st.columns([4, 9], gap="medium")
     with aside:
@@ -58,7 +59,7 @@ def _show_plane() -> None:
         )
 
 
-@st.fragment
+@fragment
 def _show_picture() -> None:
     aside, stage = st.columns([4, 9], gap="medium")
     with aside:

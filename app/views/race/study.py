@@ -12,6 +12,7 @@ from analysis.trials.files import export_study
 from analysis.trials.records import StudyRecord
 from analysis.trials.study import Study
 from app import selection, trials
+from app.compat import fragment
 from app.views.race.plan import form
 
 NOT_HERE = "This study is not here: it was deleted, or the link belongs to another server."
@@ -29,7 +30,7 @@ def show_head(record: StudyRecord) -> None:
         show_more(record)
     form.show_complaint()
     if running:
-        st.fragment(_follow, run_every=1)(record)
+        fragment(_follow, run_every=1)(record)
 
 
 def name(record: StudyRecord) -> str:

@@ -6,6 +6,7 @@ from analysis.common.errors import UserError
 from analysis.models.packages import ADD_SMOLLM2, OPTIONAL_BASES, packed_file
 from analysis.models.packed.unpacking import takes_long
 from app import data, selection
+from app.compat import fragment
 from app.selection import Opened
 from app.views import dial
 
@@ -14,7 +15,7 @@ _TOKENS = 60  # that are written at most
 _ANSWERED = "How do I learn to cook?"  # not among the prompts of the adapter that ships
 
 
-@st.fragment
+@fragment
 def show(chosen: Opened) -> None:
     """Draw the text, the dial if there is one, and both continuations once they are asked for, at any place of it."""
     adapter = chosen.adapter

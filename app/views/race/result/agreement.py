@@ -8,13 +8,14 @@ import streamlit as st
 from analysis.figures.confusion import confusion
 from analysis.training.data.spoken import RATE
 from app import figures
+from app.compat import fragment
 from app.views.race import pictures
 from app.views.race.results import Results
 
 _IMAGE_ROW = 56  # pixels
 
 
-@st.fragment
+@fragment
 def show(results: Results) -> None:
     """Draw the choice of two configurations, the examples that they answer differently, and their confusions."""
     if len(results.labels) < 2:

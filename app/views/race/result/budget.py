@@ -6,12 +6,13 @@ import streamlit as st
 
 from analysis.figures.accuracy_budget import accuracy_budget
 from app import figures
+from app.compat import fragment
 from app.views.race.results import Results
 
 _MEASURES = {"accuracy": "Accuracy", "recovered": "Recovered performance"}
 
 
-@st.fragment
+@fragment
 def show(results: Results, behind: Results | None) -> None:
     """Draw the study, on the one that comes with this project if there is one."""
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-budget"):

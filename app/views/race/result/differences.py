@@ -7,10 +7,11 @@ import streamlit as st
 
 from analysis.figures.paired_forest import paired_forest
 from app import figures
+from app.compat import fragment
 from app.views.race.results import Results
 
 
-@st.fragment
+@fragment
 def show(results: Results, behind: Results | None) -> None:
     """Draw the forest plot."""
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-forest"):

@@ -12,13 +12,14 @@ from analysis.figures.theme import THEMES
 from analysis.figures.training_film import training_film
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import figures, trials
+from app.compat import fragment
 from app.views.race import matrix
 from app.views.race.running import live
 
 TITLE = "The training as a film"
 
 
-@st.fragment
+@fragment
 def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None = None) -> None:
     """Draw the film with the choice of a trial and a matrix; without an M, the curves alone.
 

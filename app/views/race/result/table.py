@@ -9,6 +9,7 @@ import streamlit as st
 
 from analysis.training.forgetting import MEASURES
 from analysis.trials.records import StudyRecord, TrialRecord
+from app.compat import fragment
 from app.views.race.results import Results
 
 _number = st.column_config.NumberColumn
@@ -50,7 +51,7 @@ _WHOLE = 20  # rows: a longer table scrolls
 _ROWS = ("Configurations", "Trials")
 
 
-@st.fragment
+@fragment
 def show(record: StudyRecord, of: Sequence[TrialRecord], results: Results) -> None:
     """Draw the sortable table with its CSV."""
     with st.container(horizontal=True, vertical_alignment="center", key="race-section-table"):

@@ -17,6 +17,7 @@ from analysis.trials.duration import count_turns, time_left
 from analysis.trials.messages import LIVE_EXAMPLES
 from analysis.trials.records import ENDED, StudyRecord, TrialRecord
 from app import figures, trials
+from app.compat import fragment
 from app.views.race import matrix, results
 from app.views.race.running import rows
 
@@ -26,7 +27,7 @@ _PERIOD = 2  # seconds; drawing in a browser beside the trials takes from the co
 def show(record: StudyRecord) -> None:
     """Draw the study, anew every other second."""
     with st.container(key="live"):
-        st.fragment(_watch, run_every=_PERIOD)(record)
+        fragment(_watch, run_every=_PERIOD)(record)
 
 
 def _watch(record: StudyRecord) -> None:
