@@ -37,9 +37,7 @@ def copy(tmp_path) -> Path:
 def explore(**query: str) -> AppTest:
     test = AppTest.from_file(str(MAIN), default_timeout=120)
     test.query_params.update(query)
-    test.run()
-    test.switch_page("explore.py")
-    test.query_params.update(query)
+    test.switch_page("explore.py")  # before the first run, which would draw Start
     return test.run()
 
 
