@@ -13,8 +13,14 @@ from analysis.adapters import shipped
 from analysis.training.data.spoken import LABELS
 from analysis.training.evaluation import read_evaluation
 from app import selection
+from tests.app.jobs_here import compute_nothing
 
 MAIN = Path(__file__).parents[2] / "app" / "entry.py"
+
+
+@pytest.fixture(autouse=True)
+def before_anything_is_computed(monkeypatch):
+    compute_nothing(monkeypatch)
 
 
 @pytest.fixture
