@@ -17,6 +17,7 @@ from analysis.trials.study import Study
 from analysis.trials.verdict import forgetting_sentence, verdict
 from app import trials
 from app.views.race import results
+from tests.app.jobs_here import compute_nothing
 from tests.app.studies import add_study
 
 ME = "0" * 32
@@ -280,7 +281,8 @@ def test_the_table_of_trials_has_those_without_a_result_too(race):
 # ---- what was trained
 
 
-def test_the_best_svft_adapter_opens_in_explore(race):
+def test_the_best_svft_adapter_opens_in_explore(race, monkeypatch):
+    compute_nothing(monkeypatch)
     id = add()
     actual = trials.store().results(id)
     means = actual[actual["method"].isin(["plain", "banded", "random"])].groupby("label")["accuracy"].mean()
@@ -293,7 +295,8 @@ def test_the_best_svft_adapter_opens_in_explore(race):
     assert test.query_params["adapter"] == str(trials.store().adapter_directory(id, number))
 
 
-def test_any_svft_adapter_opens_in_explore_and_no_other(race):
+def test_any_svft_adapter_opens_in_explore_and_no_other(race, monkeypatch):
+    compute_nothing(monkeypatch)
     id = add()
     test = race("adapters", study=id)
     test.selectbox(key="adapters-trial").set_value(1).run()
