@@ -187,7 +187,7 @@ def test_students_of_a_class_have_seeds_of_their_own_and_one_plot(learn):
     assert "2 so far" in alts(full)[0]
 
 
-def test_what_an_adapter_learned(learn):
+def test_what_an_adapter_learned(learn, monkeypatch):
     test = learn(5)
     before = alts(test)
     test.segmented_control(key="learn-adapter").set_value("banded").run()
@@ -198,6 +198,7 @@ def test_what_an_adapter_learned(learn):
         test.pills(key="answer-concentrated").set_value(given).run()
         verdicts.append(bool(test.success))
     assert sum(verdicts) == 1
+    compute_nothing(monkeypatch)
     test.button(key="learn-explore").click().run()
     assert test.query_params["adapter"] == "BBC headlines · banded"
 
