@@ -15,8 +15,7 @@ def explore(state: dict[str, Any] | None = None, **query: str) -> AppTest:
         test.query_params[key] = value
     for key, value in (state or {}).items():
         test.session_state[key] = value
-    test.run()
-    test.switch_page("explore.py")
+    test.switch_page("explore.py")  # before the first run, which would draw Start
     return test.run()
 
 

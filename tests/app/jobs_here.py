@@ -5,9 +5,14 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
+import pytest
+
 from analysis.common.errors import UserError, report_unexpected
+from analysis.common.kept import kept
+from app import data
 
 
 class JobHere:
@@ -50,3 +55,29 @@ class JobHere:
             self.error = str(error)
         except Exception as error:
             self.error = report_unexpected(error, "a job")
+
+
+class NoJob:
+    """A job whose results never come: for pages that are looked at before they do."""
+
+    results: tuple[Any, ...] = ()
+    total = 0
+    error = None
+    stopped = complete = False
+    running = True
+
+    def stop(self) -> None:
+        pass
+
+    def wait(self, seconds: float) -> bool:
+        return False
+
+
+def compute_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pages show what they show at once: without noise, and without what is computed of all matrices.
+
+    It takes the place of functions of `app.data`, so that nothing unfinished stays in what they keep.
+    """
+    monkeypatch.setattr(data, "_null", kept(1)(lambda *_: Future()))
+    for job in ("_matrix_job", "_summary_job", "_overview_job", "_brush_job", "_comparison_job"):
+        monkeypatch.setattr(data, job, kept(1)(lambda *_: NoJob()))

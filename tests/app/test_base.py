@@ -12,6 +12,7 @@ from analysis.models.packages import DEFAULT_BASE, DIGITS_BASE, resolve_base
 from app import selection
 from app.data import base_models
 from app.views.base import page
+from tests.app.jobs_here import compute_nothing
 
 pytestmark = pytest.mark.usefixtures("no_workers", "no_model")
 
@@ -37,9 +38,7 @@ def copy(tmp_path) -> Path:
 def explore(**query: str) -> AppTest:
     test = AppTest.from_file(str(MAIN), default_timeout=120)
     test.query_params.update(query)
-    test.run()
-    test.switch_page("explore.py")
-    test.query_params.update(query)
+    test.switch_page("explore.py")  # before the first run, which would draw Start
     return test.run()
 
 
@@ -89,7 +88,8 @@ def test_a_large_model_waits_for_its_button(monkeypatch):
     computed(test)
 
 
-def test_the_pickers_lead_to_a_base_and_back_to_its_adapters():
+def test_the_pickers_lead_to_a_base_and_back_to_its_adapters(monkeypatch):
+    compute_nothing(monkeypatch)
     test = explore()
     for model in (DEFAULT_BASE, DIGITS_BASE):
         test.selectbox(key="adapter").set_value(selection.NO_ADAPTER + model).run()

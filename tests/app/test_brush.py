@@ -5,13 +5,20 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import selection
+from app import data, selection
 from tests.app import explore_page
 from tests.app.explore_page import alternatives, words
+from tests.app.jobs_here import compute_nothing
 
 pytestmark = pytest.mark.usefixtures("no_model")
 
 BOX = "i10..50_j20..80"
+BRUSH_JOB = data._brush_job
+
+
+@pytest.fixture(autouse=True)
+def before_anything_is_computed(monkeypatch):
+    compute_nothing(monkeypatch)
 
 
 def explore(**query: str) -> AppTest:
@@ -53,7 +60,8 @@ def test_a_box_stays_with_another_matrix_and_another_view():
 
 
 @pytest.mark.parametrize("adapter", ["random", "LoRA r=8"])
-def test_the_map_shows_the_same_box_in_every_matrix(adapter):
+def test_the_map_shows_the_same_box_in_every_matrix(adapter, monkeypatch):
+    monkeypatch.setattr(data, "_brush_job", BRUSH_JOB)
     test = explore(adapter=f"BBC headlines · {adapter}", brush=BOX)
     assert "Map of ‖ΔW‖" in alternatives(test)
     test.button_group(key="shown-on-map").set_value("In the box").run()

@@ -44,7 +44,6 @@ def until(test: AppTest, text: str) -> AppTest:
 
 def test_race_diagnoses_the_patterns_of_its_plan_once_it_is_asked():
     test = AppTest.from_file(str(MAIN), default_timeout=120)
-    test.run()
     test.switch_page("race.py").run()
     test.pills(key="plan-task").set_value("digits").run()
     assert "squared gradient" not in words(test)

@@ -16,8 +16,21 @@ from app.views.compare.pictures import scale_sentence
 from app.views.compare.tables import measure_line
 from tests.analysis.synthetic import BERT, write_adapter
 from tests.app.explore_page import alternatives, explore
+from tests.app.jobs_here import compute_nothing
 
 pytestmark = pytest.mark.usefixtures("no_model")
+COMPARISON_JOB = data._comparison_job
+
+
+@pytest.fixture(autouse=True)
+def before_anything_is_computed(monkeypatch):
+    compute_nothing(monkeypatch)
+
+
+@pytest.fixture
+def comparing(before_anything_is_computed, monkeypatch):
+    """The comparison of two adapters alone is computed."""
+    monkeypatch.setattr(data, "_comparison_job", COMPARISON_JOB)
 
 
 def finish(a: str, b: str) -> None:
@@ -55,7 +68,7 @@ def test_the_slot_offers_the_other_adapters_those_of_the_same_task_first():
     assert tasks == sorted(tasks, key=lambda task: task != "BBC headlines")
 
 
-def test_unlike_kinds_stand_in_one_figure_and_m_of_each_is_opened():
+def test_unlike_kinds_stand_in_one_figure_and_m_of_each_is_opened(comparing):
     test = explore(adapter="BBC headlines · plain", vs="BBC headlines · random", matrix="Layer 2 · value")
     finish("bbc_headlines-plain", "bbc_headlines-random")
     test.run()
@@ -92,7 +105,7 @@ def test_the_verdict_comes_first():
     assert matrix_verdict(row, ("plain", "banded")) in [element.value for element in test.markdown]
 
 
-def test_every_measure_is_written_out_beside_the_other_and_all_shared_matrices_are_listed():
+def test_every_measure_is_written_out_beside_the_other_and_all_shared_matrices_are_listed(comparing):
     test = explore(adapter="BBC headlines · plain", vs="BBC headlines · banded", matrix="Layer 2 · value")
     finish("bbc_headlines-plain", "bbc_headlines-banded")
     assert not test.dataframe

@@ -15,6 +15,7 @@ from app import trials
 from app.views.learn import lesson, racing
 from app.views.race import results
 from svft.patterns import PATTERNS, register_pattern
+from tests.app.jobs_here import compute_nothing
 from tests.app.studies import add_study
 
 ME, YOU = "a" * 32, "b" * 32
@@ -186,7 +187,7 @@ def test_students_of_a_class_have_seeds_of_their_own_and_one_plot(learn):
     assert "2 so far" in alts(full)[0]
 
 
-def test_what_an_adapter_learned(learn):
+def test_what_an_adapter_learned(learn, monkeypatch):
     test = learn(5)
     before = alts(test)
     test.segmented_control(key="learn-adapter").set_value("banded").run()
@@ -197,6 +198,7 @@ def test_what_an_adapter_learned(learn):
         test.pills(key="answer-concentrated").set_value(given).run()
         verdicts.append(bool(test.success))
     assert sum(verdicts) == 1
+    compute_nothing(monkeypatch)
     test.button(key="learn-explore").click().run()
     assert test.query_params["adapter"] == "BBC headlines · banded"
 
@@ -205,7 +207,8 @@ def test_what_an_adapter_learned(learn):
     ("way", "key", "value"),
     [("beside", "vs", "BBC headlines · full fine-tuning"), ("cards", "view", "Edit"), ("explore", "vs", None)],
 )
-def test_an_adapter_leads_on_to_explore(learn, way, key, value):
+def test_an_adapter_leads_on_to_explore(learn, way, key, value, monkeypatch):
+    compute_nothing(monkeypatch)
     test = learn(5)
     test.button(key=f"learn-{way}").click().run()
     assert not test.exception
@@ -294,7 +297,8 @@ def test_twins_of_the_family_and_the_table_of_counts(learn):
     assert test.dataframe[0].value.set_index("title")["count"]["LoRA-XS"] == before // 9
 
 
-def test_ways_on_from_the_family(learn):
+def test_ways_on_from_the_family(learn, monkeypatch):
+    compute_nothing(monkeypatch)
     test = learn(7)
     assert [b.label for b in test.button if b.key.startswith("family-")] == ["Open in Explore", "Measured before"]
     test.button(key="family-measured").click().run()

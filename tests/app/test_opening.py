@@ -20,6 +20,12 @@ from analysis.adapters.upload import with_base
 from analysis.models.loading import DEFAULT_BASE, load_base
 from tests.analysis.adapters.peft_models import adapt, make_model, save_adapter, save_base
 from tests.app.explore_page import explore
+from tests.app.jobs_here import compute_nothing
+
+
+@pytest.fixture(autouse=True)
+def before_anything_is_computed(monkeypatch):
+    compute_nothing(monkeypatch)
 
 
 @pytest.fixture(scope="module")

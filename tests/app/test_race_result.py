@@ -17,6 +17,7 @@ from analysis.trials.study import Study
 from analysis.trials.verdict import forgetting_sentence, verdict
 from app import trials
 from app.views.race import results
+from tests.app.jobs_here import compute_nothing
 from tests.app.studies import add_study
 
 ME = "0" * 32
@@ -38,10 +39,10 @@ SECTIONS = ("words", "differences", "price", "ranks", "forgetting", "film", "agr
 
 @pytest.fixture
 def race(race):
-    """The page with every section open."""
+    """The page with some of its sections open: `SECTIONS` has all of them."""
 
-    def visit(**query):
-        return race(opened=SECTIONS, **query)
+    def visit(*sections, **query):
+        return race(opened=sections, **query)
 
     return visit
 
@@ -77,7 +78,7 @@ def test_the_verdict_comes_first_in_words(race):
     id = add()
     actual = trials.store().results(id)
     written = verdict(summarize(actual, TRUTH), actual, TRUTH)
-    test = race(study=id)
+    test = race("words", study=id)
     assert not test.exception
     assert headers(test)[0] == written.headline
     assert all(detail in words(test) for detail in written.details)
@@ -111,7 +112,7 @@ def test_a_clear_verdict_of_several_seeds_asks_for_no_more(race):
 
 
 def test_another_visitor_reads_but_changes_nothing(race):
-    test = race(study=add_study(trials.store(), ONE_SEED, owner="someone else"))
+    test = race("adapters", study=add_study(trials.store(), ONE_SEED, owner="someone else"))
     assert headers(test)
     keys = [button.key for button in test.button]
     assert "explore-best" in keys
@@ -131,7 +132,7 @@ def test_accuracy_and_recovered_performance_stand_against_parameters(race):
 
 def test_the_reference_of_the_differences_is_the_nearest_lora_until_another_is_chosen(race):
     id = add()
-    test = race(study=id)
+    test = race("differences", study=id)
     assert alt(test, f"Differences in accuracy from {LORA}")
     test.selectbox(key="forest-reference").set_value("SVFT plain").run()
     shown = alt(test, "Differences in accuracy from SVFT plain")
@@ -140,7 +141,7 @@ def test_the_reference_of_the_differences_is_the_nearest_lora_until_another_is_c
 
 
 def test_the_price_is_beside_the_smallest_lora_and_says_how_it_was_measured(race):
-    test = race(study=add())
+    test = race("price", study=add())
     assert f"{LORA} = 1" in alt(test, "Time and peak memory of a training step")
     assert "Memory is counted, not sampled" in words(test)
 
@@ -150,13 +151,13 @@ def test_a_study_whose_cost_was_not_measured_says_so(race):
     trials.store().set_cost(id, pd.DataFrame({"label": []}))
     with trials.store()._writing() as connection:
         connection.execute("UPDATE studies SET cost = NULL")
-    test = race(study=id)
+    test = race("price", study=id)
     assert not test.exception
     assert "was not measured" in words(test)
 
 
 def test_rank_and_the_film_of_training_are_there(race):
-    test = race(study=add())
+    test = race("ranks", "film", study=add())
     assert alt(test, "Rank of the update")
     film = alt(test, "Film of the")
     assert "at 3 evaluations, from step 0 to 20" in film
@@ -168,7 +169,7 @@ def test_the_committed_study_of_the_task_stands_behind(race, monkeypatch):
     id = add()
     file = StudyFile(trials.store().study(other).study, trials.store().results(other), None, "")
     monkeypatch.setattr(trials, "committed", lambda: {"bbc_headlines": file})
-    test = race(study=id)
+    test = race(*SECTIONS, study=id)
     assert not test.exception
     (figure,) = [chart for chart in test.get("plotly_chart") if chart.proto.alt.startswith("Test accuracy against")]
     assert "shipped study, 2 seeds" in figure.proto.spec
@@ -188,7 +189,7 @@ def test_a_committed_study_of_another_base_does_not(race, monkeypatch):
 
 def test_the_examples_are_those_that_two_configurations_answer_differently(race):
     id = add()
-    test = race(study=id)
+    test = race("agreement", study=id)
     task = get_task("bbc_headlines")
     actual = disagreements(trials.store().results(id), TRUTH, BANDED, LORA, task.load().test.inputs)
     shown = table(test, "truth")
@@ -200,7 +201,7 @@ def test_the_examples_are_those_that_two_configurations_answer_differently(race)
 
 
 def test_two_others_can_be_chosen(race):
-    test = race(study=add())
+    test = race("agreement", study=add())
     test.selectbox(key="agreement-a").set_value(LORA).run()
     assert not test.exception
     assert LORA not in test.selectbox(key="agreement-b").options
@@ -211,7 +212,7 @@ def test_two_others_can_be_chosen(race):
 
 def test_digits_are_shown_as_pictures(race):
     study = Study("digits", ("head_only", "plain", "lora", "full"), sizes={"lora": (1,)}, steps=20, evaluate_every=10)
-    test = race(study=add(study))
+    test = race(*SECTIONS, study=add(study))
     assert not test.exception
     url = table(test, "truth")["input"].iloc[0]
     picture = Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"))))
@@ -224,7 +225,7 @@ def test_digits_are_shown_as_pictures(race):
 
 def test_accuracy_stands_beside_what_was_forgotten_and_a_head_alone_forgets_nothing(race):
     id = add()
-    test = race(study=id)
+    test = race("forgetting", study=id)
     assert "head only: accuracy 4" in alt(test, "Accuracy on the task over drift on 200 tweets")
     summary = summarize(trials.store().results(id), TRUTH)
     assert summary.set_index("method").loc["head_only", ["drift", "neighbours_changed"]].tolist() == [0, 0]
@@ -233,7 +234,7 @@ def test_accuracy_stands_beside_what_was_forgotten_and_a_head_alone_forgets_noth
 
 
 def test_a_study_of_before_it_was_measured_says_so_and_its_table_has_no_empty_columns(race):
-    test = race(study=add(forgetting=False))
+    test = race("forgetting", "table", study=add(forgetting=False))
     assert not [
         element for element in test.get("plotly_chart") if element.proto.alt.startswith("Accuracy on the task over")
     ]
@@ -243,7 +244,7 @@ def test_a_study_of_before_it_was_measured_says_so_and_its_table_has_no_empty_co
 
 def test_sounds_are_shown_as_spectrograms_and_the_first_one_is_played(race):
     study = Study("spoken_digits", ("head_only", "plain", "lora", "full"), sizes={"lora": (1,)}, steps=20)
-    test = race(study=add(study))
+    test = race(*SECTIONS, study=add(study))
     assert not test.exception
     url = table(test, "truth")["input"].iloc[0]
     picture = Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,"))))
@@ -258,7 +259,7 @@ def test_sounds_are_shown_as_spectrograms_and_the_first_one_is_played(race):
 
 def test_the_table_has_every_measure_of_each_configuration(race):
     id = add()
-    shown = table(race(study=id), "recovered")
+    shown = table(race("table", study=id), "recovered")
     assert shown["label"].tolist() == summarize(trials.store().results(id), TRUTH)["label"].tolist()
     measures = {
         "accuracy", "recovered", "macro_f1", "loss", "rank", "stable_rank", "effective_rank", "file_bytes",
@@ -269,7 +270,7 @@ def test_the_table_has_every_measure_of_each_configuration(race):
 
 def test_the_table_of_trials_has_those_without_a_result_too(race):
     id = add(unfinished={4: ("failed", "It broke."), 9: ("stopped", None)})
-    test = race(study=id)
+    test = race("table", study=id)
     test.button_group(key="table-rows").set_value("Trials").run()
     shown = table(test, "state").set_index(["label", "seed"])
     assert len(shown) == 18
@@ -280,7 +281,8 @@ def test_the_table_of_trials_has_those_without_a_result_too(race):
 # ---- what was trained
 
 
-def test_the_best_svft_adapter_opens_in_explore(race):
+def test_the_best_svft_adapter_opens_in_explore(race, monkeypatch):
+    compute_nothing(monkeypatch)
     id = add()
     actual = trials.store().results(id)
     means = actual[actual["method"].isin(["plain", "banded", "random"])].groupby("label")["accuracy"].mean()
@@ -293,20 +295,21 @@ def test_the_best_svft_adapter_opens_in_explore(race):
     assert test.query_params["adapter"] == str(trials.store().adapter_directory(id, number))
 
 
-def test_any_svft_adapter_opens_in_explore_and_no_other(race):
+def test_any_svft_adapter_opens_in_explore_and_no_other(race, monkeypatch):
+    compute_nothing(monkeypatch)
     id = add()
-    test = race(study=id)
+    test = race("adapters", study=id)
     test.selectbox(key="adapters-trial").set_value(1).run()
     test.button(key="adapters-open").click().run()
     assert test.query_params["adapter"] == str(trials.store().adapter_directory(id, 1))
-    test = race(study=id)
+    test = race("adapters", study=id)
     test.selectbox(key="adapters-trial").set_value(4).run()
     assert test.button(key="adapters-open").disabled
 
 
 def test_an_adapter_is_deleted_without_its_results(race):
     id = add(ONE_SEED)
-    test = race(study=id)
+    test = race("adapters", study=id)
     test.selectbox(key="adapters-trial").set_value(1).run()
     test.button(key="adapters-delete-now").click().run()
     assert not test.exception
@@ -346,7 +349,7 @@ def test_a_study_of_which_nothing_finished_still_shows_its_training(race):
 def test_any_study_has_a_result(race, methods):
     study = Study("bbc_headlines", methods, sizes={"lora": (1,)}, steps=20, evaluate_every=10)
     bet = {"winner": "SVFT plain", "margin": "over 3 points"}
-    test = race(study=add(study, bet=bet))
+    test = race(*SECTIONS, study=add(study, bet=bet))
     assert not test.exception
     assert not test.error
     assert headers(test)
@@ -359,7 +362,7 @@ def test_results_that_came_without_points_have_no_film(race):
     other = trials.store().add_study(study, study.plan()[0], engine="", owner=ME)
     trials.store().add_outcomes(other, actual, None)
     trials.store().set_study_state(other, "done")
-    test = race(study=other)
+    test = race(*SECTIONS, study=other)
     assert not test.exception
     assert headers(test)[0] == headers(race(study=id))[0]
     assert not [chart for chart in test.get("plotly_chart") if chart.proto.alt.startswith("Film")]

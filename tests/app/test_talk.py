@@ -8,6 +8,7 @@ from analysis.models.packages import ADD_SMOLLM2
 from analysis.training.language.evaluation import read_pairs_evaluation
 from app.views.start import writing
 from tests.app.explore_page import MAIN, explore
+from tests.app.jobs_here import compute_nothing
 from tests.app.talking import save_talking
 
 PIRATE = "Pirate · banded"
@@ -44,7 +45,8 @@ def test_without_its_base_the_page_says_how_to_add_it_and_shows_the_rest(monkeyp
 
 
 @pytest.mark.parametrize("view", ["Coefficients", "Spectrum and rank", "Edit"])
-def test_its_matrices_are_explored_without_the_base(view):
+def test_its_matrices_are_explored_without_the_base(view, monkeypatch):
+    compute_nothing(monkeypatch)
     test = explore(adapter=PIRATE, view=view)
     assert not test.exception
     assert not test.error

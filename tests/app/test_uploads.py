@@ -13,6 +13,7 @@ from analysis.models.packages import DIGITS_BASE, resolve_base
 from analysis.training.specification import TrainingSpec
 from analysis.trials.study import Trial
 from app import selection
+from tests.app.jobs_here import compute_nothing
 from tests.app.test_base import explore
 
 pytestmark = pytest.mark.usefixtures("no_model")
@@ -22,6 +23,11 @@ import streamlit as st
 from app import uploads
 st.session_state["made"] = str(uploads.new_directory())
 """
+
+
+@pytest.fixture(autouse=True)
+def before_anything_is_computed(monkeypatch):
+    compute_nothing(monkeypatch)
 
 
 @pytest.fixture

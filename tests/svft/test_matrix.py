@@ -1,4 +1,8 @@
-"""What every PEFT method must do, for every pattern on every kind of model."""
+"""What every PEFT method must do, for every pattern and on every kind of model.
+
+What changes weights, or builds or reads an adapter, runs for every pattern on every model; the rest for pairs in which
+each pattern meets two models.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,21 @@ import svft
 from svft.patterns import PATTERNS
 from tests.svft.tiny import SOME_MODULES, config_for, logits, make_inputs, make_model, svft_layers, train_by_hand
 
-pytestmark = [
-    pytest.mark.parametrize("pattern", [*PATTERNS, "custom"]),
-    pytest.mark.parametrize("architecture", SOME_MODULES),
-]
+NAMES, MODELS = [*PATTERNS, "custom"], list(SOME_MODULES)
+EVERY = [(model, name) for model in MODELS for name in NAMES]
+PAIRS = [(MODELS[(i + shift) % len(MODELS)], name) for shift in (0, 2) for i, name in enumerate(NAMES)]
+every_pair = pytest.mark.parametrize(("architecture", "pattern"), EVERY)
+pairs = pytest.mark.parametrize(("architecture", "pattern"), PAIRS)
+
+
+def in_turn(pairs, *names, values):
+    """Parametrise by pairs and one of two values, such that every pattern and every model meets both."""
+    places = [(NAMES.index(pattern) + place // len(NAMES)) % 2 for place, (_, pattern) in enumerate(pairs)]
+    return pytest.mark.parametrize(
+        ("architecture", "pattern", *names), [(*pair, *values[place]) for pair, place in zip(pairs, places)]
+    )
+
+
 HEADS = {"gpt2": ["ln_f"], "llama": ["norm"]}  # trained beside the adapter; `classifier` on the others
 
 
@@ -53,6 +68,7 @@ def close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-4) -> bool:
     return torch.allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
+@every_pair
 def test_it_starts_as_the_base_and_a_step_changes_the_adapter_alone(architecture, pattern):
     base, inputs = make_model(architecture), make_inputs(architecture)
     expected = logits(base, inputs)
@@ -68,7 +84,7 @@ def test_it_starts_as_the_base_and_a_step_changes_the_adapter_alone(architecture
     assert len(changed) == len(svft_layers(model))
 
 
-@pytest.mark.parametrize("low_cpu_mem_usage", [False, True])
+@in_turn(EVERY, "low_cpu_mem_usage", values=[(False,), (True,)])
 def test_save_and_load(tmp_path, architecture, pattern, low_cpu_mem_usage):
     inputs, model = make_inputs(architecture), adapted(architecture, pattern)
     directory = save(model, tmp_path)
@@ -79,6 +95,7 @@ def test_save_and_load(tmp_path, architecture, pattern, low_cpu_mem_usage):
     assert all(p.device.type == "cpu" for p in (*loaded.parameters(), *loaded.buffers()))
 
 
+@every_pair
 def test_disable_merge_unmerge_and_unload(architecture, pattern):
     inputs, model = make_inputs(architecture), adapted(architecture, pattern)
     base, expected = logits(make_model(architecture), inputs), logits(model, inputs)
@@ -100,7 +117,7 @@ def test_disable_merge_unmerge_and_unload(architecture, pattern):
     assert torch.equal(logits(unloaded, inputs), base)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.2), (torch.float64, 1e-10)])
+@in_turn(PAIRS, "dtype", "tolerance", values=[(torch.bfloat16, 0.2), (torch.float64, 1e-10)])
 def test_other_types(tmp_path, architecture, pattern, dtype, tolerance):
     inputs, model = make_inputs(architecture, dtype), adapted(architecture, pattern, dtype)
     expected = logits(model, inputs)
@@ -112,7 +129,7 @@ def test_other_types(tmp_path, architecture, pattern, dtype, tolerance):
     assert close(logits(model.merge_and_unload(), inputs), expected, tolerance)
 
 
-@pytest.mark.parametrize("low_cpu_mem_usage", [False, True])
+@in_turn(PAIRS, "low_cpu_mem_usage", values=[(False,), (True,)])
 def test_coefficients_have_the_type_of_the_base_if_asked(tmp_path, architecture, pattern, low_cpu_mem_usage):
     options, wanted = {"autocast_adapter_dtype": False}, torch.bfloat16
     model = get_peft_model(make_model(architecture, wanted), config(architecture, pattern), **options)
@@ -125,9 +142,11 @@ def test_coefficients_have_the_type_of_the_base_if_asked(tmp_path, architecture,
     assert {p.dtype for name, p in loaded.named_parameters() if "svft_" in name} == {wanted}
 
 
+@pytest.mark.parametrize(
+    ("architecture", "pattern"),
+    [pair for pair in PAIRS if pair[0] not in ("mlp", "conv1d")],  # which have none: it is transformers'
+)
 def test_gradient_checkpointing_gives_the_same_gradients(architecture, pattern):
-    if architecture in ("mlp", "conv1d"):
-        pytest.skip("gradient checkpointing is transformers'")
     inputs, actual = make_inputs(architecture), []
     for checkpointing in ({}, {"use_reentrant": False}, {"use_reentrant": True}):
         model = get_peft_model(make_model(architecture), config(architecture, pattern)).train()
@@ -145,6 +164,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(architecture, pattern):
             torch.testing.assert_close(checkpointed[name], gradient, rtol=1e-4, atol=1e-4)
 
 
+@every_pair
 def test_several_adapters_are_added_set_summed_and_deleted(architecture, pattern):
     inputs, model = make_inputs(architecture), with_second(architecture, pattern)
     first, second = outputs(model, inputs, "default", "second")
@@ -166,7 +186,7 @@ def test_several_adapters_are_added_set_summed_and_deleted(architecture, pattern
             assert set(getattr(layer, held).keys()) <= {"default"}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["folded", "additive"])
+@in_turn(PAIRS, "dtype", values=[(torch.float32,), (torch.float64,)])  # folded, additive
 def test_a_mixed_batch_gives_each_example_its_adapter(architecture, pattern, dtype):
     model = with_second(architecture, pattern, dtype)
     names = ["second", "__base__", "default", "second"]
@@ -178,6 +198,7 @@ def test_a_mixed_batch_gives_each_example_its_adapter(architecture, pattern, dty
     assert close(logits(model, {**inputs, "adapter_names": names}), expected, 1e-4 if dtype == torch.float32 else 1e-9)
 
 
+@pairs
 def test_modules_to_save_are_trained_saved_and_loaded(tmp_path, architecture, pattern):
     inputs, saved = make_inputs(architecture), HEADS.get(architecture, ["classifier"])
     model = adapted(architecture, pattern, modules_to_save=saved)
@@ -190,6 +211,7 @@ def test_modules_to_save_are_trained_saved_and_loaded(tmp_path, architecture, pa
     assert not close(logits(loaded, inputs), logits(adapted(architecture, pattern), inputs), 1e-6)
 
 
+@every_pair
 def test_conversion_to_lora_of_full_rank_is_exact(architecture, pattern):
     inputs, model = make_inputs(architecture), adapted(architecture, pattern)
     lora_config, state = convert_to_lora(model, rank=16)
@@ -205,6 +227,7 @@ def test_conversion_to_lora_of_full_rank_is_exact(architecture, pattern):
         assert close(logits(converted, inputs), logits(model, inputs), 1e-3)
 
 
+@pairs
 def test_hot_swap_of_values_in_place(tmp_path, architecture, pattern):
     inputs, other = make_inputs(architecture), adapted(architecture, pattern)
     directory = save(train_by_hand(other, seed=9), tmp_path)
@@ -215,6 +238,7 @@ def test_hot_swap_of_values_in_place(tmp_path, architecture, pattern):
     assert all(p is before[name][0] and p.data_ptr() == before[name][1] for name, p in model.named_parameters())
 
 
+@pairs
 def test_the_scale_of_an_adapter_for_a_while(architecture, pattern):
     inputs, model = make_inputs(architecture), adapted(architecture, pattern)
     expected = logits(model, inputs)

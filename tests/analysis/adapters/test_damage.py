@@ -197,7 +197,7 @@ def place(tmp_path_factory, sound) -> Path:
 
 
 @pytest.mark.slow
-@settings(max_examples=500, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_damaged_adapter_is_an_error_in_a_sentence_or_a_correct_view(sound, place, data):
     kind = data.draw(st.sampled_from(sorted(set(sound) - {"base"})))
@@ -280,7 +280,7 @@ def test_a_bomb_that_lies_about_its_size_is_cut_off(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_damaged_zip_is_an_error_in_a_sentence_or_unpacks(sound, tmp_path_factory, data):
     content = bytearray(zipped(list(sound["LoRA"].items())).getvalue())

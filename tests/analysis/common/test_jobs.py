@@ -6,31 +6,14 @@ import re
 import sys
 import threading
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.common import jobs
-from analysis.common.errors import UserError
 from analysis.common.jobs import Job
+from tests.analysis.common.work import break_down, count, go_on_for_ever, refuse
 
 ROWS = 300
-
-
-def count(n):
-    yield n
-    for number in range(n):
-        yield {"number": number}
-
-
-def refuse(name):
-    yield 1
-    raise UserError(f"There is no adapter {name}.")
-
-
-def break_down():
-    yield 1
-    yield np.ones(2) + np.ones(3)
 
 
 @pytest.fixture
@@ -89,12 +72,6 @@ def test_an_unexpected_error_is_an_id_whose_traceback_is_in_the_log(caplog):
     assert shown[1] in record.message
     assert "break_down" in record.message
     assert "ValueError: operands could not be broadcast together" in record.message
-
-
-def go_on_for_ever():
-    yield 1
-    while True:
-        threading.Event().wait(60)
 
 
 @pytest.fixture

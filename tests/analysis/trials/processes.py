@@ -19,16 +19,16 @@ from analysis.trials.engine import Engine
 from analysis.trials.store import Store
 from analysis.trials.study import Study
 
-engine = Engine(Store(sys.argv[1]), workers=1)
+engine = Engine(Store(sys.argv[1]), scheduler=sys.argv[3])
 print(engine.start(Study.from_dict(json.loads(sys.argv[2]))), flush=True)
 time.sleep(600)
 """
 
 
-def run_engine_until_killed(directory: Path, study: Study, points: int) -> str:
-    """Start `study` in another process, kill that without warning once it has so many points; return the id."""
+def run_engine_until_killed(directory: Path, study: Study, scheduler: str, points: int) -> str:
+    """Start `study` on a scheduler's workers, kill its process once it has so many points, and return the id."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, str(directory), json.dumps(study.to_dict())],
+        [sys.executable, "-c", _PROGRAM, str(directory), json.dumps(study.to_dict()), scheduler],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ,

@@ -36,19 +36,18 @@ def store(tmp_path):
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
-    """The address of a scheduler with two workers, each started by hand in a directory of its own."""
+    """The address of a scheduler with a worker that was started by hand, in a directory of its own."""
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--nthreads", "1"]
-        elsewhere = [tmp_path_factory.mktemp("worker") for _ in range(2)]
-        # They know neither the repository's directory nor where the app keeps its data.
+        # It knows neither the repository's directory nor where the app keeps its data.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SVFT_")}
-        workers = [subprocess.Popen([*command, "--no-dashboard"], cwd=cwd, env=environment) for cwd in elsewhere]
+        elsewhere = tmp_path_factory.mktemp("worker")
+        worker = subprocess.Popen([*command, "--no-dashboard"], cwd=elsewhere, env=environment)
         yield cluster.scheduler_address
-        for worker in workers:
-            worker.terminate()
-            worker.wait(20)
+        worker.terminate()
+        worker.wait(20)
 
 
 @pytest.fixture
@@ -207,7 +206,7 @@ def test_a_trial_that_cannot_be_trained_says_why_and_the_others_go_on(engine, st
 def test_a_killed_worker_costs_only_the_trial_that_it_trained(store, study):
     engine = Engine(store, workers=2)
     try:
-        id = engine.start(replace(study, steps=60, evaluate_every=2))
+        id = engine.start(replace(study, steps=20))
         wait_until(lambda: len(store.points(id)) >= 6)
         worker_processes(engine)[0].send_signal(signal.SIGKILL)
         assert engine.wait(id, PATIENCE)
@@ -256,12 +255,12 @@ def test_the_reason_of_a_failure_is_a_sentence(error, says):
 
 @pytest.mark.slow
 @pytest.mark.enable_socket
-def test_a_study_whose_server_is_killed_is_interrupted_and_goes_on(tmp_path, study):
-    id = run_engine_until_killed(tmp_path / "data", replace(study, steps=20), points=6)
+def test_a_study_whose_server_is_killed_is_interrupted_and_goes_on(tmp_path, study, scheduler):
+    id = run_engine_until_killed(tmp_path / "data", replace(study, steps=20), scheduler, points=6)
     store = Store(tmp_path / "data")
     kept = store.points(id)
     assert len(kept) >= 6
-    engine = Engine(store, workers=1)
+    engine = Engine(store, scheduler=scheduler)  # its worker still holds what it trained for the other
     try:
         assert store.study(id).state == "interrupted"
         assert set(states(store, id)) == {"interrupted"}
