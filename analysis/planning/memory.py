@@ -18,7 +18,8 @@ from typing import Any
 
 import pandas as pd
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tinylora import TinyLoraLayer
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -298,6 +299,8 @@ def _adapt(
         _insert_layers(model, spec.method, entries)
     if method.name == "psoft":
         _let_go_of_v(adapted)
+    if method.name == "tinylora" and isinstance(adapted, PeftModel):
+        _keep_own_numbers(adapted)
     return nn.Module.to(adapted, "meta")
 
 
@@ -307,6 +310,18 @@ def _let_go_of_v(model: nn.Module) -> None:
         for name, buffer in module.named_buffers(recurse=False):
             if buffer.untyped_storage().nbytes() > buffer.nbytes:
                 setattr(module, name, torch.empty_like(buffer))
+
+
+def _keep_own_numbers(model: PeftModel) -> None:
+    """Leave each layer of TinyLoRA the numbers that it uses alone, of all that PEFT files under every layer."""
+    for layer in model.modules():
+        if isinstance(layer, TinyLoraLayer):
+            own = nn.ModuleDict()
+            for adapter, key in layer._tinylora_v_key.items():
+                numbers = model.get_submodule(f"base_model.tinylora_v.{adapter}")
+                own[adapter] = nn.ParameterDict({key: numbers.get_parameter(key)})
+            layer.tinylora_v = own
+    model.base_model.add_module("tinylora_v", nn.ModuleDict())
 
 
 def _entries(spec: TrainingSpec, shapes: dict[str, tuple[int, int]]) -> dict[str, int]:

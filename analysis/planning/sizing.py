@@ -15,12 +15,13 @@ from functools import lru_cache, partial
 
 from analysis.common.errors import SizeError
 from analysis.training.methods import METHODS
+from analysis.training.relatives import most_numbers
 from svft_bands import band_size, nearest_half_width, share_entries
 
 Shapes = Sequence[tuple[int, int]]
 Indices = Sequence[tuple[int, int]]
 
-_LETTERS = {"off_diag": "d", "r": "r", "block size": "b"}
+LETTERS = {"off_diag": "d", "r": "r", "block size": "b", "u": "u"}  # name of a size -> what stands for it in a label
 _SMALLEST_BAND = 4  # entries, of half-width 1 on two directions
 _ATTEMPTS = 20
 
@@ -190,7 +191,7 @@ def size_label(method: str, size: int | None = None, budget: int | None = None) 
     if budget is not None:
         return f"{entry.title}, {budget:,} entries"
     return (
-        entry.title if size is None or entry.size_name is None else f"{entry.title} {_LETTERS[entry.size_name]}={size}"
+        entry.title if size is None or entry.size_name is None else f"{entry.title} {LETTERS[entry.size_name]}={size}"
     )
 
 
@@ -214,6 +215,10 @@ _PER_MATRIX: dict[str, Callable[[int, int, int], int]] = {
     "dora": lambda out, in_, r: r * (out + in_) + out,
     # The scales b (out) and d (r); A and B are random, frozen and shared (arXiv 2310.11454).
     "vera": lambda out, in_, r: out + r,
+    # A alone: B is the r trailing left singular vectors (arXiv 2604.01694).
+    "mica": lambda out, in_, r: r * in_,
+    # The weights of u fixed random squares (arXiv 2602.04118), no matrix sharing another's.
+    "tinylora": lambda out, in_, u: u,
     # A rotation of the r leading directions and two scales of each (arXiv 2505.11235).
     "psoft": lambda out, in_, r: r * (r - 1) // 2 + 2 * r,
     # in/b blocks b×b and a scale for each output (arXiv 2311.06243 with one butterfly factor). PEFT trains all entries
@@ -265,7 +270,9 @@ def _sizes(method: str, groups: Counter[tuple[int, int]]) -> Sequence[int]:
         return [b for b in range(2, common + 1) if common % b == 0]
     if method in ("vera", "block"):  # PEFT takes any r; beyond the largest smaller side no update has more to give
         return range(1, max(smaller_sides) + 1)
-    # LoRA and DoRA, likewise; PSOFT has nothing to rotate in one direction
+    if method == "tinylora":
+        return range(1, most_numbers(min(smaller_sides)) + 1)
+    # LoRA and its starts, likewise; PSOFT has nothing to rotate in one direction
     return range(2 if method == "psoft" else 1, min(smaller_sides) + 1)
 
 
@@ -289,7 +296,7 @@ def _checked(indices: Indices | None, shapes: Shapes) -> set[tuple[int, int]]:
 
 def _too_far(method: str, budget: int, counts: dict[int, int], tolerance: float) -> str:
     entry = METHODS[method]
-    letter = _LETTERS[entry.size_name or ""]
+    letter = LETTERS[entry.size_name or ""]
     named = [f"{count:,}" + ("" if entry.exact else f" ({letter} = {size:,})") for size, count in counts.items()]
     distance = f"more than {tolerance * 100:g}% from {budget:,}"
     if len(named) == 1:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from peft import PeftModel
+from peft.tuners.tinylora import TinyLoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.tuners.vera import VeraLayer
 from scipy.linalg import eigvalsh
@@ -26,6 +27,8 @@ from analysis.models.loading import block_linears, load_base
 from analysis.models.modules import choose_targets
 from analysis.training.specification import TrainingSpec
 from svft.layer import SvftLayer
+
+_PRODUCTS = (VeraLayer, TinyLoraLayer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +121,7 @@ def _of_layer(layer: BaseTunerLayer, adapter: str) -> tuple[np.ndarray, float]:
     update = layer_update(layer, adapter)
     if update.right is not None:
         return _of_product(_array(update.left), _array(update.right))
-    if isinstance(layer, VeraLayer):  # a product too, so nothing of it is rounding of W
+    if isinstance(layer, _PRODUCTS):  # a product too, so nothing of it is rounding of W
         values = _dense_singular_values(_array(update.left))
         return values, rounding(update.left.shape) * values[0]
     return _of_difference(_array(update.left), _matrix(layer))

@@ -159,7 +159,8 @@ class PeftAdapter:
             )
 
     def _trained(self, tensors: dict[str, str]) -> int:
-        return sum(math.prod(self.files.tensors[name].shape) for own, name in tensors.items() if own not in FIXED)
+        fixed = (*FIXED, "lora_B.weight") if self.kind == "MiCA" else FIXED
+        return sum(math.prod(self.files.tensors[name].shape) for own, name in tensors.items() if own not in fixed)
 
     def _size(self) -> Iterator[str]:
         field, letter = _SIZES.get(self.config["peft_type"], ("r", "r"))
@@ -213,7 +214,7 @@ class PeftAdapter:
 
     def _bound(self, layer: BaseTunerLayer, shape: tuple[int, int]) -> int:
         r = getattr(layer, "r", {}).get(_ADAPTER, 0)
-        if self.kind in ("LoRA", "rsLoRA", "AdaLoRA", "VeRA", "TinyLoRA", "PSOFT"):
+        if self.kind in ("LoRA", "rsLoRA", "MiCA", "AdaLoRA", "VeRA", "TinyLoRA", "PSOFT"):
             rank = r
         elif self.kind in ("PiSSA", "OLoRA"):
             rank = 2 * r  # the new factors, and the old ones taken out of the base

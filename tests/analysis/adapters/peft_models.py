@@ -83,6 +83,7 @@ KINDS: dict[str, Callable[..., PeftConfig]] = {
     "DoRA": lambda **where: LoraConfig(r=3, use_dora=True, init_lora_weights=False, **where),
     "PiSSA": lambda **where: LoraConfig(r=3, init_lora_weights="pissa", **where),
     "OLoRA": lambda **where: LoraConfig(r=3, init_lora_weights="olora", **where),
+    "MiCA": lambda **where: LoraConfig(r=3, init_lora_weights="mica", **where),
     "AdaLoRA": lambda **where: AdaLoraConfig(init_r=4, target_r=3, total_step=10, init_lora_weights=False, **where),
     "VeRA": lambda **where: VeraConfig(r=6, init_weights=False, **where),
     "LoHa": lambda **where: LoHaConfig(r=2, init_weights=False, **where),

@@ -97,6 +97,14 @@ def signs_of(U, V, W, name):
     return type("Basis", (), {"U": basis.U.double().numpy(), "V": basis.V.double().numpy()})
 
 
+def test_mica_counts_the_factor_that_it_trains(tmp_path):
+    pristine = make_model("bert")
+    save_base(pristine, tmp_path / "base")
+    adapted = adapt(pristine, "MiCA")
+    trained = sum(p.numel() for name, p in adapted.named_parameters() if p.requires_grad and "lora_" in name)
+    assert open_adapter(save_adapter(adapted, tmp_path / "adapter")).matrices["trained"].sum() == trained
+
+
 @pytest.mark.parametrize("tying", [0.0, 0.6, 1.0])
 def test_tinylora_s_vectors_belong_to_groups_of_modules_and_count_once(tmp_path, tying):
     pristine = make_model("bert")

@@ -131,12 +131,12 @@ MANY = {
 }
 
 
-@pytest.mark.parametrize("method", ["banded", "random", "lora", "vera", "full"])
+@pytest.mark.parametrize("method", ["banded", "random", "lora", "vera", "tinylora", "full"])
 @pytest.mark.parametrize("family", MANY)
 def test_a_step_of_four_repeats_says_what_a_step_of_all_blocks_takes(family, method):
     architecture = read_architecture(json.dumps({"model_type": family, **MANY[family]}), family)
     targets = [name for name in architecture.shapes if family != "deepseek_v3" or "mlp" not in name]
-    size = {"off_diag": 1, "r": 2}.get(METHODS[method].size_name)
+    size = {"off_diag": 1, "r": 2, "u": 3}.get(METHODS[method].size_name)
     spec = TrainingSpec("bbc_headlines", method, size=size)
     short, whole = (
         _training_memory(architecture, spec, targets, 2, 8, torch.float32, shortened) for shortened in (True, False)
