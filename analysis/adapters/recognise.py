@@ -41,6 +41,8 @@ _MARKS = {
     "tinylora_B": ("TINYLORA", "TinyLoRA"),
     "psoft_R": ("PSOFT", "PSOFT"),
     "osf_svd_params": ("OSF", "OSF"),
+    "adamss_newB": ("ADAMSS", "AdaMSS"),
+    "frod_lambda_l": ("FROD", "FRoD"),
 }
 KINDS = tuple(dict.fromkeys(kind for _, kind in _MARKS.values()))
 # Values of init_lora_weights that change the base, or that freeze one of the factors

@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from peft import (
     AdaLoraConfig,
+    AdamssConfig,
     BOFTConfig,
     FourierFTConfig,
+    FrodConfig,
     LoHaConfig,
     LoKrConfig,
     LoraConfig,
@@ -96,6 +98,8 @@ KINDS: dict[str, Callable[..., PeftConfig]] = {
     "TinyLoRA": lambda **where: TinyLoraConfig(**{"r": 3, "u": 5, "weight_tying": 0.6, **where}),
     "PSOFT": lambda **where: PsoftConfig(r=3, psoft_alpha=5, **where),
     "OSF": lambda **where: OSFConfig(effective_rank=3, **where),
+    "AdaMSS": lambda **where: AdamssConfig(r=6, num_subspaces=3, subspace_rank=2, **where),
+    "FRoD": lambda **where: FrodConfig(sparse_rate=0.05, progressbar=False, **where),
 }
 
 
