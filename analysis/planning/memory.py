@@ -18,8 +18,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.tinylora import TinyLoraLayer
+from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -29,6 +28,7 @@ from analysis.models.heads import HEADS, is_head
 from analysis.models.loading import build_from_config, linear_shape
 from analysis.planning.budgets import adapts_fused, entries_of
 from analysis.planning.cost import distinct_bytes
+from analysis.planning.meta_starts import let_go, without_numbers
 from analysis.planning.meta_step import DrawnWithoutGenerator, meta_step
 from analysis.planning.repeated_blocks import Run, longest_run
 from analysis.training.methods import METHODS, svft_patterns
@@ -282,6 +282,7 @@ def _adapt(
     with (
         torch.device("cpu" if method.name == "boft" else "meta"),
         DrawnWithoutGenerator(),
+        without_numbers(),
         warnings.catch_warnings(action="ignore"),  # on what PEFT and transformers do to each other
     ):
         adapted: nn.Module
@@ -297,31 +298,7 @@ def _adapt(
             adapted = get_peft_model(model, config)
     if entries:
         _insert_layers(model, spec.method, entries)
-    if method.name == "psoft":
-        _let_go_of_v(adapted)
-    if method.name == "tinylora" and isinstance(adapted, PeftModel):
-        _keep_own_numbers(adapted)
-    return nn.Module.to(adapted, "meta")
-
-
-def _let_go_of_v(model: nn.Module) -> None:
-    """Give PSOFT's factors memory of their own: on the meta device they are views of all of V, on a CPU copies."""
-    for module in model.modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.untyped_storage().nbytes() > buffer.nbytes:
-                setattr(module, name, torch.empty_like(buffer))
-
-
-def _keep_own_numbers(model: PeftModel) -> None:
-    """Leave each layer of TinyLoRA the numbers that it uses alone, of all that PEFT files under every layer."""
-    for layer in model.modules():
-        if isinstance(layer, TinyLoraLayer):
-            own = nn.ModuleDict()
-            for adapter, key in layer._tinylora_v_key.items():
-                numbers = model.get_submodule(f"base_model.tinylora_v.{adapter}")
-                own[adapter] = nn.ParameterDict({key: numbers.get_parameter(key)})
-            layer.tinylora_v = own
-    model.base_model.add_module("tinylora_v", nn.ModuleDict())
+    return let_go(adapted, method.name)
 
 
 def _entries(spec: TrainingSpec, shapes: dict[str, tuple[int, int]]) -> dict[str, int]:

@@ -15,13 +15,19 @@ from functools import lru_cache, partial
 
 from analysis.common.errors import SizeError
 from analysis.training.methods import METHODS
-from analysis.training.relatives import most_numbers
+from analysis.training.relatives import ADAMSS_CLUSTERS, PER_MILLE, frod_entries, most_numbers
 from svft_bands import band_size, nearest_half_width, share_entries
 
 Shapes = Sequence[tuple[int, int]]
 Indices = Sequence[tuple[int, int]]
 
-LETTERS = {"off_diag": "d", "r": "r", "block size": "b", "u": "u"}  # name of a size -> what stands for it in a label
+LETTERS = {
+    "off_diag": "d",
+    "r": "r",
+    "block size": "b",
+    "u": "u",
+    "per mille": "s",
+}  # name of a size -> what stands for it in a label
 _SMALLEST_BAND = 4  # entries, of half-width 1 on two directions
 _ATTEMPTS = 20
 
@@ -215,12 +221,19 @@ _PER_MATRIX: dict[str, Callable[[int, int, int], int]] = {
     "dora": lambda out, in_, r: r * (out + in_) + out,
     # The scales b (out) and d (r); A and B are random, frozen and shared (arXiv 2310.11454).
     "vera": lambda out, in_, r: out + r,
+    # LoRA from another start (arXiv 2404.02948, 2406.01775).
+    "pissa": lambda out, in_, r: r * (out + in_),
+    "olora": lambda out, in_, r: r * (out + in_),
     # A alone: B is the r trailing left singular vectors (arXiv 2604.01694).
     "mica": lambda out, in_, r: r * in_,
     # The weights of u fixed random squares (arXiv 2602.04118), no matrix sharing another's.
     "tinylora": lambda out, in_, u: u,
     # A rotation of the r leading directions and two scales of each (arXiv 2505.11235).
     "psoft": lambda out, in_, r: r * (r - 1) // 2 + 2 * r,
+    # A direction in the span of r vectors for each cluster of outputs, and a number for each output (PEFT's AdaMSS).
+    "adamss": lambda out, in_, r: min(out, ADAMSS_CLUSTERS) * r + out,
+    # A diagonal, and a share of the other entries in a basis of all inputs (arXiv 2512.23485).
+    "frod": lambda out, in_, s: in_ + frod_entries(in_, s),
     # in/b blocks b×b and a scale for each output (arXiv 2311.06243 with one butterfly factor). PEFT trains all entries
     # of a block, though Cayley's map reads its skew-symmetric part alone.
     "boft": lambda out, in_, b: in_ * b + out,
@@ -270,6 +283,8 @@ def _sizes(method: str, groups: Counter[tuple[int, int]]) -> Sequence[int]:
         return [b for b in range(2, common + 1) if common % b == 0]
     if method in ("vera", "block"):  # PEFT takes any r; beyond the largest smaller side no update has more to give
         return range(1, max(smaller_sides) + 1)
+    if method == "frod":
+        return range(1, PER_MILLE + 1)
     if method == "tinylora":
         return range(1, most_numbers(min(smaller_sides)) + 1)
     # LoRA and its starts, likewise; PSOFT has nothing to rotate in one direction

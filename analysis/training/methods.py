@@ -52,8 +52,8 @@ class Method:
         title: The name on screen.
         learning_rate: Of its parameters other than the head, at its smallest size, if neither specification nor
             task names another. Chosen on validation splits (adapters/README.md); None if it trains nothing else.
-        size_name: What its size is called (off_diag d, rank r, block size b, numbers u per matrix), None for a method
-            of one size.
+        size_name: What its size is called (off_diag d, rank r, block size b, numbers u of a matrix, s per mille of
+            the entries), None for a method of one size.
         size: The size if a specification names none.
         config: (method's name, options, full names of the target modules) -> the PEFT configuration, without the
             head. None for full fine-tuning, which needs none.
@@ -245,10 +245,14 @@ METHODS = Methods(
         Method("custom", "My pattern", 5e-2, None, None, _svft, rate_exponent=1.0),
         Method("lora", "LoRA", 3e-3, "r", 8, _relative, rate_exponent=0.5),
         Method("dora", "DoRA", 3e-3, "r", 8, _relative, rate_exponent=0.5),
+        Method("pissa", "PiSSA", 1e-3, "r", 8, _relative, rate_exponent=0.5),
+        Method("olora", "OLoRA", 1e-3, "r", 8, _relative, rate_exponent=0.5),
         Method("mica", "MiCA", 3e-3, "r", 8, _relative, rate_exponent=0.5),
         Method("vera", "VeRA", 6e-2, "r", 256, _relative),
         Method("tinylora", "TinyLoRA", 1e-2, "u", 64, _relative, rate_exponent=0.25),
         Method("psoft", "PSOFT", 1.2e-1, "r", 8, _relative, rate_exponent=1.0),
+        Method("adamss", "AdaMSS", 1e-2, "r", 16, _relative),
+        Method("frod", "FRoD", 1e-2, "per mille", 10, _relative),
         Method("boft", "BOFT", 1e-2, "block size", 8, _relative),
         # A head alone needs a higher rate; at the others' 6e-3 it would be a baseline that is easy to beat.
         Method("head_only", "head only", None, None, None, _head_only, head_learning_rate=6e-2),

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.common.compat import keep_boft_from_compiling
+from analysis.common.compat import keep_boft_from_compiling, keep_frod_from_warning
 from analysis.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 TINYLORA_MOST = 512  # numbers of a matrix: its projections (u, r, r) have 2u² and are saved; more is SVFT block's work
+
+ADAMSS_CLUSTERS = 5  # of the outputs of each matrix: PEFT's default
+PER_MILLE = 1000  # FRoD's size is how many of a thousand entries of S are trained; PEFT's default is ten
 
 
 def tinylora_rank(u: int) -> int:
@@ -72,18 +75,49 @@ def _boft(size: int, seed: int, targets: Sequence[str]) -> PeftConfig:
     return BOFTConfig(boft_block_size=size, boft_n_butterfly_factor=1, target_modules=list(targets))
 
 
+def _pissa(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
+    from peft import LoraConfig
+
+    return LoraConfig(r=r, lora_alpha=r, init_lora_weights="pissa", target_modules=list(targets))
+
+
+def _olora(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
+    from peft import LoraConfig
+
+    return LoraConfig(r=r, lora_alpha=r, init_lora_weights="olora", target_modules=list(targets))
+
+
+def _adamss(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
+    from peft import AdamssConfig
+
+    return AdamssConfig(r=r, num_subspaces=ADAMSS_CLUSTERS, subspace_rank=1, target_modules=list(targets))
+
+
+def _frod(share: int, seed: int, targets: Sequence[str]) -> PeftConfig:
+    from peft import FrodConfig
+
+    keep_frod_from_warning()
+    rate = share / PER_MILLE
+    return FrodConfig(sparse_rate=rate, projection_prng_key=seed, progressbar=False, target_modules=list(targets))
+
+
 # Name in `methods.METHODS` -> (size, seed, full names of the target modules) -> the configuration without the head.
 CONFIGS: dict[str, Callable[[int, int, Sequence[str]], PeftConfig]] = {
     "lora": _lora,
     "dora": _dora,
+    "pissa": _pissa,
+    "olora": _olora,
     "mica": _mica,
     "vera": _vera,
     "tinylora": _tinylora,
     "psoft": _psoft,
+    "adamss": _adamss,
+    "frod": _frod,
     "boft": _boft,
 }
-LINEAR_ONLY = ("psoft", "boft")  # PEFT has none for Conv1D
-_WITHIN = ("mica", "psoft")  # whose r are singular directions of W
+CHANGED_STARTS = ("pissa", "olora")  # whose start is taken out of the base
+LINEAR_ONLY = ("olora", "psoft", "adamss", "boft")  # PEFT has none for Conv1D
+_WITHIN = ("pissa", "olora", "mica", "psoft", "adamss")  # whose r are directions of W
 
 
 def check(method: str, title: str, base: nn.Module, size: int | None, targets: Sequence[str]) -> None:
@@ -119,3 +153,8 @@ def check(method: str, title: str, base: nn.Module, size: int | None, targets: S
 def most_numbers(n: int) -> int:
     """Return the largest u of TinyLoRA for a weight of n singular directions: half of M, `TINYLORA_MOST` at most."""
     return max(1, min(TINYLORA_MOST, n * n // 2))
+
+
+def frod_entries(in_: int, share: int) -> int:
+    """Return how many entries of S (in, in) FRoD trains beside its diagonal, with `share` per mille of all of them."""
+    return min(max(1, int(in_ * in_ * (share / PER_MILLE))), in_ * in_ - in_)

@@ -30,7 +30,7 @@ from analysis.planning.budgets import (
 )
 from analysis.planning.sizing import count_parameters
 from analysis.training.methods import METHODS
-from analysis.training.relatives import CONFIGS, LINEAR_ONLY, most_numbers
+from analysis.training.relatives import CHANGED_STARTS, CONFIGS, LINEAR_ONLY, most_numbers
 from analysis.training.specification import TrainingSpec
 from svft.patterns import PATTERNS
 from tests.analysis.options import options_for
@@ -90,6 +90,8 @@ def legal_size(draw, method, shapes):
         assume(divisors)
         return draw(st.sampled_from(divisors))
     smallest = min(map(min, shapes))
+    if method == "frod":
+        return draw(st.integers(1, 1000))
     if method == "tinylora":
         return draw(st.integers(1, most_numbers(smallest)))
     if method in CONFIGS and method not in ("lora", "dora", "vera"):
@@ -110,7 +112,8 @@ def cases(draw):
     method = draw(st.sampled_from(planned_methods()))
     assume(not (family == "gpt2" and method in LINEAR_ONLY))  # PEFT has none for Conv1D
     # PEFT takes the names of DeepSeek's dense MLPs for those of its experts, and adapts these instead.
-    assume(not (family == "deepseek_v3" and method in ("lora", "dora") and any("MLP" in kind for kind in kinds)))
+    of_lora = ("lora", "dora", "mica", *CHANGED_STARTS)
+    assume(not (family == "deepseek_v3" and method in of_lora and any("MLP" in kind for kind in kinds)))
     shapes = [shape for group in model.of_kinds(kinds).values() for shape in group]
     return family, model, kinds, method, legal_size(draw, method, shapes)
 
@@ -142,12 +145,15 @@ def test_counts_by_kind_are_those_of_the_model_that_peft_builds(case):
 @pytest.mark.parametrize("family", ["bert", "llama"])
 def test_files_are_as_large_as_those_that_peft_writes(family, method, tmp_path):
     architecture = tiny(family)
-    size = {"off_diag": 2, "r": 3, "u": 9, "block size": 4}.get(METHODS[method].size_name)
+    size = {"off_diag": 2, "r": 3, "u": 9, "per mille": 30, "block size": 4}.get(METHODS[method].size_name)
     model = adapted(built(family), method, size, list(architecture.shapes))
     model.save_pretrained(str(tmp_path), save_embedding_layers=False)
     entries = dict(zip(architecture.shapes, entries_of(method, list(architecture.shapes.values()), size), strict=True))
     written = (tmp_path / "adapter_model.safetensors").stat().st_size
-    assert file_bytes(method, architecture.shapes, entries, size) == pytest.approx(written, abs=64)
+    assert file_bytes(method, architecture.shapes, entries, size) == pytest.approx(
+        written,
+        abs=64 if method != "adamss" else 512,  # whose clusters and biases are not known before
+    )
 
 
 @pytest.mark.parametrize("degree", [0.2, 1, 2, 3, 5, 12])
