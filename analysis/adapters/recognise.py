@@ -47,6 +47,7 @@ _MARKS = {
 KINDS = tuple(dict.fromkeys(kind for _, kind in _MARKS.values()))
 # Values of init_lora_weights that change the base, or that freeze one of the factors
 _STARTS = {"pissa": "PiSSA", "olora": "OLoRA", "mica": "MiCA"}
+CHANGING_KINDS = ("PiSSA", "OLoRA")  # whose start is taken out of the base
 EVERY_KIND = (*KINDS, *_STARTS.values(), "rsLoRA")  # of adapters that are opened
 AUTHORS = "authors' layers"
 _AUTHORS = ".svft_layer."  # layer state of the paper's authors

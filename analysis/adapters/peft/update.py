@@ -22,7 +22,7 @@ from analysis.adapters.peft.config import chosen_fields
 from analysis.adapters.peft.experts import ExpertLora, expert_container
 from analysis.adapters.peft.tensors import ADAPTER_PREFIX, FIXED, NUMBERED, PARTS, SHARED, sort_tensors
 from analysis.adapters.peft.tinylora import vectors_of
-from analysis.adapters.recognise import Recognised
+from analysis.adapters.recognise import CHANGING_KINDS, Recognised
 from analysis.common.errors import AdapterError
 from analysis.models.base_weights import BaseWeights
 from analysis.models.experts import split_expert
@@ -244,7 +244,7 @@ class PeftAdapter:
         r = getattr(layer, "r", {}).get(_ADAPTER, 0)
         if self.kind in ("LoRA", "rsLoRA", "MiCA", "AdaLoRA", "VeRA", "TinyLoRA", "PSOFT"):
             rank = r
-        elif self.kind in ("PiSSA", "OLoRA"):
+        elif self.kind in CHANGING_KINDS:
             rank = 2 * r  # the new factors, and the old ones taken out of the base
         else:
             rank = r**2 if self.kind == "LoHa" else 0
@@ -254,7 +254,7 @@ class PeftAdapter:
 def _update(layer: BaseTunerLayer, weight: torch.Tensor, kind: str, bound: int) -> Update:
     from analysis.adapters.peft.layer_update import layer_update
 
-    changed = kind in ("PiSSA", "OLoRA")  # whose base is rounded when the start is taken out of it
+    changed = kind in CHANGING_KINDS  # whose base is rounded when the start is taken out of it
     update = layer_update(layer, _ADAPTER, weight if changed else None)
     _check_finite(update.left)
     return replace(update, rank_bound=bound, floor=_rounding(weight) if changed else None)
