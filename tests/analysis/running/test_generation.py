@@ -76,6 +76,15 @@ def test_both_texts_are_those_of_greedy_generation(base, tmp_path, kind):
     assert without != with_adapter
 
 
+@pytest.mark.parametrize("kind", ["LoRA", "PiSSA", "SVFT"])
+def test_without_the_adapter_the_base_itself_answers(base, tmp_path, kind):
+    writer = load_writer(open_adapter(save_tuned(base, tmp_path / "adapter", kind), base=str(base)))
+    ids = torch.tensor([[3, 14, 15]])
+    with torch.no_grad(), writer._as(adapted=False, alpha=1.0) as model:
+        logits = model(ids).logits
+        torch.testing.assert_close(logits, AutoModelForCausalLM.from_pretrained(base)(ids).logits, atol=0, rtol=0)
+
+
 def test_the_texts_grow_token_by_token_and_end_where_the_model_reads_no_more(base, tmp_path):
     writer = load_writer(open_adapter(save_tuned(base, tmp_path / "adapter", "LoRA")))
     lengths = [[len(text.split()) for text in texts] for texts in writer.write(PROMPT, tokens=100)]
