@@ -41,9 +41,14 @@ _MARKS = {
     "tinylora_B": ("TINYLORA", "TinyLoRA"),
     "psoft_R": ("PSOFT", "PSOFT"),
     "osf_svd_params": ("OSF", "OSF"),
+    "adamss_newB": ("ADAMSS", "AdaMSS"),
+    "frod_lambda_l": ("FROD", "FRoD"),
 }
 KINDS = tuple(dict.fromkeys(kind for _, kind in _MARKS.values()))
-_STARTS = {"pissa": "PiSSA", "olora": "OLoRA"}  # values of init_lora_weights that change the base
+# Values of init_lora_weights that change the base, or that freeze one of the factors
+_STARTS = {"pissa": "PiSSA", "olora": "OLoRA", "mica": "MiCA"}
+CHANGING_KINDS = ("PiSSA", "OLoRA")  # whose start is taken out of the base
+EVERY_KIND = (*KINDS, *_STARTS.values(), "rsLoRA")  # of adapters that are opened
 AUTHORS = "authors' layers"
 _AUTHORS = ".svft_layer."  # layer state of the paper's authors
 _MLX = (
@@ -59,7 +64,7 @@ class Recognised:
 
     Attributes:
         path: The directory that it lies in; the file itself, if the directory stands for another one.
-        kind: "SVFT", "head only", "LoRA", "DoRA", "rsLoRA", "PiSSA", "OLoRA", another of `KINDS`,
+        kind: "SVFT", "head only", "LoRA", "DoRA", "rsLoRA", "PiSSA", "OLoRA", "MiCA", another of `KINDS`,
             "full fine-tuning", "projection" (one that this project saved), or `AUTHORS` (layers that
             `analysis.conversion.authors` converts).
         config: adapter_config.json; of a checkpoint config.json, of a projection projection.json.

@@ -20,6 +20,13 @@ def keep_boft_from_compiling() -> None:
     layer._FBD_CUDA = False  # type: ignore[assignment]  # PEFT's None, for "not tried yet", hides the type
 
 
+def keep_frod_from_warning() -> None:
+    """Leave unchecked, without a warning, whether sparse tensors are well formed: PEFT's FRoD makes them so itself."""
+    import torch
+
+    torch.sparse.check_sparse_tensor_invariants.disable()
+
+
 def refuses_lora(model: PreTrainedModel, module: str) -> str | None:
     """Return why PEFT adds no LoRA to a module of this model, in a sentence; None if it does.
 

@@ -11,6 +11,7 @@ import torch
 from peft import PeftModel, get_peft_model
 from peft.utils.other import ModulesToSaveWrapper
 
+from analysis.adapters.peft.update import PeftAdapter
 from analysis.adapters.projected_adapter import ProjectedAdapter
 from analysis.common.errors import AdapterError
 from analysis.common.linear_algebra import dense_svd
@@ -107,7 +108,13 @@ def load_projected(adapter: ProjectedAdapter, base: str | None = None) -> Projec
     modules, left_out = _convertible(adapter, base_model)
     head, others = _trained_whole(adapter, base_model, set(modules.values()), whole)
     left_out += [f"{module.name}: {module.reason}" for module in adapter.left_out] + others
+    left_out += [f"The bias of {name}, which {adapter.kind} changes too." for name in _with_bias(adapter)]
     return ProjectedSource(adapter, base_model, modules, head, left_out)
+
+
+def _with_bias(adapter: ProjectedAdapter) -> list[str]:
+    source = adapter.source
+    return [name for name in adapter.names if isinstance(source, PeftAdapter) and source.changes_bias(name)]
 
 
 def _convertible(adapter: ProjectedAdapter, base: BaseModel) -> tuple[dict[str, str], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
@@ -23,8 +24,18 @@ _TITLES: dict[Measure, str] = {
 _HEIGHT, _LEGEND_ROW = 270, 20  # pixels
 _COLUMNS = 2  # of the legend
 # Configurations of one colour are told apart by their dashes, in this order; what bounds the others has its own.
-_DASHES = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3])
+_DASHES = (
+    [1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [14, 3], [3, 6], [9, 3, 2, 3, 2, 3], [14, 3, 4, 3], [1, 5], [9, 6, 9, 2],
+)  # fmt: skip
 _REFERENCE_DASHES = {"head_only": [2, 4], "full": [10, 4]}
+# Corners of the markers for which Vega has no name, in a square from −1 to 1 with y downwards.
+_CORNERS = {
+    "star": [
+        (0.4 ** (k % 2) * math.sin(math.pi * k / 5), -(0.4 ** (k % 2)) * math.cos(math.pi * k / 5)) for k in range(10)
+    ],
+    "pentagon": [(math.sin(2 * math.pi * k / 5), -math.cos(2 * math.pi * k / 5)) for k in range(5)],
+    "hexagon": [(math.sin(math.pi * k / 3), -math.cos(math.pi * k / 3)) for k in range(6)],
+}
 
 
 def live_curves(
@@ -45,7 +56,7 @@ def live_curves(
         method=points["label"].map(methods), value=points[measure]
     )
     labels, colors = list(methods), [series_color(method, theme) for method in methods.values()]
-    markers = {method: method_marker(method) for method in methods.values()}
+    markers = {method: _shape(method_marker(method)) for method in methods.values()}
     share = measure in ("accuracy", "macro_f1")
     legend = alt.Legend(title=None, orient="bottom", columns=_COLUMNS, symbolType="stroke", symbolSize=300)
     color = alt.Scale(domain=labels, range=colors)
@@ -84,6 +95,13 @@ def live_curves(
     movable = chart.interactive(name=ZOOM)
     assert isinstance(movable, alt.LayerChart)  # Altair makes another kind only of facets
     return in_house_style(movable, theme)
+
+
+def _shape(marker: str) -> str:
+    """Return a marker under Vega's name for it, or as the path that Vega takes instead."""
+    if marker not in _CORNERS:
+        return marker
+    return "M" + "L".join(f"{x:.2f},{y:.2f}" for x, y in _CORNERS[marker]) + "Z"
 
 
 def _dashes(methods: Mapping[str, str]) -> list[list[int]]:

@@ -6,13 +6,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis.figures.theme import Theme, axis, method_marker, new_figure, series_color, set_layout
+from analysis.planning.sizing import LETTERS
 
 _HEIGHT = 380
 _DASHES = ("solid", "dash", "dot", "dashdot")  # of patterns whose curves coincide
 
 
 def size_curves(curves: pd.DataFrame, *, budget: int, theme: Theme) -> go.Figure:
-    """Draw parameters over off_diag d (SVFT) or rank r (the LoRA family), both axes log, and a line at the budget.
+    """Draw parameters over the size of each method (off_diag d, rank r, …), both axes log, and a line at the budget.
 
     What to look for: where a curve crosses the line, that method has the budget; plain is a level far below, VeRA
     hardly grows with its rank.
@@ -49,7 +50,7 @@ def size_curves(curves: pd.DataFrame, *, budget: int, theme: Theme) -> go.Figure
             x, y = sized["size"], sized["count"]
             dash = _DASHES[drawn.setdefault(tuple(y), 0) % len(_DASHES)]
             drawn[tuple(y)] += 1
-        letter = "d" if curve["size_name"].iloc[0] == "off_diag" else "r"
+        letter = LETTERS.get(curve["size_name"].iloc[0], "r")
         figure.add_scatter(
             name=title,
             x=x,
@@ -65,7 +66,7 @@ def size_curves(curves: pd.DataFrame, *, budget: int, theme: Theme) -> go.Figure
     set_layout(
         figure,
         margin={"t": 52, "r": 16},
-        xaxis=axis(theme, "size: off_diag d, or rank r", type="log", dtick=1, tickformat="~s"),
+        xaxis=axis(theme, "size: off_diag d, rank r, or numbers u", type="log", dtick=1, tickformat="~s"),
         yaxis=axis(theme, "trained parameters", type="log", dtick=1, tickformat="~s"),
     )
     return figure

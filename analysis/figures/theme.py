@@ -62,7 +62,12 @@ LORA_MARKERS: dict[str, str] = {
     "dora": "square",
     "vera": "diamond",
     "pissa": "triangle-up",
+    "olora": "triangle-left",
+    "mica": "triangle-right",
     "psoft": "triangle-down",
+    "tinylora": "star",
+    "adamss": "hexagon",
+    "frod": "pentagon",
     "boft": "cross",
 }
 # Methods that bound the others are horizontal lines in the theme's muted colour, not points: their dash.
@@ -109,7 +114,7 @@ def series_color(method: str, theme: Theme) -> str:
 
 
 def method_marker(method: str) -> str:
-    """Return the marker that a method has on every page, under Plotly's and Vega's name for it."""
+    """Return the marker that a method has on every page, under Plotly's name for it."""
     return LORA_MARKERS.get(method, "circle")
 
 

@@ -148,6 +148,18 @@ class BaseWeights:
         assert slot is not None  # it has a shape
         return slot.cut(self.files.read(slot.key, slot.expert))
 
+    def bias(self, module: str) -> torch.Tensor | None:
+        """Read the bias (out,) of a linear layer that has its weight for itself; None if it has none.
+
+        Raises:
+            AdapterError: If the base has no such linear layer, or its numbers are damaged.
+        """
+        self.shape(module)
+        slot = self.slot(module)
+        assert slot is not None  # it has a shape
+        key = f"{slot.key.removesuffix('.weight')}.bias"
+        return self.files.read(key) if slot.expert is None and key in self.files.tensors else None
+
     def dtype(self, module: str) -> str:
         """Return the type of the stored weight, "F32", "BF16" or the like."""
         slot = self.slot(module)

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
+from analysis.adapters.peft.frod import basis_name
 from analysis.common.errors import SizeError
 from analysis.models.architecture import Architecture
 from analysis.models.expert_counts import Stack
 from analysis.planning.sizing import Size, choose_size, count_parameters, leading_entries, size_label
 from analysis.training.methods import METHODS, svft_patterns
+from analysis.training.relatives import ADAMSS_CLUSTERS, CHANGED_STARTS, frod_entries, tinylora_rank
 from svft_bands import share_entries
 
 Shape = tuple[int, int]
@@ -86,7 +88,7 @@ def budget_table(architecture: Architecture, kinds: Sequence[str] | None, budget
 
 FUSED_SENTENCE = (
     "fused experts are one 3-D tensor for all experts of a layer, which only LoRA can adapt (PEFT's "
-    "target_parameters); SVFT, DoRA, VeRA and BOFT adapt linear layers and Conv1D, PSOFT linear layers."
+    "target_parameters); the others adapt linear layers, and most of them Conv1D."
 )
 
 
@@ -130,7 +132,7 @@ def size_curves(architecture: Architecture, kinds: Sequence[str] | None) -> pd.D
     """Return the parameters of every method over its size, for sizes 0, 1, 2, 4, 8, … as far as the matrices go.
 
     Returns:
-        Rows ``method``, ``title``, ``size_name`` ("off_diag" or "r"; None for plain), ``size``, ``count``, ``share``.
+        Rows ``method``, ``title``, ``size_name`` (as in `Method`; None for plain), ``size``, ``count``, ``share``.
     """
     of_kinds = architecture.of_kinds(kinds)
     n = max(min(shape) for group in of_kinds.values() for shape in group)
@@ -143,7 +145,7 @@ def size_curves(architecture: Architecture, kinds: Sequence[str] | None) -> pd.D
             if adapts_fused(method) or kind not in architecture.fused_kinds
             for shape in group
         ]
-        if method == "boft" or not shapes:  # BOFT's sizes are divisors, and mean something else
+        if method in ("boft", "frod") or not shapes:  # whose sizes are divisors, or shares
             continue
         powers = [2**power for power in range((n - 1).bit_length())]
         sizes: list[int | None] = [*powers]
@@ -160,23 +162,30 @@ def size_curves(architecture: Architecture, kinds: Sequence[str] | None) -> pd.D
 def reachable_rank(method: str, shape: Shape, entries: int, size: int | None = None) -> float:
     """Return the largest rank that a method's update of one matrix can have.
 
-    For SVFT it is the structural rank of Ω, for LoRA, VeRA, PSOFT and block r. Of a drawn Ω it is the expected one, of
-    a pattern that depends on the weight (top_k) the bound min(k, n). DoRA and BOFT scale the rows of W, which has full
-    rank.
+    For SVFT it is the structural rank of Ω, for LoRA, MiCA, VeRA, TinyLoRA, PSOFT and block r, for AdaMSS its clusters
+    or r. PiSSA and OLoRA take another r out of the base. Of a drawn Ω it is the expected one, of a pattern that
+    depends on the weight (top_k) the bound min(k, n). DoRA and BOFT scale the rows of W, and FRoD trains a diagonal:
+    full rank.
 
     Args:
         method: A name in `METHODS`.
         shape: (out, in).
         entries: Trainable parameters of this matrix.
-        size: r, for LoRA, VeRA, PSOFT and block.
+        size: r of the methods that have one; u for TinyLoRA.
     """
     n = min(shape)
     if (leading := METHODS[method].leading) is not None:
         return leading(n, entries)
-    if method in ("dora", "boft"):
+    if method in ("dora", "boft", "frod"):
         return n
-    if method in ("lora", "vera", "psoft", "block"):
+    if method in CHANGED_STARTS:
+        return min(2 * _sized(method, size), n)
+    if method == "adamss":
+        return min(_sized(method, size), ADAMSS_CLUSTERS, n)
+    if method in ("lora", "mica", "vera", "psoft", "block"):
         return min(_sized(method, size), n)
+    if method == "tinylora":
+        return min(tinylora_rank(_sized(method, size)), n)
     from svft.patterns import effective_pattern
 
     if effective_pattern(method, shape) == "random":
@@ -233,19 +242,24 @@ def _sized(method: str, size: int | None) -> int:
     return size
 
 
-_BYTES = {"F32": 4, "F16": 2, "I32": 4, "U8": 1}
+_BYTES = {"F32": 4, "F16": 2, "I64": 8, "I32": 4, "U8": 1}
 _STEM = "base_model.model."
 
 
 def _tensors(
     method: str, shapes: dict[str, Shape], entries: dict[str, int], size: int
 ) -> Iterator[tuple[str, str, Iterable[int]]]:
-    """Yield (key, dtype, shape) of each tensor in the file."""
+    """Yield (key, dtype, shape) of each tensor in the file; of AdaMSS as if clusters were equal and had no biases."""
+    if method == "frod":
+        for role, in_ in {basis_name(name): in_ for name, (_, in_) in shapes.items()}.items():
+            yield f"base_model.frod_V.{role}", "F32", (in_, in_)
+            yield f"base_model.frod_s_indices.{role}", "I64", (2, frod_entries(in_, size))
+            yield f"base_model.frod_s_size.{role}", "I64", (2,)
     if method == "vera":
         longest_out, longest_in = (max(shape[side] for shape in shapes.values()) for side in (0, 1))
         yield "base_model.vera_A", "F32", (size, longest_in)
         yield "base_model.vera_B", "F32", (longest_out, size)
-    for name, (out, in_) in shapes.items():
+    for place, (name, (out, in_)) in enumerate(shapes.items()):
         key, n = f"{_STEM}{name}", min(out, in_)
         if method in svft_patterns():
             yield f"{key}.svft_coefficients", "F32", (entries[name],)
@@ -255,7 +269,7 @@ def _tensors(
             yield f"{key}.svft_shape", "I32", (2,)
             yield f"{key}.svft_fingerprint", "U8", (33,)
             yield f"{key}.svft_signature", "F16", (2, n, 2)
-        elif method in ("lora", "dora"):
+        elif method in ("lora", "dora", "mica", *CHANGED_STARTS):
             yield f"{key}.lora_A.weight", "F32", (size, in_)
             yield f"{key}.lora_B.weight", "F32", (out, size)
             if method == "dora":
@@ -263,10 +277,25 @@ def _tensors(
         elif method == "vera":
             yield f"{key}.vera_lambda_b", "F32", (out,)
             yield f"{key}.vera_lambda_d", "F32", (size,)
+        elif method == "tinylora":
+            r = min(tinylora_rank(size), n)
+            yield f"{key}.tinylora_A", "F32", (r, in_)
+            yield f"{key}.tinylora_B", "F32", (out, r)
+            yield f"{key}.tinylora_P", "F32", (size, r, r)
+            yield f"base_model.tinylora_v.{place}", "F32", (size,)
         elif method == "psoft":
             yield f"{key}.psoft_R.weight", "F32", (size * (size - 1) // 2,)
             yield f"{key}.psoft_R.vector_a", "F32", (size,)
             yield f"{key}.psoft_R.vector_b", "F32", (size,)
+        elif method == "adamss":
+            clusters = min(out, ADAMSS_CLUSTERS)
+            for k in range(clusters):
+                yield f"{key}.adamss_A.{k}", "F32", (1, size)
+                yield f"{key}.adamss_B.{k}", "F32", (out // clusters + (k < out % clusters), 1)
+            yield f"{key}.adamss_newB", "F32", (size, in_)
+        elif method == "frod":
+            yield f"{key}.frod_lambda_l", "F32", (in_,)
+            yield f"{key}.frod_lambda_s_values", "F32", (frod_entries(in_, size),)
         elif method == "boft":
             yield f"{key}.boft_R", "F32", (1, in_ // size, size, size)
             yield f"{key}.boft_s", "F32", (out, 1)

@@ -28,6 +28,7 @@ from analysis.models.heads import HEADS, is_head
 from analysis.models.loading import build_from_config, linear_shape
 from analysis.planning.budgets import adapts_fused, entries_of
 from analysis.planning.cost import distinct_bytes
+from analysis.planning.meta_starts import let_go, without_numbers
 from analysis.planning.meta_step import DrawnWithoutGenerator, meta_step
 from analysis.planning.repeated_blocks import Run, longest_run
 from analysis.training.methods import METHODS, svft_patterns
@@ -281,6 +282,7 @@ def _adapt(
     with (
         torch.device("cpu" if method.name == "boft" else "meta"),
         DrawnWithoutGenerator(),
+        without_numbers(),
         warnings.catch_warnings(action="ignore"),  # on what PEFT and transformers do to each other
     ):
         adapted: nn.Module
@@ -296,17 +298,7 @@ def _adapt(
             adapted = get_peft_model(model, config)
     if entries:
         _insert_layers(model, spec.method, entries)
-    if method.name == "psoft":
-        _let_go_of_v(adapted)
-    return nn.Module.to(adapted, "meta")
-
-
-def _let_go_of_v(model: nn.Module) -> None:
-    """Give PSOFT's factors memory of their own: on the meta device they are views of all of V, on a CPU copies."""
-    for module in model.modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            if buffer.untyped_storage().nbytes() > buffer.nbytes:
-                setattr(module, name, torch.empty_like(buffer))
+    return let_go(adapted, method.name)
 
 
 def _entries(spec: TrainingSpec, shapes: dict[str, tuple[int, int]]) -> dict[str, int]:

@@ -15,12 +15,19 @@ from functools import lru_cache, partial
 
 from analysis.common.errors import SizeError
 from analysis.training.methods import METHODS
+from analysis.training.relatives import ADAMSS_CLUSTERS, PER_MILLE, frod_entries, most_numbers
 from svft_bands import band_size, nearest_half_width, share_entries
 
 Shapes = Sequence[tuple[int, int]]
 Indices = Sequence[tuple[int, int]]
 
-_LETTERS = {"off_diag": "d", "r": "r", "block size": "b"}
+LETTERS = {
+    "off_diag": "d",
+    "r": "r",
+    "block size": "b",
+    "u": "u",
+    "per mille": "s",
+}  # name of a size -> what stands for it in a label
 _SMALLEST_BAND = 4  # entries, of half-width 1 on two directions
 _ATTEMPTS = 20
 
@@ -190,7 +197,7 @@ def size_label(method: str, size: int | None = None, budget: int | None = None) 
     if budget is not None:
         return f"{entry.title}, {budget:,} entries"
     return (
-        entry.title if size is None or entry.size_name is None else f"{entry.title} {_LETTERS[entry.size_name]}={size}"
+        entry.title if size is None or entry.size_name is None else f"{entry.title} {LETTERS[entry.size_name]}={size}"
     )
 
 
@@ -214,8 +221,19 @@ _PER_MATRIX: dict[str, Callable[[int, int, int], int]] = {
     "dora": lambda out, in_, r: r * (out + in_) + out,
     # The scales b (out) and d (r); A and B are random, frozen and shared (arXiv 2310.11454).
     "vera": lambda out, in_, r: out + r,
+    # LoRA from another start (arXiv 2404.02948, 2406.01775).
+    "pissa": lambda out, in_, r: r * (out + in_),
+    "olora": lambda out, in_, r: r * (out + in_),
+    # A alone: B is the r trailing left singular vectors (arXiv 2604.01694).
+    "mica": lambda out, in_, r: r * in_,
+    # The weights of u fixed random squares (arXiv 2602.04118), no matrix sharing another's.
+    "tinylora": lambda out, in_, u: u,
     # A rotation of the r leading directions and two scales of each (arXiv 2505.11235).
     "psoft": lambda out, in_, r: r * (r - 1) // 2 + 2 * r,
+    # A direction in the span of r vectors for each cluster of outputs, and a number for each output (PEFT's AdaMSS).
+    "adamss": lambda out, in_, r: min(out, ADAMSS_CLUSTERS) * r + out,
+    # A diagonal, and a share of the other entries in a basis of all inputs (arXiv 2512.23485).
+    "frod": lambda out, in_, s: in_ + frod_entries(in_, s),
     # in/b blocks b×b and a scale for each output (arXiv 2311.06243 with one butterfly factor). PEFT trains all entries
     # of a block, though Cayley's map reads its skew-symmetric part alone.
     "boft": lambda out, in_, b: in_ * b + out,
@@ -265,7 +283,11 @@ def _sizes(method: str, groups: Counter[tuple[int, int]]) -> Sequence[int]:
         return [b for b in range(2, common + 1) if common % b == 0]
     if method in ("vera", "block"):  # PEFT takes any r; beyond the largest smaller side no update has more to give
         return range(1, max(smaller_sides) + 1)
-    # LoRA and DoRA, likewise; PSOFT has nothing to rotate in one direction
+    if method == "frod":
+        return range(1, PER_MILLE + 1)
+    if method == "tinylora":
+        return range(1, most_numbers(min(smaller_sides)) + 1)
+    # LoRA and its starts, likewise; PSOFT has nothing to rotate in one direction
     return range(2 if method == "psoft" else 1, min(smaller_sides) + 1)
 
 
@@ -289,7 +311,7 @@ def _checked(indices: Indices | None, shapes: Shapes) -> set[tuple[int, int]]:
 
 def _too_far(method: str, budget: int, counts: dict[int, int], tolerance: float) -> str:
     entry = METHODS[method]
-    letter = _LETTERS[entry.size_name or ""]
+    letter = LETTERS[entry.size_name or ""]
     named = [f"{count:,}" + ("" if entry.exact else f" ({letter} = {size:,})") for size, count in counts.items()]
     distance = f"more than {tolerance * 100:g}% from {budget:,}"
     if len(named) == 1:

@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 import svft  # noqa: F401  (registers SVFT with PEFT)
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.paths import CONFIG_FILE
+from analysis.adapters.recognise import CHANGING_KINDS
 from analysis.common.compat import keep_boft_from_compiling
 from analysis.common.errors import AdapterError
 from analysis.models.base_weights import locate_base
@@ -43,7 +44,8 @@ class Writer:
         Args:
             adapted: A PEFT model, or a whole fine-tuned one.
             tokenizer: Of both.
-            original: The base model beside a whole fine-tuned one; a PEFT model has it inside.
+            original: The base model beside a whole fine-tuned one, or an adapter whose start was taken out of its own;
+                any other PEFT model has it inside.
         """
         self._adapted = adapted
         self._original = original
@@ -179,7 +181,10 @@ def load_writer(adapter: Adapter) -> Writer:
             original = AutoModelForCausalLM.from_pretrained(base, dtype="auto").eval()
             tokenizer = AutoTokenizer.from_pretrained(base)
             if (adapter.path / CONFIG_FILE).is_file():
-                return Writer(PeftModel.from_pretrained(original, str(adapter.path)).eval(), tokenizer)
+                model = PeftModel.from_pretrained(original, str(adapter.path)).eval()
+                if adapter.kind not in CHANGING_KINDS:
+                    return Writer(model, tokenizer)
+                return Writer(model, tokenizer, AutoModelForCausalLM.from_pretrained(base, dtype="auto").eval())
             adapted = AutoModelForCausalLM.from_pretrained(str(adapter.path), dtype="auto").eval()
             return Writer(adapted, tokenizer, original)
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:

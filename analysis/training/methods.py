@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.common.compat import keep_boft_from_compiling
 from analysis.common.errors import UserError
 from analysis.models.heads import HEADS, PROJECTOR, is_head
 from analysis.models.refusals import refusals
+from analysis.training import relatives
 from svft_bands import LEADING
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class Method:
         title: The name on screen.
         learning_rate: Of its parameters other than the head, at its smallest size, if neither specification nor
             task names another. Chosen on validation splits (adapters/README.md); None if it trains nothing else.
-        size_name: What its size is called (off_diag d, rank r, block size b), None for a method of one size.
+        size_name: What its size is called (off_diag d, rank r, block size b, numbers u of a matrix, s per mille of
+            the entries), None for a method of one size.
         size: The size if a specification names none.
         config: (method's name, options, full names of the target modules) -> the PEFT configuration, without the
             head. None for full fine-tuning, which needs none.
@@ -117,10 +118,7 @@ class Method:
 
     def check(self, base: nn.Module, options: Options, target_modules: Sequence[str]) -> None:
         """Raise a UserError if PEFT would fail on these modules in words of its own, or leave them without any."""
-        if self.name == "boft":
-            _check_blocks(base, _size(options), target_modules)
-        if self.name == "psoft":
-            _check_squares(base, _size(options), target_modules)
+        relatives.check(self.name, self.title, base, options.size, target_modules)
 
 
 def count_budget(model: nn.Module) -> int:
@@ -168,57 +166,8 @@ def _size(options: Options) -> int:
     return options.size
 
 
-def _lora(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=_size(options),
-        lora_alpha=2 * _size(options),
-        use_dora=method == "dora",
-        target_modules=list(target_modules),
-    )
-
-
-def _vera(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
-    from peft import VeraConfig
-
-    return VeraConfig(r=_size(options), projection_prng_key=options.seed, target_modules=list(target_modules))
-
-
-def _psoft(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
-    from peft import PsoftConfig
-
-    r = _size(options)  # alpha cancels: PEFT divides the frozen factor by the scale
-    return PsoftConfig(r=r, psoft_alpha=r, target_modules=list(target_modules))
-
-
-def _boft(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
-    from peft import BOFTConfig
-
-    keep_boft_from_compiling()
-    return BOFTConfig(boft_block_size=_size(options), boft_n_butterfly_factor=1, target_modules=list(target_modules))
-
-
-def _check_blocks(base: nn.Module, size: int, target_modules: Sequence[str]) -> None:
-    from analysis.models.loading import linear_shape
-
-    for name in target_modules:
-        _, inputs = linear_shape(base.get_submodule(name))
-        if inputs % size:
-            raise UserError(f"BOFT needs a block size that divides the {inputs} inputs of {name}, not {size}.")
-
-
-def _check_squares(base: nn.Module, size: int, target_modules: Sequence[str]) -> None:
-    from torch import nn
-
-    from analysis.models.loading import linear_shape
-
-    for name in target_modules:
-        module = base.get_submodule(name)
-        if not isinstance(module, nn.Linear):  # PEFT leaves it as it is, and says nothing
-            raise UserError(f"PSOFT adapts nn.Linear alone, and {name} is {type(module).__name__}: choose LoRA there.")
-        if size > min(linear_shape(module)):
-            raise UserError(f"PSOFT needs r of at most {min(linear_shape(module))} for {name}, not {size}.")
+def _relative(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
+    return relatives.CONFIGS[method](_size(options), options.seed, target_modules)
 
 
 def _head_only(method: str, options: Options, target_modules: Sequence[str]) -> PeftConfig:
@@ -294,11 +243,17 @@ METHODS = Methods(
         Method("block", "SVFT block", 5e-2, "r", 20, _block, rate_exponent=1.0, also="LoRA-XS"),
         Method("chosen", "SVFT chosen", 5e-2, "off_diag", 2, _chosen, exact=True, from_data=True, rate_exponent=1.0),
         Method("custom", "My pattern", 5e-2, None, None, _svft, rate_exponent=1.0),
-        Method("lora", "LoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
-        Method("dora", "DoRA", 3e-3, "r", 8, _lora, rate_exponent=0.5),
-        Method("vera", "VeRA", 6e-2, "r", 256, _vera),
-        Method("psoft", "PSOFT", 1.2e-1, "r", 8, _psoft, rate_exponent=1.0),
-        Method("boft", "BOFT", 1e-2, "block size", 8, _boft),
+        Method("lora", "LoRA", 3e-3, "r", 8, _relative, rate_exponent=0.5),
+        Method("dora", "DoRA", 3e-3, "r", 8, _relative, rate_exponent=0.5),
+        Method("pissa", "PiSSA", 1e-2, "r", 8, _relative, rate_exponent=0.5),
+        Method("olora", "OLoRA", 1e-2, "r", 8, _relative, rate_exponent=0.5),
+        Method("mica", "MiCA", 2e-2, "r", 8, _relative, rate_exponent=0.5),
+        Method("vera", "VeRA", 6e-2, "r", 256, _relative),
+        Method("tinylora", "TinyLoRA", 1e-2, "u", 64, _relative, rate_exponent=0.25),
+        Method("psoft", "PSOFT", 1.2e-1, "r", 8, _relative, rate_exponent=1.0),
+        Method("adamss", "AdaMSS", 2e-2, "r", 16, _relative),
+        Method("frod", "FRoD", 2e-2, "per mille", 10, _relative),
+        Method("boft", "BOFT", 1e-2, "block size", 8, _relative),
         # A head alone needs a higher rate; at the others' 6e-3 it would be a baseline that is easy to beat.
         Method("head_only", "head only", None, None, None, _head_only, head_learning_rate=6e-2),
         Method("full", "full fine-tuning", 1e-4, None, None, None),

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 from peft import PeftModel
+from peft.tuners.adamss.layer import AdamssLayer
+from peft.tuners.tinylora import TinyLoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.tuners.vera import VeraLayer
 from scipy.linalg import eigvalsh
@@ -24,8 +26,11 @@ from analysis.common.linear_algebra import singular_values, sparse, triangle
 from analysis.measures.ranks import effective_rank, rounding, stable_rank
 from analysis.models.loading import block_linears, load_base
 from analysis.models.modules import choose_targets
+from analysis.training.relatives import CHANGED_STARTS
 from analysis.training.specification import TrainingSpec
 from svft.layer import SvftLayer
+
+_PRODUCTS = (VeraLayer, TinyLoraLayer, AdamssLayer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +91,7 @@ def _ranks(values: np.ndarray, threshold: float) -> tuple[float, float, float]:
 def _spectra(model: PreTrainedModel | PeftModel, spec: TrainingSpec) -> Iterator[tuple[str, np.ndarray, float]]:
     """Yield (name, singular values of ΔW in descending order, threshold of rounding) of each adapted matrix."""
     if spec.method == "full":
-        with torch.random.fork_rng(devices=[]):  # the base draws a head
-            assert spec.base is not None  # written out in a resolved specification
-            assert model.config.id2label is not None  # the labels of the task
-            pristine = load_base(spec.base, list(model.config.id2label.values()))
+        pristine = _pristine(model, spec)
         for name in choose_targets(block_linears(model), spec.target_modules):
             before, after = (_matrix(m.get_submodule(name)) for m in (pristine, model))
             yield name, *_of_difference(after - before, before)
@@ -97,6 +99,7 @@ def _spectra(model: PreTrainedModel | PeftModel, spec: TrainingSpec) -> Iterator
     assert isinstance(model, PeftModel)  # as every other method makes it
     base = model.get_base_model()
     layers = {name: module for name, module in base.named_modules() if isinstance(module, BaseTunerLayer)}
+    changed = _pristine(model, spec) if spec.method in CHANGED_STARTS else None
     if not layers:  # head only
         yield from ((name, np.zeros(1), 0.0) for name in choose_targets(block_linears(base), spec.target_modules))
     for name, layer in layers.items():
@@ -104,24 +107,40 @@ def _spectra(model: PreTrainedModel | PeftModel, spec: TrainingSpec) -> Iterator
             raise ValueError(
                 f"{name} has an adapter merged into its weight: unmerge it before its update is measured."
             )
-        yield name, *_of_layer(layer, model.active_adapter)
+        weight = None if changed is None else stored_weight(changed.get_submodule(name))
+        yield name, *_of_layer(layer, model.active_adapter, weight)
 
 
-def _of_layer(layer: BaseTunerLayer, adapter: str) -> tuple[np.ndarray, float]:
-    """Return (singular values of ΔW, threshold) of an adapter in one layer."""
+def _pristine(model: PreTrainedModel | PeftModel, spec: TrainingSpec) -> PreTrainedModel:
+    """Return the base as it was before training, or before a start was taken out of it."""
+    assert spec.base is not None  # written out in a resolved specification
+    trained = model.get_base_model() if isinstance(model, PeftModel) else model
+    assert isinstance(trained, PreTrainedModel)
+    with torch.random.fork_rng(devices=[]):  # the base draws a head
+        return load_base(spec.base, list((trained.config.id2label or {}).values()))
+
+
+def _of_layer(layer: BaseTunerLayer, adapter: str, before: torch.Tensor | None) -> tuple[np.ndarray, float]:
+    """Return (singular values of ΔW, threshold) of an adapter in one layer.
+
+    Args:
+        layer: The layer.
+        adapter: Name of the adapter.
+        before: W (out, in), if the start of the adapter changed it.
+    """
     if isinstance(layer, SvftLayer):
         rows, cols = (index.numpy() for index in layer.coefficient_positions(adapter))
         M = layer.scaling[adapter] * _array(layer.svft_coefficients[adapter])
         m = len(layer.svft_sigma[adapter])
         values = singular_values(sparse(rows, cols, M, m)) if np.isfinite(M).all() else np.full(m, np.nan)
         return values, rounding((layer.out_features, layer.in_features)) * values[0]
-    update = layer_update(layer, adapter)
+    update = layer_update(layer, adapter, before)
     if update.right is not None:
         return _of_product(_array(update.left), _array(update.right))
-    if isinstance(layer, VeraLayer):  # a product too, so nothing of it is rounding of W
+    if isinstance(layer, _PRODUCTS):  # a product too, so nothing of it is rounding of W
         values = _dense_singular_values(_array(update.left))
         return values, rounding(update.left.shape) * values[0]
-    return _of_difference(_array(update.left), _matrix(layer))
+    return _of_difference(_array(update.left), _matrix(layer) if before is None else _array(before))
 
 
 def _of_product(B: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, float]:

@@ -26,7 +26,8 @@ SOURCES = {"upload": "Upload", "directory": "Directory", "hub": "Hugging Face Hu
 KINDS = {"adapter": "An adapter", "base": "A base model"}
 _ADAPTERS = (
     "SVFT, LoRA and its relatives (DoRA, rsLoRA, PiSSA, OLoRA, AdaLoRA, VeRA, LoHa, LoKr, OFT, BOFT, FourierFT, "
-    "SHiRA, RandLoRA, TinyLoRA, PSOFT, OSF), or a whole fine-tuned model: the format is detected automatically."
+    "SHiRA, RandLoRA, TinyLoRA, MiCA, PSOFT, OSF, AdaMSS, FRoD), or a whole fine-tuned model: the format is detected "
+    "automatically."
 )
 _OWN = "as its files say"
 _WORK = "open-work"

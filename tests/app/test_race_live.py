@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import streamlit as st
 
+from analysis.figures.theme import LORA_MARKERS, REFERENCE_DASHES
 from analysis.models.shapes import block_shapes
 from analysis.trials.engine import Engine
 from analysis.trials.messages import Report
 from analysis.trials.study import Study
 from app import trials
+from app.views.race.running.rows import _glyph
 from tests.app.studies import add_study
 
 ME = "0" * 32
@@ -176,3 +178,8 @@ def test_another_visitor_watches_but_stops_nothing(race):
     test = race(study=id)
     assert len(rows(test)) == 6
     assert not test.menu_button
+
+
+def test_every_method_has_a_glyph():
+    glyphs = [_glyph(method) for method in (*LORA_MARKERS, *REFERENCE_DASHES)]
+    assert len(set(glyphs)) == len(glyphs)

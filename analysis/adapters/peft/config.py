@@ -110,6 +110,11 @@ FIELDS: dict[str, dict[str, Callable[[Any, int, int], bool]]] = {
         "ab_svd_init": _text, "psoft_svd": _text, "psoft_svd_lowrank_niter": _few, "random_seed": _seed,
         "use_cayley_neumann": _flag, "num_cayley_neumann_terms": _few, "cayley_neumann_eps": _number,
     },
+    "ADAMSS": {
+        "r": _rank, "num_subspaces": _side, "subspace_rank": _rank, "random_seed": _seed, "use_dynamic_rank": _flag,
+        "svd_threshold": _number,
+    },
+    "FROD": {},  # all that it depends on is in the file
     "OSF": {"effective_rank": _number, "rank_pattern": _pattern_of(_number)},
 }  # fmt: skip
 

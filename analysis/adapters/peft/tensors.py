@@ -13,7 +13,9 @@ from analysis.models.modules import without_wrappers
 ADAPTER_PREFIX = "base_model.model."
 SHARED = ("vera_A", "vera_B", "randlora_A", "randlora_B")  # one for all modules
 NUMBERED = "tinylora_v"  # shared too, one for each group of modules: "tinylora_v.0"
-FIXED = ("shira_indices", "tinylora_A", "tinylora_B", "tinylora_P")  # in the file, but not trained
+_GROUPED = (NUMBERED, "frod_V", "frod_s_indices", "frod_s_size")  # those of which each group of modules has its own
+# In the file, but not trained
+FIXED = ("shira_indices", "tinylora_A", "tinylora_B", "tinylora_P", "adamss_newB")
 _EMBEDDING = ("lora_embedding_A", "lora_embedding_B")  # of an embedding, which is not a linear layer
 # peft_type -> what the adapter of one module consists of. Anything else beside these changes what they mean.
 PARTS = {
@@ -30,9 +32,12 @@ PARTS = {
     "TINYLORA": ("tinylora_A", "tinylora_B", "tinylora_P"),
     "PSOFT": ("psoft_R",),
     "OSF": ("osf_svd_params",),
+    "ADAMSS": ("adamss_A", "adamss_B", "adamss_newB"),
+    "FROD": ("frod_lambda_l", "frod_lambda_s_values"),
 }
 # What the name of a tensor can end in, after the part that it belongs to.
 _ENDS = ("weight", "bias", "vector_a", "vector_b", "U_low", "S_low", "V_low")
+_LISTS = ("adamss_A", "adamss_B")  # which end in a number
 _BIASES = ("bias", "base_layer.bias")  # trained beside the update, and not part of it
 _COPIES = ("weight", "base_layer.weight")  # PEFT saves the weights of embeddings that it adapts
 
@@ -71,8 +76,8 @@ def sort_tensors(files: TensorFiles, peft_type: str) -> SortedTensors:
         bare = without_wrappers(name, keep="base_layer")
         pieces = bare.split(".")
         place = next((place for place, piece in enumerate(pieces) if place and piece in parts), None)
-        if NUMBERED in pieces[-2:-1]:
-            sorted_tensors.shared[f"{NUMBERED}.{pieces[-1]}"] = name
+        if pieces[-2:-1] and pieces[-2] in _GROUPED:
+            sorted_tensors.shared[".".join(pieces[-2:])] = name
         elif shared := next((piece for piece in pieces[-2:] if piece in SHARED), None):
             sorted_tensors.shared[shared] = name
         elif place is None:
@@ -104,7 +109,8 @@ def sort_tensors(files: TensorFiles, peft_type: str) -> SortedTensors:
 def _own_name(pieces: list[str]) -> str | None:
     """Return what PEFT calls a tensor in an adapter's file, from a known part on; None if it is not one of PEFT's."""
     part, *rest = pieces
-    end = rest[-1:] if rest and rest[-1] in _ENDS else []
+    ends = rest and (rest[-1] in _ENDS or (part in _LISTS and rest[-1].isdigit()))
+    end = rest[-1:] if ends else []
     return ".".join([part, *end]) if len(rest) - len(end) <= 1 else None
 
 

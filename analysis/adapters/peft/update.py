@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.adapters.adapter import LeftOut
 from analysis.adapters.paths import CONFIG_FILE
+from analysis.adapters.peft import adamss, frod
 from analysis.adapters.peft.config import chosen_fields
 from analysis.adapters.peft.experts import ExpertLora, expert_container
 from analysis.adapters.peft.tensors import ADAPTER_PREFIX, FIXED, NUMBERED, PARTS, SHARED, sort_tensors
 from analysis.adapters.peft.tinylora import vectors_of
-from analysis.adapters.recognise import Recognised
+from analysis.adapters.recognise import CHANGING_KINDS, Recognised
 from analysis.common.errors import AdapterError
 from analysis.models.base_weights import BaseWeights
 from analysis.models.experts import split_expert
@@ -51,6 +52,7 @@ class PeftAdapter:
         self.names, self.classes = list(self._tensors), named_classes(self.config)
         self._experts: dict[str, ExpertLora] = {}
         self._vectors: dict[str, str] = {}  # module -> its vector, of TinyLoRA
+        self._shapes: dict[str, tuple[int, int]] = {}
         self._largest = (0, 0)  # sides of the largest weights, which size what all modules share
         self.method = " ".join([self.kind, *self._size()])
 
@@ -92,6 +94,9 @@ class PeftAdapter:
                 raise AdapterError(f"{name} in {self.files.files[0]} is far larger than its weight {shape}.")
         if self.config["peft_type"] in ("LORA", "ADALORA"):
             self._check_factors(module, shape)
+        if self.kind == "FRoD":
+            frod.check_shared(module, shape[1], self._shared, self.files)
+        self._shapes[module] = shape
         self._largest = (max(self._largest[0], shape[0]), max(self._largest[1], shape[1]))
 
     def update(self, module: str, weights: BaseWeights, weight: torch.Tensor | None = None) -> Update:
@@ -103,6 +108,8 @@ class PeftAdapter:
             return self._experts[module].update(expert, part)
         weight = (weights.weight(module) if weight is None else weight).float()
         self._check_copy(module, weight)
+        if self.kind == "FRoD":
+            return self._of_frod(module, weight)
         out, in_ = weight.shape
         transposed = weights.is_transposed(module)
         stem = f"{ADAPTER_PREFIX}{module}"
@@ -113,11 +120,28 @@ class PeftAdapter:
             if part in SHARED:
                 tensors |= dict.fromkeys((f"base_model.{part}", f"{stem}.{part}"), self._read(name))
         with _as_sentence(module, self.files.files[0]):
-            model, layer = self._build(module, weight, transposed=transposed)
+            bias = weights.bias(module) if self.changes_bias(module) else None
+            model, layer = self._build(module, weight, bias, transposed=transposed)
+            if self.kind == "AdaMSS":
+                own = {name.removeprefix(f"{stem}."): tensor for name, tensor in tensors.items()}
+                adamss.check_clusters(layer, _ADAPTER, own)
             self._load(model, tensors)
             return _update(layer, weight, self.kind, self._bound(layer, (out, in_)))
 
+    def changes_bias(self, module: str) -> bool:
+        """Whether the bias of a module changes too, which is no part of ΔW: AdaMSS treats it as a column of W."""
+        vectors = self._tensors.get(module, {}).get(adamss.VECTORS)
+        return vectors is not None and self.files.tensors[vectors].shape[-1] == self._shapes[module][1] + 1
+
     # -- details --
+
+    def _of_frod(self, module: str, weight: torch.Tensor) -> Update:
+        from analysis.adapters.projection import Update
+
+        with _as_sentence(module, self.files.files[0]):
+            update = frod.dense_update(weight, module, self._tensors[module], self._shared, self.files)
+            _check_finite(update)
+            return Update(update, None, min(weight.shape), _rounding(weight))
 
     def _read(self, name: str) -> torch.Tensor:
         fixed = not set(FIXED).isdisjoint(name.split("."))
@@ -159,7 +183,8 @@ class PeftAdapter:
             )
 
     def _trained(self, tensors: dict[str, str]) -> int:
-        return sum(math.prod(self.files.tensors[name].shape) for own, name in tensors.items() if own not in FIXED)
+        fixed = (*FIXED, "lora_B.weight") if self.kind == "MiCA" else FIXED
+        return sum(math.prod(self.files.tensors[name].shape) for own, name in tensors.items() if own not in fixed)
 
     def _size(self) -> Iterator[str]:
         field, letter = _SIZES.get(self.config["peft_type"], ("r", "r"))
@@ -167,7 +192,9 @@ class PeftAdapter:
         if isinstance(size, int) and size > 0:
             yield f"{letter}={size}"
 
-    def _build(self, module: str, weight: torch.Tensor, *, transposed: bool) -> tuple[nn.Module, BaseTunerLayer]:
+    def _build(
+        self, module: str, weight: torch.Tensor, bias: torch.Tensor | None, *, transposed: bool
+    ) -> tuple[nn.Module, BaseTunerLayer]:
         """Return a model of this one layer with an adapter of the right shapes, and the adapted layer."""
         import torch
         from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftModel
@@ -182,7 +209,7 @@ class PeftAdapter:
         if self.config["peft_type"] == "ADALORA":
             fields = _adalora_fields(fields, module)
         root = nn.Module()
-        _plant(root, module, _linear(weight, transposed))
+        _plant(root, module, _linear(weight, transposed, bias))
         targets = [module]
         if self.config["peft_type"] in ("VERA", "RANDLORA"):
             # What all modules share has the size of the largest; a layer of that size gives it here.
@@ -212,10 +239,12 @@ class PeftAdapter:
             raise AdapterError(f"{missing[0].replace(f'.{_ADAPTER}', '')} is missing")
 
     def _bound(self, layer: BaseTunerLayer, shape: tuple[int, int]) -> int:
+        if self.kind == "AdaMSS":
+            return min(*shape, adamss.rank_bound(layer, _ADAPTER))
         r = getattr(layer, "r", {}).get(_ADAPTER, 0)
-        if self.kind in ("LoRA", "rsLoRA", "AdaLoRA", "VeRA", "TinyLoRA", "PSOFT"):
+        if self.kind in ("LoRA", "rsLoRA", "MiCA", "AdaLoRA", "VeRA", "TinyLoRA", "PSOFT"):
             rank = r
-        elif self.kind in ("PiSSA", "OLoRA"):
+        elif self.kind in CHANGING_KINDS:
             rank = 2 * r  # the new factors, and the old ones taken out of the base
         else:
             rank = r**2 if self.kind == "LoHa" else 0
@@ -223,16 +252,26 @@ class PeftAdapter:
 
 
 def _update(layer: BaseTunerLayer, weight: torch.Tensor, kind: str, bound: int) -> Update:
-    import torch
-
     from analysis.adapters.peft.layer_update import layer_update
 
-    changed = kind in ("PiSSA", "OLoRA")  # whose base is rounded when the start is taken out of it
+    changed = kind in CHANGING_KINDS  # whose base is rounded when the start is taken out of it
     update = layer_update(layer, _ADAPTER, weight if changed else None)
-    if not torch.isfinite(update.left).all():
+    _check_finite(update.left)
+    return replace(update, rank_bound=bound, floor=_rounding(weight) if changed else None)
+
+
+def _check_finite(update: torch.Tensor) -> None:
+    import torch
+
+    if not torch.isfinite(update).all():
         raise AdapterError("its update has NaN or infinite entries; its training diverged")
-    floor = max(weight.shape) * 2.0**-23 * float(torch.linalg.matrix_norm(weight, 2)) if changed else None
-    return replace(update, rank_bound=bound, floor=floor)
+
+
+def _rounding(weight: torch.Tensor) -> float:
+    """Return the size of singular values that may be rounding of the weight (out, in) itself, in float32."""
+    import torch
+
+    return max(weight.shape) * 2.0**-23 * float(torch.linalg.matrix_norm(weight, 2))
 
 
 def _adalora_fields(fields: dict[str, Any], module: str) -> dict[str, Any]:
@@ -242,8 +281,8 @@ def _adalora_fields(fields: dict[str, Any], module: str) -> dict[str, Any]:
     return {**fields, "rank_pattern": own or None, "total_step": max(fields.get("total_step") or 1, 1)}
 
 
-def _linear(weight: torch.Tensor, transposed: bool) -> nn.Module:
-    """Return a linear layer with `weight` (out, in), as GPT-2's Conv1D if the base has those."""
+def _linear(weight: torch.Tensor, transposed: bool, bias: torch.Tensor | None = None) -> nn.Module:
+    """Return a linear layer with `weight` (out, in), as GPT-2's Conv1D if the base has those, and a bias if given."""
     import torch
     from torch import nn
     from transformers.pytorch_utils import Conv1D
@@ -251,7 +290,9 @@ def _linear(weight: torch.Tensor, transposed: bool) -> nn.Module:
     with torch.device("meta"):
         layer = Conv1D(*weight.shape) if transposed else nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     layer.weight = nn.Parameter((weight.mT if transposed else weight).contiguous().clone(), requires_grad=False)
-    if transposed:
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.float(), requires_grad=False)
+    elif transposed:
         layer.bias = nn.Parameter(torch.zeros(weight.shape[0]), requires_grad=False)
     return layer
 

@@ -24,7 +24,7 @@ _COLUMNS = {
         "Rank of ΔW",
         format="%.0f",
         help="The largest that the update of a matrix can have, mean over matrices: for SVFT the structural rank of Ω "
-        "(the expected one if Ω is drawn), for LoRA, VeRA and PSOFT r. DoRA and BOFT scale all rows of W.",
+        "(the expected one if Ω is drawn), for LoRA and most relatives r. DoRA and BOFT scale all rows of W.",
     ),
 }
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from peft import (
     AdaLoraConfig,
+    AdamssConfig,
     BOFTConfig,
     FourierFTConfig,
+    FrodConfig,
     LoHaConfig,
     LoKrConfig,
     LoraConfig,
@@ -83,6 +85,7 @@ KINDS: dict[str, Callable[..., PeftConfig]] = {
     "DoRA": lambda **where: LoraConfig(r=3, use_dora=True, init_lora_weights=False, **where),
     "PiSSA": lambda **where: LoraConfig(r=3, init_lora_weights="pissa", **where),
     "OLoRA": lambda **where: LoraConfig(r=3, init_lora_weights="olora", **where),
+    "MiCA": lambda **where: LoraConfig(r=3, init_lora_weights="mica", **where),
     "AdaLoRA": lambda **where: AdaLoraConfig(init_r=4, target_r=3, total_step=10, init_lora_weights=False, **where),
     "VeRA": lambda **where: VeraConfig(r=6, init_weights=False, **where),
     "LoHa": lambda **where: LoHaConfig(r=2, init_weights=False, **where),
@@ -95,6 +98,8 @@ KINDS: dict[str, Callable[..., PeftConfig]] = {
     "TinyLoRA": lambda **where: TinyLoraConfig(**{"r": 3, "u": 5, "weight_tying": 0.6, **where}),
     "PSOFT": lambda **where: PsoftConfig(r=3, psoft_alpha=5, **where),
     "OSF": lambda **where: OSFConfig(effective_rank=3, **where),
+    "AdaMSS": lambda **where: AdamssConfig(r=6, num_subspaces=3, subspace_rank=2, **where),
+    "FRoD": lambda **where: FrodConfig(sparse_rate=0.05, progressbar=False, **where),
 }
 
 

@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from analysis.adapters.opening import open_adapter
 from analysis.adapters.paths import CONFIG_FILE
+from analysis.adapters.peft.frod import basis_name
 from analysis.common.errors import AdapterError
+from analysis.conversion.projected_source import load_projected
 from analysis.models.base_weights import BaseWeights
 from analysis.models.loading import block_linears
 from tests.analysis.adapters.peft_models import (
@@ -29,7 +31,7 @@ from tests.analysis.adapters.peft_models import (
 
 OF_EVERY_FAMILY = ("LoRA", "DoRA", "VeRA")  # one with factors, one without, one that shares a basis among modules
 # PEFT refuses, or fails, to adapt GPT-2 by them.
-NOT_ON_CONV1D = ("OLoRA", "LoHa", "LoKr", "OFT", "BOFT", "SHiRA", "PSOFT", "OSF")
+NOT_ON_CONV1D = ("OLoRA", "LoHa", "LoKr", "OFT", "BOFT", "SHiRA", "PSOFT", "OSF", "AdaMSS")
 
 
 def pairs():
@@ -97,6 +99,14 @@ def signs_of(U, V, W, name):
     return type("Basis", (), {"U": basis.U.double().numpy(), "V": basis.V.double().numpy()})
 
 
+def test_mica_counts_the_factor_that_it_trains(tmp_path):
+    pristine = make_model("bert")
+    save_base(pristine, tmp_path / "base")
+    adapted = adapt(pristine, "MiCA")
+    trained = sum(p.numel() for name, p in adapted.named_parameters() if p.requires_grad and "lora_" in name)
+    assert open_adapter(save_adapter(adapted, tmp_path / "adapter")).matrices["trained"].sum() == trained
+
+
 @pytest.mark.parametrize("tying", [0.0, 0.6, 1.0])
 def test_tinylora_s_vectors_belong_to_groups_of_modules_and_count_once(tmp_path, tying):
     pristine = make_model("bert")
@@ -133,3 +143,59 @@ def test_a_tinylora_that_does_not_say_its_update_is_refused(tmp_path, change, sa
     (path / CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(AdapterError, match=re.escape(says)):
         open_adapter(path).matrix(block_linears(pristine)[0])
+
+
+# ---- what follows from the base, and not from the file
+
+
+@pytest.fixture
+def with_biases(tmp_path):
+    """Return a model whose biases are not zero, saved, and the directory for an adapter of it."""
+    pristine = make_model("bert")
+    torch.manual_seed(5)
+    for name, parameter in pristine.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter)
+    save_base(pristine, tmp_path / "base")
+    return pristine, tmp_path / "adapter"
+
+
+def test_adamss_changes_biases_and_its_update_is_of_the_weights(with_biases):
+    pristine, path = with_biases
+    adapted = adapt(copy.deepcopy(pristine), "AdaMSS")
+    adapter = open_adapter(save_adapter(adapted, path))
+    trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    assert adapter.matrices["trained"].sum() == trained
+    merged = adapted.merge_and_unload()
+    for name in adapter.names:
+        before, after = (model.get_submodule(name) for model in (pristine, merged))
+        np.testing.assert_allclose(adapter.dense_update(name), (after.weight - before.weight).detach(), atol=1e-6)
+        assert not torch.allclose(after.bias, before.bias, atol=1e-4)
+        assert adapter.source.changes_bias(name)
+    assert load_projected(adapter).left_out == [f"The bias of {n}, which AdaMSS changes too." for n in adapter.names]
+
+
+def test_an_adamss_of_another_weight_is_refused_and_not_misread(with_biases):
+    pristine, path = with_biases
+    save_adapter(adapt(copy.deepcopy(pristine), "AdaMSS"), path)
+    name = block_linears(pristine)[0]
+    pristine.get_submodule(name).weight.data += 0.02 * torch.randn(16, 16)
+    save_base(pristine, path.parent / "base")
+    with pytest.raises(AdapterError, match="choose the base model that the adapter was trained on"):
+        open_adapter(path).matrix(name)
+
+
+def test_a_frod_without_its_basis_is_refused(tmp_path):
+    pristine = make_model("bert")
+    save_base(pristine, tmp_path / "base")
+    path = save_adapter(adapt(pristine, "FRoD", save_projection=False), tmp_path / "adapter")
+    with pytest.raises(AdapterError, match=r"has no frod_V for .*save_projection=True"):
+        open_adapter(path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bases_of_frod_have_peft_s_names(family):
+    from peft.tuners.frod.model import _category_from_key
+
+    names = [*block_linears(make_model(family)), "classifier", "h.3", "classifier.dense"]
+    assert [basis_name(name) for name in names] == [_category_from_key(name) for name in names]

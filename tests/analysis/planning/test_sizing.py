@@ -16,6 +16,7 @@ from analysis.common.errors import SizeError
 from analysis.models.loading import DEFAULT_BASE, block_linears, load_base
 from analysis.planning.sizing import budget_range, choose_size, count_parameters, size_label
 from analysis.training.methods import METHODS, count_budget
+from analysis.training.relatives import CONFIGS, LINEAR_ONLY, most_numbers
 from analysis.training.specification import TrainingSpec
 from tests.analysis.options import options_for
 from tests.svft.tiny import ARCHITECTURES, make_model
@@ -43,6 +44,10 @@ def legal_sizes(method, shapes):
         return [b for b in range(2, 25) if all(in_ % b == 0 for _, in_ in shapes)]
     if method in ("vera", "block"):
         return range(1, largest + 1)
+    if method == "frod":
+        return range(1, 1001)
+    if method == "tinylora":
+        return range(1, most_numbers(smallest) + 1)
     return range(2 if method == "psoft" else 1, smallest + 1)
 
 
@@ -61,7 +66,7 @@ def built(draw):
     targets = draw(st.lists(st.sampled_from(block_linears(model)), min_size=1, unique=True))
     shapes = [shape_of(model.get_submodule(name)) for name in targets]
     method = draw(st.sampled_from([name for name in METHODS if name != "full"]))
-    assume(not (method in ("boft", "psoft") and architecture == "gpt2"))  # PEFT has none for Conv1D
+    assume(not (method in LINEAR_ONLY and architecture == "gpt2"))  # PEFT has none for Conv1D
     options = {}
     if method == "custom":
         n = min(map(min, shapes))
@@ -70,7 +75,7 @@ def built(draw):
     elif METHODS[method].takes_budget and draw(st.booleans()):
         legal = legal_sizes("random", shapes)
         options["budget"] = draw(st.integers(legal[0], legal[-1]))
-    elif method in ("boft", "psoft"):
+    elif method in CONFIGS and method not in ("lora", "dora"):
         options["size"] = draw(st.sampled_from(legal_sizes(method, shapes)))
     elif METHODS[method].size_name is not None:
         options["size"] = draw(st.integers(0 if METHODS[method].size_name == "off_diag" else 1, 45))
@@ -249,7 +254,7 @@ def test_vera_has_no_rank_beyond_the_matrices():
 def test_sizes_for_a_model_of_billions_of_parameters_are_found_at_once():
     # The 80 layers of a model of 70 billion parameters: more sizes than could be tried one by one
     layer = [(8192, 8192), (1024, 8192), (1024, 8192), (8192, 8192), (28672, 8192), (28672, 8192), (8192, 28672)]
-    for method in set(SIZED) - {"vera"}:  # whose largest is below
+    for method in set(SIZED) - {"vera", "tinylora", "adamss"}:  # whose largest is below
         chosen = choose_size(method, 80_000_000, layer * 80, tolerance=0.5)
         assert chosen.count == pytest.approx(80_000_000, rel=0.5)
 

@@ -35,16 +35,17 @@ def save_tuned(base, directory, kind):
         model.config._name_or_path = str(base)
         model.save_pretrained(directory)
         return directory
-    if kind == "LoRA":
+    if kind in ("LoRA", "PiSSA"):
+        start = "pissa" if kind == "PiSSA" else False
         config = LoraConfig(
-            r=3, target_modules=targets, task_type="CAUSAL_LM", init_lora_weights=False, fan_in_fan_out=False
+            r=3, target_modules=targets, task_type="CAUSAL_LM", init_lora_weights=start, fan_in_fan_out=False
         )
     else:
         config = SvftConfig(target_modules=targets, pattern="banded", off_diag=2, task_type="CAUSAL_LM")
     adapted = get_peft_model(model, config)
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
-            if "svft_coefficients" in name:
+            if "svft_coefficients" in name or (kind == "PiSSA" and "lora_B" in name):
                 parameter.normal_(std=0.5)
     adapted.peft_config["default"].base_model_name_or_path = str(base)
     adapted.save_pretrained(directory)
@@ -57,7 +58,7 @@ def greedy(model, tokens):
     return " ".join(f"w{i}" for i in written[0, 3:].tolist())
 
 
-@pytest.mark.parametrize("kind", ["LoRA", "SVFT", "full"])
+@pytest.mark.parametrize("kind", ["LoRA", "PiSSA", "SVFT", "full"])
 def test_both_texts_are_those_of_greedy_generation(base, tmp_path, kind):
     directory = save_tuned(base, tmp_path / "adapter", kind)
     adapter = open_adapter(directory, base=str(base))
@@ -69,10 +70,19 @@ def test_both_texts_are_those_of_greedy_generation(base, tmp_path, kind):
     adapted = (
         AutoModelForCausalLM.from_pretrained(directory)
         if kind == "full"
-        else PeftModel.from_pretrained(original, str(directory)).eval()
+        else PeftModel.from_pretrained(original, str(directory)).eval()  # which changes it, if its start is PiSSA's
     )
     assert with_adapter == greedy(adapted, 8)
     assert without != with_adapter
+
+
+@pytest.mark.parametrize("kind", ["LoRA", "PiSSA", "SVFT"])
+def test_without_the_adapter_the_base_itself_answers(base, tmp_path, kind):
+    writer = load_writer(open_adapter(save_tuned(base, tmp_path / "adapter", kind), base=str(base)))
+    ids = torch.tensor([[3, 14, 15]])
+    with torch.no_grad(), writer._as(adapted=False, alpha=1.0) as model:
+        logits = model(ids).logits
+        torch.testing.assert_close(logits, AutoModelForCausalLM.from_pretrained(base)(ids).logits, atol=0, rtol=0)
 
 
 def test_the_texts_grow_token_by_token_and_end_where_the_model_reads_no_more(base, tmp_path):

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, get_peft_model
 
 from analysis.common.errors import UserError
 from analysis.models.heads import is_head
-from analysis.models.loading import block_linears
+from analysis.models.loading import block_linears, linear_shapes
+from analysis.planning.sizing import count_parameters
 from analysis.training.methods import METHODS, count_budget
 from analysis.training.specification import TrainingSpec
 from tests.analysis.options import options_for
@@ -133,6 +134,15 @@ def test_boft_neither_compiles_nor_warns(monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_frod_does_not_warn_of_its_sparse_matrix():
+    code = (
+        "import warnings; warnings.simplefilter('error', UserWarning)\n"
+        "from tests.analysis.training.test_methods import build, make_inputs, train\n"
+        "train(build('bert', 'frod'), make_inputs('bert'), steps=1)"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)  # torch warns once in a process
+
+
 def test_custom_trains_the_same_entries_in_every_matrix():
     model = build("bert", "custom")
     layers = [module for module in model.modules() if hasattr(module, "coefficient_positions")]
@@ -160,11 +170,32 @@ def test_the_registry_is_read_without_torch():
 
 
 @pytest.mark.parametrize(
-    ("architecture", "size", "says"),
-    [("gpt2", 2, "PSOFT adapts nn.Linear alone"), ("bert", 17, "PSOFT needs r of at most 16")],
+    ("method", "architecture", "size", "says"),
+    [
+        ("psoft", "gpt2", 2, "PSOFT adapts nn.Linear alone, and .* is Conv1D: choose LoRA there"),
+        ("olora", "gpt2", 2, "OLoRA adapts nn.Linear alone"),
+        ("adamss", "gpt2", 2, "AdaMSS adapts nn.Linear alone"),
+        ("boft", "gpt2", 2, "BOFT adapts nn.Linear alone"),
+        ("psoft", "bert", 17, "PSOFT needs r of at most 16"),
+        ("pissa", "bert", 17, "PiSSA needs r of at most 16"),
+        ("mica", "bert", 17, "MiCA needs r of at most 16"),
+        ("adamss", "bert", 17, "AdaMSS needs r of at most 16"),
+        ("tinylora", "bert", 129, "TinyLoRA needs u of at most 128 .*: choose SVFT block there"),
+    ],
 )
-def test_psoft_refuses_what_peft_would_leave_or_fail_on(architecture, size, says):
+def test_what_peft_would_leave_or_fail_on_is_refused(method, architecture, size, says):
     base = make_model(architecture)
-    spec = specification("psoft", size=size)
+    spec = specification(method, size=size)
     with pytest.raises(UserError, match=says):
-        METHODS["psoft"].build(base, options_for(spec, base, block_linears(base)), block_linears(base))
+        METHODS[method].build(base, options_for(spec, base, block_linears(base)), block_linears(base))
+
+
+@pytest.mark.parametrize("method", ["pissa", "mica", "tinylora", "frod"])
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
+def test_what_peft_has_for_conv1d_starts_as_the_base_there(method):
+    base = make_model("gpt2")
+    before = logits(base, make_inputs("gpt2"))
+    targets, shapes = block_linears(base), list(linear_shapes(base).values())
+    model = get_peft_model(base, METHODS[method].config(method, specification(method, size=3).options, targets))
+    torch.testing.assert_close(logits(model, make_inputs("gpt2")), before, atol=1e-4, rtol=1e-4)
+    assert count_budget(model) == count_parameters(method, shapes, 3)

@@ -13,6 +13,7 @@ from analysis.models.heads import is_head
 from analysis.models.loading import DEFAULT_BASE, load_base
 from analysis.running.inference import predict_logits
 from analysis.training.methods import METHODS, count_budget
+from analysis.training.relatives import CONFIGS
 from analysis.training.session import TrainingSession, train
 from analysis.training.specification import TrainingSpec, choose_examples
 from analysis.training.tasks import TASKS, get_task, sort_key
@@ -248,7 +249,7 @@ def test_an_unknown_field_is_refused():
 # ---- pausing
 
 
-@pytest.mark.parametrize("method", ["plain", "top_k", "dora", "vera", "full"])
+@pytest.mark.parametrize("method", ["plain", "top_k", *CONFIGS, "full"])
 def test_a_session_goes_on_elsewhere_from_its_state_as_if_nothing_had_happened(spec, method):
     spec = replace(spec, method=method, steps=6)
     whole = train(spec)

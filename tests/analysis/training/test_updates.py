@@ -14,18 +14,21 @@ from peft import get_peft_model
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from analysis.adapters.opening import open_adapter
 from analysis.measures.ranks import effective_rank, stable_rank
 from analysis.models.loading import block_linears
 from analysis.training import updates
 from analysis.training.methods import METHODS
+from analysis.training.relatives import CONFIGS
 from analysis.training.session import train
 from analysis.training.specification import TrainingSpec
 from analysis.training.updates import update_measures
+from svft.decomposition import decompose
 from tests.analysis.options import options_for
 from tests.svft.tiny import make_model
 
 EPS = float(np.finfo(np.float32).eps)
-DIFFERENCES = ("dora", "boft", "full")  # there, rounding is that of W
+DIFFERENCES = ("dora", "boft", "frod", "pissa", "olora", "full")  # there, rounding is that of W
 INDICES = ((0, 0), (3, 1), (1, 7))
 
 
@@ -69,12 +72,13 @@ def merged_in_double(model):
 
 @pytest.mark.parametrize("architecture", ["bert", "vit"])
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in ("head_only", "full")])
-def test_ranks_are_those_of_the_merged_minus_the_pristine_weight(architecture, method):
+def test_ranks_are_those_of_the_merged_minus_the_pristine_weight(architecture, method, monkeypatch):
     base = make_model(architecture)
     targets = block_linears(base)
     spec = specification(method)
     model = disturb(METHODS[method].build(copy.deepcopy(base), options_for(spec, base, targets), targets))
-    table = update_measures(model, spec).matrices
+    monkeypatch.setattr(updates, "load_base", lambda *_: base)
+    table = update_measures(model, replace(spec, base="the tiny one")).matrices
     merged = merged_in_double(model)
     assert table["name"].tolist() == targets
     for row in table.itertuples():
@@ -158,6 +162,30 @@ def test_rank_means_what_it_says(tiny_base):
         assert measures.rank == measures.matrices["rank"].mean()
         assert 1 <= measures.stable_rank == measures.matrices["stable_rank"].mean() <= measures.rank
         assert 1 <= measures.effective_rank == measures.matrices["effective_rank"].mean() <= measures.rank
+
+
+@pytest.mark.parametrize("method", [*CONFIGS, "block", "chosen"])
+def test_what_was_trained_opens_with_the_update_that_it_has(method, tiny_base, tmp_path):
+    size = 2 if METHODS[method].size_name == "block size" else METHODS[method].size
+    spec = TrainingSpec("bbc_headlines", method, size=size, base=tiny_base, steps=3, batch_size=4, examples=16)
+    run = train(spec)
+    run.save(tmp_path)
+    adapter = open_adapter(tmp_path)
+    pristine, merged = updates.load_base(tiny_base, ["a"]), merged_in_double(run.model)
+    for name in adapter.names:
+        after, before = (dense_matrix(model.get_submodule(name)) for model in (merged, pristine))
+        expected_update = after - before
+        np.testing.assert_allclose(dense_update(adapter, name, before), expected_update, atol=2e-6)
+        assert np.abs(expected_update).max() > 1e-5
+
+
+def dense_update(adapter, name, weight):
+    """Return ΔW of an adapter; of SVFT's from M and the singular vectors of the weight."""
+    if adapter.projected:
+        return adapter.dense_update(name)
+    basis = decompose(torch.from_numpy(weight).float(), name=name)
+    M = adapter.matrix(name).coefficients()
+    return basis.U.double().numpy()[:, : len(M)] @ M @ basis.V.double().numpy()[:, : len(M)].T
 
 
 # ---- edges

@@ -13,7 +13,10 @@ from analysis.figures.theme import REFERENCE_DASHES, method_marker, series_color
 from analysis.trials.records import TrialRecord
 from app import figures
 
-_GLYPHS = {"circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "cross": "✚"}
+_GLYPHS = {
+    "circle": "●", "square": "■", "diamond": "◆", "cross": "✚", "star": "★", "pentagon": "⬟", "hexagon": "⬢",
+    "triangle-up": "▲", "triangle-down": "▼", "triangle-left": "◀", "triangle-right": "▶",
+}  # fmt: skip
 _LINES = {"dot": "┈", "dash": "╌"}
 # Widths in pixels: all but the state fit into the column beside the curves.
 _COLUMNS = {
