@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
+from analysis.common.errors import UserError
 from analysis.training.forgetting import MEASURES
 from analysis.trials.database import Database
 from analysis.trials.messages import Layout, Report
@@ -273,14 +275,24 @@ class Store(Database):
     # -- what is shown
 
     def studies(self, owner: str | None = None) -> list[StudyRecord]:
-        """Return the studies, the newest first: all, or an owner's and everyone's."""
+        """Return the studies, the newest first: all, or an owner's and everyone's, without those in `unreadable`."""
+        return [record for record in self._studies(owner) if isinstance(record, StudyRecord)]
+
+    def unreadable(self, owner: str) -> list[str]:
+        """Return why studies of an owner, or everyone's, are not in `studies`: a method that is not here, say."""
+        return [str(reason) for reason in self._studies(owner) if isinstance(reason, UserError)]
+
+    def _studies(self, owner: str | None) -> Iterator[StudyRecord | UserError]:
         where = "WHERE NOT deleted" + ("" if owner is None else " AND owner IN (?, '')")
-        rows = self._read(
+        for row in self._read(
             f"SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies {where}"
             " ORDER BY created DESC, rowid DESC",
             () if owner is None else (owner,),
-        )
-        return [StudyRecord.from_row(row) for row in rows]
+        ):
+            try:
+                yield StudyRecord.from_row(row)
+            except UserError as error:
+                yield error
 
     def study(self, id: str) -> StudyRecord | None:
         """Return a study, None if there is none of this id."""

@@ -1,7 +1,10 @@
 """Studies on the page Race: the open one, past ones, those from a file and the one that comes with the project."""
 
+from dataclasses import replace
+
 import pytest
 
+from analysis.training.methods import METHODS
 from analysis.trials.engine import Engine
 from analysis.trials.files import export_study
 from analysis.trials.study import Study
@@ -55,6 +58,17 @@ def test_a_new_study_has_the_same_settings(race):
     assert "study" not in test.query_params
     assert methods(test) == ["plain", "lora"]
     assert test.slider(key="plan-seeds").value == 2
+
+
+def test_a_study_with_a_method_that_is_not_here_is_named_and_hides_no_other(race, monkeypatch):
+    monkeypatch.setitem(METHODS, "corner", replace(METHODS["random"], name="corner"))
+    add(study=Study("bbc_headlines", ("corner",), budgets=(1382,)).resolved())
+    other = add()
+    monkeypatch.delitem(METHODS, "corner")
+    test = race()
+    assert not test.error
+    assert test.button(key=f"open-{other}")
+    assert "1 study cannot be shown here. There is no method 'corner'" in captions(test)
 
 
 def test_a_study_that_is_not_here_is_a_sentence_above_the_plan(race):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -33,6 +34,8 @@ def show() -> None:
         _row(record)
     if len(records) > SHOWN:
         st.toggle(f"Show all {len(records)}", key="past-all", persist_state="session")
+    for reason, count in Counter(trials.store().unreadable(uploads.visitor())).items():
+        st.caption(f"{count} {'study' if count == 1 else 'studies'} cannot be shown here. {reason}")
 
 
 def _show_undo() -> None:

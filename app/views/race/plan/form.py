@@ -22,6 +22,7 @@ from app import selection, trials
 
 MAIN = ("head_only", "plain", "banded", "random", "chosen", "lora", "full")
 OWN = "own data"  # among the tasks, before a file was chosen
+_EVALUATE_EVERY = 20  # steps: evaluated twice as often, the default study takes longer than three minutes on two cores
 SWEEP = (0.3, 1.0, 3.0)  # times a method's own learning rate
 
 
@@ -41,7 +42,8 @@ def default_study(task: str, base: str | None = None) -> Study:
     """
     shapes = list(block_shapes(base or get_task(task).base).values())
     small = count_parameters("plain", shapes) // 10
-    return Study(task, MAIN, budgets=(small, count_parameters("lora", shapes, size=1)), base=base).resolved()
+    budgets = (small, count_parameters("lora", shapes, size=1))
+    return Study(task, MAIN, budgets=budgets, base=base, evaluate_every=_EVALUATE_EVERY).resolved()
 
 
 def begin() -> None:
