@@ -119,9 +119,9 @@ class TrainingSpec:
         Args:
             rate: At the method's smallest size; for head only, the head's.
 
-        The rate of LoRA and its starts falls with the root of the rank, PSOFT's with the rank, TinyLoRA's with the
-        fourth root of its numbers, that of SVFT patterns with the number of trained entries per row of M
-        (`Method.rate_exponent`), to two digits.
+        The rate of LoRA, DoRA, OLoRA and MiCA falls with the root of the rank, that of PiSSA and PSOFT with the rank,
+        FRoD's with its share of entries, TinyLoRA's with the fourth root of its numbers, that of SVFT patterns with
+        the number of trained entries per row of M (`Method.rate_exponent`), to two digits.
         """
         method = METHODS[self.method]
         if method.learning_rate is None:
