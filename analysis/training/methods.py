@@ -64,7 +64,7 @@ class Method:
         from_data: Whether its pattern is chosen from training examples before it is built
             (`analysis.training.choosing`).
         also: Another method of which it is the same up to units, "" for none.
-        rate_exponent: How the learning rate falls with the size (`training.specification.scaled_rate`). With one rate
+        rate_exponent: How the learning rate falls with the size (`TrainingSpec.at_rate`). With one rate
             for all sizes, either the small ones would hardly learn or the large ones diverge.
     """
 
@@ -245,14 +245,14 @@ METHODS = Methods(
         Method("custom", "My pattern", 5e-2, None, None, _svft, rate_exponent=1.0),
         Method("lora", "LoRA", 3e-3, "r", 8, _relative, rate_exponent=0.5),
         Method("dora", "DoRA", 3e-3, "r", 8, _relative, rate_exponent=0.5),
-        Method("pissa", "PiSSA", 1e-2, "r", 8, _relative, rate_exponent=1.0),
-        Method("olora", "OLoRA", 1e-2, "r", 8, _relative, rate_exponent=0.5),
+        Method("pissa", "PiSSA", 1e-3, "r", 8, _relative, rate_exponent=1.0),
+        Method("olora", "OLoRA", 1e-3, "r", 8, _relative, rate_exponent=0.5),
         Method("mica", "MiCA", 2e-2, "r", 8, _relative, rate_exponent=0.5),
         Method("vera", "VeRA", 6e-2, "r", 256, _relative),
-        Method("tinylora", "TinyLoRA", 1e-2, "u", 64, _relative, rate_exponent=0.25),
+        Method("tinylora", "TinyLoRA", 2e-3, "u", 64, _relative, rate_exponent=0.25),
         Method("psoft", "PSOFT", 1.2e-1, "r", 8, _relative, rate_exponent=1.0),
-        Method("adamss", "AdaMSS", 2e-2, "r", 16, _relative),
-        Method("frod", "FRoD", 2e-1, "per mille", 10, _relative, rate_exponent=1.0),
+        Method("adamss", "AdaMSS", 6e-3, "r", 16, _relative),
+        Method("frod", "FRoD", 1.4e-2, "per mille", 10, _relative, rate_exponent=1.0),
         Method("boft", "BOFT", 1e-2, "block size", 8, _relative),
         # A head alone needs a higher rate; at the others' 6e-3 it would be a baseline that is easy to beat.
         Method("head_only", "head only", None, None, None, _head_only, head_learning_rate=6e-2),
