@@ -67,7 +67,7 @@ def live_strip(
                 "left:Q",
                 title="row i of M" if diagonal else "trained entries, by offset j − i",
                 scale=alt.Scale(domain=[0, len(i)], nice=False),
-                axis=alt.Axis(grid=False),
+                axis=alt.Axis(grid=False, tickMinStep=1, format=",d"),  # entries are counted
             ),
             x2="right:Q",
             y=alt.Y("step:O", title="step", scale=alt.Scale(domain=list(planned))),

@@ -79,6 +79,10 @@ class TestLiveStrip:
         assert all(spec == specs[0] for spec in specs)
         assert len(rows_of(charts[-1])) <= MAX_POINTS + 2
 
+    def test_few_entries_are_counted_in_whole_numbers(self):
+        axis = specification(self.strip(band(7, 0), 7, film_values(7, evaluations=2)))["encoding"]["x"]["axis"]
+        assert (axis["tickMinStep"], axis["format"]) == (1, ",d")
+
     def test_a_row_is_m_at_an_evaluation(self):
         values = film_values(24)
         rows = rows_of(self.strip(band(24, 0), 24, values))
