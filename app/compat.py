@@ -11,7 +11,7 @@ from typing import ParamSpec
 
 import streamlit as st
 
-P = ParamSpec("P")
+_P = ParamSpec("_P")
 
 # How Streamlit calls parts of a page, for the style sheet (which writes $name): it documents no names of its own.
 PARTS = {
@@ -48,7 +48,7 @@ def set_cookie(name: str, value: str, *, seconds: int) -> None:
         st.html(f"<script>document.cookie = '{cookie}'</script>", unsafe_allow_javascript=True)
 
 
-def fragment(draw: Callable[P, None], run_every: float | None = None) -> Callable[P, None]:
+def fragment(draw: Callable[_P, None], run_every: float | None = None) -> Callable[_P, None]:
     """Return `st.fragment` of a function, in a container of its own.
 
     A fragment may be due when a run of the whole page ends, before all of that has reached the browser. Streamlit then
@@ -62,7 +62,7 @@ def fragment(draw: Callable[P, None], run_every: float | None = None) -> Callabl
     """
 
     @wraps(draw)
-    def placed(*args: P.args, **kwargs: P.kwargs) -> None:
+    def placed(*args: _P.args, **kwargs: _P.kwargs) -> None:
         with st.container():
             st.fragment(draw, run_every=run_every)(*args, **kwargs)
 

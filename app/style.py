@@ -44,7 +44,7 @@ $wrapper:has(> .st-key-cookie) { display: none; }
 .st-key-facts $metric_label p { white-space: nowrap; }
 
 /* Race: lanes of methods under the slider of budgets; a dot stands where the slider would for its size. */
-:is([class*="st-key-race-"], .st-key-compare, .st-key-edit)
+:is([class*="st-key-race-"], .st-key-compare, .st-key-edit, $main:has(.st-key-learn-chapters))
 $heading $words {
   margin-bottom: 0;
 }
@@ -92,6 +92,11 @@ ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; 
   .st-key-facts $metric_delta { font-size: .75rem; padding: 0 .25rem; }
   .st-key-facts $metric_label button { display: none; }
 }
+@media (max-width: 1000px) {
+  /* Names stay whole: what has no room stands below. */
+  .st-key-selection { flex-wrap: wrap; }
+  .st-key-selection > * { min-width: 11rem; }
+}
 @media (max-width: 700px) {
   /* The one obvious button stays in reach. */
   .st-key-start-bar {
@@ -107,6 +112,7 @@ ul.examples.image li { align-items: center; justify-content: start; gap: .4rem; 
   $main:has(.st-key-start-bar) { padding-bottom: 7rem; }
   $main { padding: 3.7rem 1rem 1.5rem; }
   .st-key-selection { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; }
+  .st-key-selection > * { min-width: 0; }
   .st-key-view $option { padding: .25rem .4rem; font-size: .75rem; }
   .st-key-view $option p { font-size: .75rem; }
 }

@@ -9,7 +9,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def keep_boft_from_compiling() -> None:
+def prepare_peft() -> None:
+    """Keep layers of PEFT from what they do beside their work: call it before one is built or loaded."""
+    _keep_boft_from_compiling()
+    _keep_frod_from_warning()
+
+
+def _keep_boft_from_compiling() -> None:
     """Make PEFT build, and load, BOFT layers without its CUDA extension, in this process.
 
     Otherwise the first layer compiles it, with output on the terminal and warnings if that fails. It is there for
@@ -20,7 +26,7 @@ def keep_boft_from_compiling() -> None:
     layer._FBD_CUDA = False  # type: ignore[assignment]  # PEFT's None, for "not tried yet", hides the type
 
 
-def keep_frod_from_warning() -> None:
+def _keep_frod_from_warning() -> None:
     """Leave unchecked, without a warning, whether sparse tensors are well formed: PEFT's FRoD makes them so itself."""
     import torch
 

@@ -19,6 +19,8 @@ from peft.tuners.tinylora import TinyLoraLayer
 from torch import nn
 
 from analysis.adapters.peft.frod import basis_name
+from analysis.models.loading import linear_shape
+from analysis.training.relatives import frod_entries_at
 
 
 @contextmanager
@@ -100,8 +102,8 @@ def _init_bases(tuner: Any, config: Any, adapter: str) -> None:
             setattr(tuner, part, nn.ModuleDict())
     for name in config.target_modules:
         role, module = basis_name(name), tuner.model.get_submodule(name)
-        in_ = module.weight.shape[0 if isinstance(module.weight, torch.Tensor) and hasattr(module, "nf") else 1]
-        entries = max(1, min(int(in_ * in_ * config.sparse_rate), in_ * in_ - in_))
+        in_ = linear_shape(module)[1]
+        entries = frod_entries_at(in_, config.sparse_rate)
         with torch.device("cpu"):
             for part, tensor in (
                 ("frod_V", torch.empty(in_, in_, dtype=module.weight.dtype)),

@@ -20,7 +20,7 @@ import svft  # noqa: F401  (registers SVFT with PEFT)
 from analysis.adapters.adapter import Adapter
 from analysis.adapters.paths import CONFIG_FILE
 from analysis.adapters.recognise import CHANGING_KINDS
-from analysis.common.compat import keep_boft_from_compiling
+from analysis.common.compat import prepare_peft
 from analysis.common.errors import AdapterError
 from analysis.models.base_weights import locate_base
 from analysis.models.classes import quiet
@@ -175,7 +175,7 @@ def load_writer(adapter: Adapter) -> Writer:
     """
     require_trusted(adapter.path)
     base = str(locate_base(adapter.base, adapter.revision))
-    keep_boft_from_compiling()
+    prepare_peft()
     try:
         with refusals(), quiet():
             original = AutoModelForCausalLM.from_pretrained(base, dtype="auto").eval()

@@ -11,7 +11,7 @@ from torch import nn
 
 import svft  # noqa: F401  (registers SVFT with PEFT)
 from analysis.adapters.shipped import DIRECTORY
-from analysis.common.compat import keep_boft_from_compiling, keep_frod_from_warning
+from analysis.common.compat import prepare_peft
 from analysis.common.errors import AdapterError
 from analysis.common.settings import may_open
 from analysis.models.loading import Encoder, load_base, load_encoder
@@ -33,8 +33,7 @@ def load_model(directory: str | Path) -> tuple[nn.Module, Encoder]:
         config = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
         base = config["base_model_name_or_path"]
         model = load_base(base, labels)
-        keep_boft_from_compiling()
-        keep_frod_from_warning()
+        prepare_peft()
         with refusals():
             return PeftModel.from_pretrained(model, str(directory)).eval(), load_encoder(base)
     except (OSError, KeyError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:

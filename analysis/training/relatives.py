@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from analysis.common.compat import keep_boft_from_compiling, keep_frod_from_warning
+from analysis.common.compat import prepare_peft
 from analysis.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,22 +31,15 @@ def tinylora_rank(u: int) -> int:
     return math.isqrt(2 * u - 1) + 1
 
 
-def _lora(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
-    from peft import LoraConfig
+def _low_rank(alpha: int = 1, **options: Any) -> Callable[[int, int, Sequence[str]], PeftConfig]:
+    """Return what makes a LoRA of PEFT's with these options; alpha is in units of r."""
 
-    return LoraConfig(r=r, lora_alpha=2 * r, target_modules=list(targets))
+    def config(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
+        from peft import LoraConfig
 
+        return LoraConfig(r=r, lora_alpha=alpha * r, target_modules=list(targets), **options)
 
-def _dora(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
-    from peft import LoraConfig
-
-    return LoraConfig(r=r, lora_alpha=2 * r, use_dora=True, target_modules=list(targets))
-
-
-def _mica(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
-    from peft import LoraConfig
-
-    return LoraConfig(r=r, lora_alpha=r, init_lora_weights="mica", target_modules=list(targets))
+    return config
 
 
 def _vera(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
@@ -71,20 +64,8 @@ def _psoft(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
 def _boft(size: int, seed: int, targets: Sequence[str]) -> PeftConfig:
     from peft import BOFTConfig
 
-    keep_boft_from_compiling()
+    prepare_peft()
     return BOFTConfig(boft_block_size=size, boft_n_butterfly_factor=1, target_modules=list(targets))
-
-
-def _pissa(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
-    from peft import LoraConfig
-
-    return LoraConfig(r=r, lora_alpha=r, init_lora_weights="pissa", target_modules=list(targets))
-
-
-def _olora(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
-    from peft import LoraConfig
-
-    return LoraConfig(r=r, lora_alpha=r, init_lora_weights="olora", target_modules=list(targets))
 
 
 def _adamss(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
@@ -96,18 +77,18 @@ def _adamss(r: int, seed: int, targets: Sequence[str]) -> PeftConfig:
 def _frod(share: int, seed: int, targets: Sequence[str]) -> PeftConfig:
     from peft import FrodConfig
 
-    keep_frod_from_warning()
+    prepare_peft()
     rate = share / PER_MILLE
     return FrodConfig(sparse_rate=rate, projection_prng_key=seed, progressbar=False, target_modules=list(targets))
 
 
 # Name in `methods.METHODS` -> (size, seed, full names of the target modules) -> the configuration without the head.
 CONFIGS: dict[str, Callable[[int, int, Sequence[str]], PeftConfig]] = {
-    "lora": _lora,
-    "dora": _dora,
-    "pissa": _pissa,
-    "olora": _olora,
-    "mica": _mica,
+    "lora": _low_rank(alpha=2),
+    "dora": _low_rank(alpha=2, use_dora=True),
+    "pissa": _low_rank(init_lora_weights="pissa"),
+    "olora": _low_rank(init_lora_weights="olora"),
+    "mica": _low_rank(init_lora_weights="mica"),
     "vera": _vera,
     "tinylora": _tinylora,
     "psoft": _psoft,
@@ -157,4 +138,9 @@ def most_numbers(n: int) -> int:
 
 def frod_entries(in_: int, share: int) -> int:
     """Return how many entries of S (in, in) FRoD trains beside its diagonal, with `share` per mille of all of them."""
-    return min(max(1, int(in_ * in_ * (share / PER_MILLE))), in_ * in_ - in_)
+    return frod_entries_at(in_, share / PER_MILLE)
+
+
+def frod_entries_at(in_: int, sparse_rate: float) -> int:
+    """Return the same from PEFT's option: at least one, at most all beside the diagonal."""
+    return min(max(1, int(in_ * in_ * sparse_rate)), in_ * in_ - in_)

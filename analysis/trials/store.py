@@ -13,7 +13,6 @@ import shutil
 import sqlite3
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -275,14 +274,12 @@ class Store(Database):
     # -- what is shown
 
     def studies(self, owner: str | None = None) -> list[StudyRecord]:
-        """Return the studies, the newest first: all, or an owner's and everyone's, without those in `unreadable`."""
-        return [record for record in self._studies(owner) if isinstance(record, StudyRecord)]
+        """Return the studies, the newest first: all, or an owner's and everyone's. See `studies_and_reasons`."""
+        return self.studies_and_reasons(owner)[0]
 
-    def unreadable(self, owner: str) -> list[str]:
-        """Return why studies of an owner, or everyone's, are not in `studies`: a method that is not here, say."""
-        return [str(reason) for reason in self._studies(owner) if isinstance(reason, UserError)]
-
-    def _studies(self, owner: str | None) -> Iterator[StudyRecord | UserError]:
+    def studies_and_reasons(self, owner: str | None) -> tuple[list[StudyRecord], list[str]]:
+        """Return the studies, and why others cannot be read here: for a method that is not installed, say."""
+        records, reasons = [], []
         where = "WHERE NOT deleted" + ("" if owner is None else " AND owner IN (?, '')")
         for row in self._read(
             f"SELECT id, owner, name, created, study, state, engine, bet, cost FROM studies {where}"
@@ -290,9 +287,10 @@ class Store(Database):
             () if owner is None else (owner,),
         ):
             try:
-                yield StudyRecord.from_row(row)
+                records.append(StudyRecord.from_row(row))
             except UserError as error:
-                yield error
+                reasons.append(str(error))
+        return records, reasons
 
     def study(self, id: str) -> StudyRecord | None:
         """Return a study, None if there is none of this id."""

@@ -114,18 +114,13 @@ def is_readable(visitor) -> None:
     page = visitor.page
     assert page.locator(".stMain").evaluate("element => element.scrollWidth <= element.clientWidth")
     assert min(page.evaluate(_FONT_SIZES)) >= 12
-    serious = _serious_violations(page)
-    for _ in range(3):
-        if serious:  # perhaps a colour that was still fading
-            page.wait_for_timeout(2000)
-            serious = _serious_violations(page)
+    page.wait_for_function(_AT_REST)  # what Streamlit has just drawn again fades in for 1.5 s
+    violations = Axe().run(page).response["violations"]
+    serious = [
+        (node["id"], node["nodes"][0]["html"]) for node in violations if node["impact"] in ("serious", "critical")
+    ]
     assert not serious, serious
     assert not visitor.complaints
-
-
-def _serious_violations(page) -> list[tuple[str, str]]:
-    violations = Axe().run(page).response["violations"]
-    return [(node["id"], node["nodes"][0]["html"]) for node in violations if node["impact"] in ("serious", "critical")]
 
 
 def above_the_fold(page, selector: str, width: int, height: int) -> list[dict]:
@@ -134,6 +129,7 @@ def above_the_fold(page, selector: str, width: int, height: int) -> list[dict]:
     return [box for box in boxes if box and box["y"] < height and box["x"] < width and box["height"]]
 
 
+_AT_REST = "document.getAnimations().every(each => each.effect.getComputedTiming().endTime === Infinity)"
 _COUNT_RUNS = """() => {
   window.runs = 0;
   const app = document.querySelector('.stApp');

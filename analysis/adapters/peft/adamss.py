@@ -26,13 +26,13 @@ def check_clusters(layer: Any, adapter: str, tensors: Mapping[str, torch.Tensor]
         adapter: Name of the adapter in it.
         tensors: What PEFT calls a tensor of the adapter ("adamss_B.0") -> the tensor.
     """
-    saved, found = tensors[VECTORS].float(), layer.adamss_newB[adapter].float()
+    saved, again = tensors[VECTORS].float(), layer.adamss_newB[adapter].float()
     sizes = [len(B) for B in layer.adamss_B[adapter]]
     of_file = [len(tensors[f"adamss_B.{k}"]) for k in range(len(sizes)) if f"adamss_B.{k}" in tensors]
     further = f"adamss_B.{len(sizes)}" in tensors
-    if saved.shape == found.shape and sizes == of_file and not further:
-        norms = saved.norm(dim=1) * found.norm(dim=1)
-        cosines = (saved * found).sum(1).abs() / norms.clamp_min(1e-30)
+    if saved.shape == again.shape and sizes == of_file and not further:
+        norms = saved.norm(dim=1) * again.norm(dim=1)
+        cosines = (saved * again).sum(1).abs() / norms.clamp_min(1e-30)
         if float((1 - cosines).max()) <= _FURTHEST:
             return
     raise AdapterError(

@@ -201,9 +201,9 @@ class PeftAdapter:
         from peft.tuners.tuners_utils import BaseTunerLayer
         from torch import nn
 
-        from analysis.common.compat import keep_boft_from_compiling
+        from analysis.common.compat import prepare_peft
 
-        keep_boft_from_compiling()
+        prepare_peft()
         out, in_ = weight.shape
         fields = chosen_fields(self.config, (out, in_), self._config_file)
         if self.config["peft_type"] == "ADALORA":

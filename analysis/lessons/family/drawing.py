@@ -10,8 +10,9 @@ import numpy as np
 from analysis.lessons.family import updates
 from analysis.lessons.family.regions import REGIONS
 from analysis.lessons.family.updates import Array
+from analysis.training.relatives import ADAMSS_CLUSTERS
 
-TINYLORA_U, ADAMSS_K, FROD_RATE = 13, 5, 0.01  # numbers of TinyLoRA's v; subspaces of AdaMSS; share of FRoD's entries
+TINYLORA_U, FROD_RATE = 13, 0.01  # numbers of TinyLoRA's v; share of FRoD's entries
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def mica(s: Setting) -> Array:
 def adamss(s: Setting) -> Array:
     """Draw the update of AdaMSS: each cluster of outputs has one direction in the span of V_r."""
     U = np.linalg.qr(s.normal(s.out, s.out))[0]  # outputs are no singular vectors: seen from a random U
-    cluster = s.rng.integers(ADAMSS_K, size=s.out)
-    A, B = s.normal(ADAMSS_K, s.r), s.normal(s.out, 1)
+    cluster = s.rng.integers(ADAMSS_CLUSTERS, size=s.out)
+    A, B = s.normal(ADAMSS_CLUSTERS, s.r), s.normal(s.out, 1)
     return np.pad(U.T @ (B * A[cluster]), ((0, 0), (0, s.in_ - s.r)))
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.lessons.family import drawing
-from analysis.lessons.family.drawing import ADAMSS_K, FROD_RATE, TINYLORA_U, Draw, of_m, on_region
+from analysis.lessons.family.drawing import FROD_RATE, TINYLORA_U, Draw, of_m, on_region
 from analysis.lessons.family.regions import OFF_DIAG, REGIONS
 from analysis.models.naming import places
+from analysis.training.relatives import ADAMSS_CLUSTERS, frod_entries_at
 from svft_bands import band_size
 
 Count = Callable[[int, int, int], int]  # (out, in, r) -> a number
@@ -79,13 +80,21 @@ def _low_rank(out: int, in_: int, r: int) -> int:
     return r * (out + in_)
 
 
-def _pattern(name: str, region: str, says: str, *, rule: str = "as many as the band", count: Count = _band) -> Member:
+def _pattern(
+    name: str,
+    region: str,
+    says: str,
+    *,
+    size: str = "",
+    rule: str = "as many as the band",
+    count: Count = _band,
+) -> Member:
     """Return SVFT with one of its patterns: each coefficient on Ω is trained by itself."""
     formula = r"W' = U(\Sigma + M)V^\top,\quad M_{ij} = 0 \text{ off } \Omega"
     turns = region not in ("diagonal", "leading diagonal")
     return Member(
-        f"SVFT {name}", "2405.19597", region, formula, rule, count, _n if name != "block" else _r, says,
-        on_region(region), "this project", turns=turns, method=name.split()[0], kind="SVFT",
+        f"SVFT {name}{size}", "2405.19597", region, formula, rule, count, _n if name != "block" else _r, says,
+        on_region(region), "this project", turns=turns, method=name, kind="SVFT",
     )  # fmt: skip
 
 
@@ -145,7 +154,8 @@ MEMBERS: dict[str, Member] = {
         on_region("leading diagonal"), "its paper", turns=False, method="plain", why=_OWN_FILES,
     ),
     "banded": _pattern(
-        "banded d=2", "band", "Mixes neighbouring directions; its rank stays open up to n.", rule="n(2d+1) − d(d+1)"
+        "banded", "band", "Mixes neighbouring directions; its rank stays open up to n.", size=" d=2",
+        rule="n(2d+1) − d(d+1)",
     ),
     "random": _pattern("random", "scattered", "Mixes any two directions that the draw has paired, and no others."),
     "top_k": _pattern(
@@ -211,10 +221,11 @@ MEMBERS: dict[str, Member] = {
         drawing.pica, "its authors’ code", shared="kind", why=_NOT_IN_PEFT,
     ),
     "adamss": Member(
-        "AdaMSS", "", "leading columns", r"\Delta W_{\text{cluster } k} = B_k A_k V_r^\top", f"{ADAMSS_K}r + out",
-        lambda out, in_, r: ADAMSS_K * r + out, lambda out, in_, r: min(r, ADAMSS_K, out),
-        f"Outputs fall into {ADAMSS_K} clusters, each of which reads inputs along one direction. PEFT finds V_r by a "
-        "randomised SVD, of [W b] if the layer has a bias: the region holds approximately.",
+        "AdaMSS", "", "leading columns", r"\Delta W_{\text{cluster } k} = B_k A_k V_r^\top",
+        f"{ADAMSS_CLUSTERS}r + out",
+        lambda out, in_, r: ADAMSS_CLUSTERS * r + out, lambda out, in_, r: min(r, ADAMSS_CLUSTERS, out),
+        f"Outputs fall into {ADAMSS_CLUSTERS} clusters, each of which reads inputs along one direction. PEFT finds "
+        "V_r by a randomised SVD, of [W b] if the layer has a bias: the region holds approximately.",
         drawing.adamss, "PEFT", method="adamss", kind="AdaMSS",
     ),
     "mica": Member(
@@ -224,7 +235,7 @@ MEMBERS: dict[str, Member] = {
     ),
     "frod": Member(
         "FRoD", "2512.23485", "left space", r"W' = U_f\,(\operatorname{diag}(\ell) + S)\,V_f^\top", "in + ⌊in²/100⌋",
-        lambda out, in_, r: in_ + max(1, int(in_ * in_ * FROD_RATE)), _n,
+        lambda out, in_, r: in_ + frod_entries_at(in_, FROD_RATE), _n,
         "Trains a diagonal and 1% of the other entries in a basis V_f that layers of one kind share: in W’s own basis "
         "all of M moves.",
         drawing.frod, "PEFT", method="frod", kind="FRoD",

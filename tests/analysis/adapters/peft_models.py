@@ -45,7 +45,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from analysis.common.compat import keep_boft_from_compiling
+from analysis.common.compat import prepare_peft
 from analysis.models.loading import block_linears
 
 _DECODER = {
@@ -138,7 +138,7 @@ def save_base(model: nn.Module, directory: Path, **options) -> Path:
 
 def adapt(model: nn.Module, kind: str, **options) -> nn.Module:
     """Return the model with an adapter of a kind that looks trained, on all linear layers inside its blocks."""
-    keep_boft_from_compiling()
+    prepare_peft()
     with torch.random.fork_rng():
         torch.manual_seed(3)
         adapted = get_peft_model(model, KINDS[kind](target_modules=block_linears(model), **options))

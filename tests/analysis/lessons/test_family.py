@@ -8,12 +8,13 @@ from torch import nn
 
 import svft
 from analysis.lessons.family import updates
-from analysis.lessons.family.drawing import ADAMSS_K, TINYLORA_U, Setting
+from analysis.lessons.family.drawing import TINYLORA_U, Setting
 from analysis.lessons.family.members import MEMBERS, family_table, trained
 from analysis.lessons.family.regions import OFF_DIAG, REGIONS, coefficients_of, outside_share
 from analysis.models.packages import DEFAULT_BASE
 from analysis.models.shapes import block_shapes
 from analysis.planning.sizing import count_parameters
+from analysis.training.relatives import ADAMSS_CLUSTERS
 
 R = 3
 SHAPES = ((10, 10), (16, 10), (10, 16))  # square, tall, wide
@@ -24,7 +25,7 @@ IN_PEFT = {
     "tinylora": lambda **where: TinyLoraConfig(r=R, u=TINYLORA_U, weight_tying=1.0, **where),
     "psoft": lambda **where: PsoftConfig(r=R, psoft_alpha=R, **where),
     "osf": lambda **where: OSFConfig(effective_rank=R, **where),
-    "adamss": lambda **where: AdamssConfig(r=R, num_subspaces=ADAMSS_K, subspace_rank=1, **where),
+    "adamss": lambda **where: AdamssConfig(r=R, num_subspaces=ADAMSS_CLUSTERS, subspace_rank=1, **where),
     "mica": lambda **where: LoraConfig(r=R, init_lora_weights="mica", **where),
     "frod": lambda **where: FrodConfig(progressbar=False, **where),
     "lora": lambda **where: LoraConfig(r=R, **where),

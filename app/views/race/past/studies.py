@@ -21,9 +21,8 @@ SHOWN = 8
 def show() -> None:
     """Draw the visitor's studies, the newest first."""
     ours = [file.study for file in trials.committed().values()]
-    records = [
-        record for record in trials.store().studies(uploads.visitor()) if record.owner or record.study not in ours
-    ]
+    readable, reasons = trials.store().studies_and_reasons(uploads.visitor())
+    records = [record for record in readable if record.owner or record.study not in ours]
     with st.container(horizontal=True, vertical_alignment="center", key="race-past-head"):
         st.header("Past studies" if records else "Studies", anchor=False, width="stretch")
         with st.popover("Open a file", icon=":material/upload_file:", type="tertiary"):
@@ -34,7 +33,7 @@ def show() -> None:
         _row(record)
     if len(records) > SHOWN:
         st.toggle(f"Show all {len(records)}", key="past-all", persist_state="session")
-    for reason, count in Counter(trials.store().unreadable(uploads.visitor())).items():
+    for reason, count in Counter(reasons).items():
         st.caption(f"{count} {'study' if count == 1 else 'studies'} cannot be shown here. {reason}")
 
 
