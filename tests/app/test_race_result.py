@@ -295,15 +295,21 @@ def test_the_best_svft_adapter_opens_in_explore(race, monkeypatch):
     assert test.query_params["adapter"] == str(trials.store().adapter_directory(id, number))
 
 
-def test_any_svft_adapter_opens_in_explore_and_no_other(race, monkeypatch):
+@pytest.mark.parametrize("label", ["SVFT banded d=1", "LoRA r=1"])
+def test_an_adapter_of_any_kind_opens_in_explore(race, monkeypatch, label):
     compute_nothing(monkeypatch)
-    id = add()
+    id = add(ONE_SEED)
+    (number,) = [trial.number for trial in trials.store().trials(id) if trial.trial.label == label]
     test = race("adapters", study=id)
-    test.selectbox(key="adapters-trial").set_value(1).run()
+    test.selectbox(key="adapters-trial").set_value(number).run()
     test.button(key="adapters-open").click().run()
-    assert test.query_params["adapter"] == str(trials.store().adapter_directory(id, 1))
+    assert test.query_params["adapter"] == str(trials.store().adapter_directory(id, number))
+
+
+def test_a_head_alone_has_no_matrix_to_explore(race):
+    id = add(ONE_SEED)
     test = race("adapters", study=id)
-    test.selectbox(key="adapters-trial").set_value(4).run()
+    test.selectbox(key="adapters-trial").set_value(0).run()
     assert test.button(key="adapters-open").disabled
 
 

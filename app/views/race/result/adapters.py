@@ -9,7 +9,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.training.methods import svft_patterns
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import selection, trials
 from app.views.race import matrix
@@ -44,13 +43,13 @@ def show(record: StudyRecord, of: Sequence[TrialRecord], first: int | None) -> N
             width=320,
         )
         chosen, directory = adapters[number], store.adapter_directory(record.id, number)
-        explorable = chosen.trial.spec.method in svft_patterns()
+        explorable = chosen.trial.spec.method != "head_only"
         st.button(
             "Open in Explore",
             icon=":material/search:",
             disabled=not explorable,
             key="adapters-open",
-            help=None if explorable else "Explore shows SVFT adapters.",
+            help=None if explorable else "It adapts no matrix.",
             on_click=selection.open_adapter,
             args=(directory,),
         )
