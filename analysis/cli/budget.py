@@ -19,12 +19,13 @@ from rich.progress import Progress
 
 from analysis.cli.tables import Column, show
 from analysis.common.errors import SizeError
+from analysis.common.wording import share_text
 from analysis.models.architecture import Architecture, open_architecture
 from analysis.planning.budgets import budget_table
 from analysis.planning.paper import paper_table
 from analysis.planning.recommend import Recommendation, considered, considered_tables, options_table, recommend
 from analysis.planning.sizing import count_parameters
-from analysis.planning.wording import HOW, duration, experts_sentences, gigabytes, share_text
+from analysis.planning.wording import HOW, duration, experts_sentences, gigabytes
 from analysis.training.methods import METHODS
 
 DTYPES = ("float32", "bfloat16", "float16")

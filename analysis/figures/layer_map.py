@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from analysis.common.wording import share_text
 from analysis.figures.matrix_map import add_map, map_places
 from analysis.figures.theme import Theme, new_figure, sequential_scale
 
@@ -29,7 +30,11 @@ def layer_map(summary: pd.DataFrame, *, theme: Theme, selected: str | None = Non
     percent = 100 * summary["relative_norm"].to_numpy(float)
     largest = float(np.nanmax(percent, initial=0))
     most = summary["label"].iloc[int(np.nan_to_num(percent).argmax())]
-    reading = f"relative to its weight, {most} changed most ({largest:.2g}%)" if largest else "no change is known"
+    reading = (
+        f"relative to its weight, {most} changed most ({share_text(largest / 100)})"
+        if largest
+        else "no change is known"
+    )
     figure = new_figure(
         theme,
         alt=(

@@ -11,13 +11,6 @@ from analysis.planning.budgets import FUSED_SENTENCE
 HOW = "measured as its processor time, so that other work on this machine does not count"
 
 
-def share_text(value: float) -> str:
-    """Return a share with two digits that count: 12%, 0.26%, 0.00031%."""
-    if value == 0 or value >= 0.1:
-        return f"{value:.0%}"
-    return f"{float(f'{100 * value:.2g}'):f}".rstrip("0").rstrip(".") + "%"
-
-
 def gigabytes(size: float) -> str:
     """Return bytes in GB, or in MB below one of them."""
     return f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.2f} MB"

@@ -7,11 +7,12 @@ import json
 import streamlit as st
 
 from analysis.common.jobs import Job
+from analysis.common.wording import share_text
 from analysis.models.architecture import Architecture
 from analysis.planning.memory_steps import considered_steps
 from analysis.planning.recommend import Recommendation, four_bit_sentence, options_table, recommend
 from analysis.planning.sizing import count_parameters
-from analysis.planning.wording import gigabytes, share_text
+from analysis.planning.wording import gigabytes
 from analysis.trials.files import recovery_near
 from app.views import progress
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from analysis.common.wording import share_text
 from analysis.models.architecture import Architecture
-from analysis.planning.wording import experts_sentences, share_text
+from analysis.planning.wording import experts_sentences
 from analysis.training.methods import METHODS
 
 _number = st.column_config.NumberColumn

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from analysis.common.wording import share_text
 from analysis.figures.theme import series_color
 from analysis.measures.overview import base_parameters
 from analysis.training.methods import METHODS
@@ -87,7 +88,7 @@ def _says(base: str, trials: Sequence[Trial], counts: list[int]) -> str:
         return f"{counts[0]:,} to {counts[-1]:,}"
     size = trials[0].spec.size
     label = f"{trials[0].label.split()[-1]} · " if size is not None and len(trials) == 1 else ""
-    share = f" · {100 * counts[0] / whole:.2g}%" if whole and 0 < counts[0] < whole else ""
+    share = f" · {share_text(counts[0] / whole)}" if whole and 0 < counts[0] < whole else ""
     return f"{label}{counts[0]:,}<small>{share}</small>"
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.common.errors import UserError
+from analysis.common.wording import share_text
 from analysis.measures.overview import base_parameters
 from analysis.trials.records import StudyRecord, TrialRecord
 from app import selection, trials
@@ -63,7 +64,7 @@ def show_numbers(record: StudyRecord, results: Results) -> None:
             help="(method − head only) / (full fine-tuning − head only)"
             + ("" if pd.isna(value) else f". {_interval(best['recovered_low'], best['recovered_high'], '.0%')}"),
         )
-        share = f"{100 * best['parameters'] / whole:.2g}% of the model, excluding the head" if whole else None
+        share = f"{share_text(best['parameters'] / whole)} of the model, excluding the head" if whole else None
         trained.metric("Trained", f"{best['parameters']:,}", help=share)
 
 
